@@ -1,0 +1,123 @@
+# Copyright: (c) 2026, senet.firewall contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A set of flows as the text of one CIL policy module, and back. No I/O.
+
+The flows stand in the module's own first comment, so the policy store remembers what was asked for.
+"""
+
+import json
+import re
+from typing import FrozenSet, List, Optional
+
+from ansible_collections.senet.firewall.plugins.module_utils._model import (
+    DEFAULT_PACKET_TYPE,
+    Flow,
+    FlowSet,
+    SenetError,
+    flow_set,
+    parse_flow,
+)
+
+MODULE_NAME = "senet_firewall"
+
+_FLOWS_LINE = "; flows: "
+_TYPE_LINE = re.compile(r"^\(type ([^ )]+)\)$", re.MULTILINE)
+
+# Who may put a label on packets: rules are loaded by Ansible over SSH (no transition to iptables_t), by an init
+# script, or by a service without a domain. Not every policy has all three, hence the optional blocks.
+_LOADERS = ("iptables_t", "unconfined_service_t", "unconfined_t")
+
+_HEAD = """\
+; Written by the Ansible collection senet.firewall. Edits are lost with the next run.
+{flows_line}
+
+(typeattribute senet_packet_type)
+
+; One SECMARK rule turns on packet checks for the whole host: what no flow names stays open to every domain, also
+; the unlabelled packets of other network namespaces and those the host forwards.
+(type {default})
+(roletype object_r {default})
+(typeattributeset senet_packet_type ({default}))
+(allow domain {default} (packet (send recv)))
+(allow domain unlabeled_t (packet (send recv)))
+(allow unlabeled_t unlabeled_t (packet (forward_in forward_out)))
+(allow unlabeled_t senet_packet_type (packet (forward_in forward_out)))
+
+; RST, TIME_WAIT and ICMP replies are sent by the kernel itself.
+(allow kernel_t senet_packet_type (packet (send)))
+"""
+
+_LOADER = """\
+(optional senet_loader_{domain}
+    (allow {domain} senet_packet_type (packet (relabelto))))
+"""
+
+_FLOW = """\
+
+; {name}: {source} -> {destination}, {protocol} {ports}
+(type {client})
+(roletype object_r {client})
+(typeattributeset senet_packet_type ({client}))
+(type {server})
+(roletype object_r {server})
+(typeattributeset senet_packet_type ({server}))
+"""
+
+
+def compile_policy(flows: FlowSet) -> str:
+    """The CIL text (ASCII, the same bytes for the same flows)."""
+    compact = json.dumps([flow.as_dict() for flow in flows.flows], sort_keys=True, separators=(",", ":"))
+    parts = [_HEAD.format(flows_line=_FLOWS_LINE + compact, default=DEFAULT_PACKET_TYPE)]
+    parts.extend(_LOADER.format(domain=domain) for domain in _LOADERS)
+    for flow in flows.flows:
+        parts.append(_declarations(flow))
+        parts.extend(line + "\n" for line in _grants(flow))
+    return "".join(parts)
+
+
+def parse_policy(text: str) -> FlowSet:
+    """The flows that an installed module was compiled from.
+
+    :raises SenetError: the module's first lines are not what :func:`compile_policy` writes.
+    """
+    for line in text.splitlines()[:2]:
+        if line.startswith(_FLOWS_LINE):
+            try:
+                return flow_set(parse_flow(raw) for raw in json.loads(line[len(_FLOWS_LINE):]))
+            except (ValueError, TypeError, AttributeError, SenetError):
+                break
+    raise SenetError(
+        "The policy module '{0}' in the policy store does not say which flows it was made from, so single flows "
+        "cannot be added to it or taken from it; give the whole set of flows with purge=true, or remove it all "
+        "with state=absent and no flows.".format(MODULE_NAME)
+    )
+
+
+def declared_types(text: Optional[str]) -> FrozenSet[str]:
+    """The packet types that a module of ours declares; none without a module."""
+    return frozenset(_TYPE_LINE.findall(text or ""))
+
+
+def _declarations(flow: Flow) -> str:
+    return _FLOW.format(
+        name=flow.name,
+        source=" ".join(flow.source),
+        destination=" ".join(flow.destination),
+        protocol=flow.protocol,
+        ports=" ".join(str(ports) for ports in flow.ports),
+        client=flow.client_type,
+        server=flow.server_type,
+    )
+
+
+def _grants(flow: Flow) -> List[str]:
+    """Each side sends its own type only. Both receive both: across network namespaces a packet keeps its sender's."""
+    allow = "(allow {0} {1} (packet ({2})))".format
+    lines = []
+    for domain in flow.domains:
+        client = "send recv" if domain in flow.source else "recv"
+        server = "send recv" if domain in flow.destination else "recv"
+        lines.append(allow(domain, flow.client_type, client))
+        lines.append(allow(domain, flow.server_type, server))
+    return lines

@@ -1,0 +1,50 @@
+# Copyright: (c) 2026, senet.firewall contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+
+from ansible_collections.senet.firewall.plugins.module_utils._compile import cil
+from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet, SenetError
+from tests.unit.flows import SEVERAL, WEB_DB, flow_sets
+from tests.unit.golden import assert_golden
+
+
+@pytest.mark.parametrize(("name", "flows"), [("web_db.cil", WEB_DB), ("several.cil", SEVERAL)])
+def test_the_policy_is_the_golden_one(name: str, flows: FlowSet) -> None:
+    assert_golden(name, cil.compile_policy(flows))
+
+
+@given(flow_sets())
+def test_the_module_remembers_its_flows(flows: FlowSet) -> None:
+    text = cil.compile_policy(flows)
+    assert cil.parse_policy(text) == flows
+    assert cil.declared_types(text) == set(flows.packet_types)
+
+
+@given(flow_sets())
+def test_the_module_grants_to_the_named_domains_only(flows: FlowSet) -> None:
+    for flow in flows.flows:
+        for packet_type, senders in ((flow.client_type, flow.source), (flow.server_type, flow.destination)):
+            lines = [line for line in cil.compile_policy(flows).splitlines() if f" {packet_type} (packet" in line]
+            receivers = [line.split()[1] for line in lines if "recv" in line]
+            assert sorted(receivers) == list(flow.domains)
+            assert sorted(line.split()[1] for line in lines if "send" in line) == list(senders)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "(type x)\n",
+        "; first\n; flows: not json\n",
+        '; first\n; flows: [{"name":"x"}]\n',
+        "; first\n; flows: {}x\n",
+        "; first\n; flows: [1]\n",
+    ],
+)
+def test_a_module_that_does_not_say_its_flows_is_an_error(text: str) -> None:
+    with pytest.raises(SenetError, match="senet_firewall.*does not say which flows.*purge=true"):
+        cil.parse_policy(text)

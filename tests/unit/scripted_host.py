@@ -1,0 +1,173 @@
+# Copyright: (c) 2026, senet.firewall contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A host in memory, as far as the engine can see it: tables that take iptables-restore's input, a policy store, a kernel
+that answers from the policy it was given. Any step can be made to fail."""
+
+from __future__ import annotations
+
+import re
+
+from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
+from ansible_collections.senet.firewall.plugins.module_utils._host.selinuxfs import Decision
+from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._processes import Process, ProcessContext
+from ansible_collections.senet.firewall.plugins.module_utils._sockets import Socket
+
+BUILT_IN = ("INPUT", "FORWARD", "OUTPUT")
+STOCK_DOMAINS = ("httpd_t", "postgresql_t", "redis_t", "named_t", "sshd_t", "unconfined_t", "kernel_t", "init_t", "my_app.process")
+
+
+class Xtables:
+    """The table ``security`` of one family; absent until something is restored into it."""
+
+    def __init__(self) -> None:
+        self.chains: dict[str, list[str]] = {}
+
+    def restore(self, text: str) -> None:
+        chains = {name: list(rules) for name, rules in (self.chains or {name: [] for name in BUILT_IN}).items()}
+        for line in text.splitlines():
+            if line.startswith(":"):
+                chains[line[1:].split(" ")[0]] = []
+                continue
+            verb, _, rest = line.partition(" ")
+            name, _, rule = rest.partition(" ")
+            if verb == "-A":
+                chains[name].append(rule)
+            elif verb == "-I":
+                chains[name].insert(0, rule.removeprefix("1 "))
+            elif verb == "-D":
+                chains[name].remove(rule)
+            elif verb == "-X":
+                assert not chains.pop(name), f"the chain {name} is not empty"
+                assert not any(f"-j {name}" in rule for rules in chains.values() for rule in rules), f"{name} is in use"
+        self.chains = chains
+
+    def save(self) -> str:
+        if not self.chains:
+            return ""
+        lines = ["# a comment with a date", "*security"]
+        lines += [f":{name} {'ACCEPT' if name in BUILT_IN else '-'} [0:0]" for name in self.chains]
+        lines += [f"-A {name} {rule}" for name, rules in self.chains.items() for rule in rules]
+        return "\n".join([*lines, "COMMIT", ""])
+
+    def rules(self, *names: str) -> str:
+        return "\n".join(rule for name in names for rule in self.chains.get(name, []))
+
+
+def process(pid: int, domain: str, *sockets: Socket, ppid: int = 1, command: str = "program") -> Process:
+    """A running process with sockets, listening or connected as each of them is."""
+    raw = f"system_u:system_r:{domain}:s0"
+    return Process(
+        pid=pid,
+        ppid=ppid,
+        context=ProcessContext(raw, "system_u", "system_r", domain, "s0"),
+        user="root",
+        uid=0,
+        executable=None,
+        command=command,
+        command_line=(),
+        kernel_thread=False,
+        unit=None,
+        user_unit=None,
+        cgroup=None,
+        network_namespace=1,
+        listening=tuple(sock for sock in sockets if sock.is_listening),
+        connected=tuple(sock for sock in sockets if not sock.is_listening),
+        sockets_readable=True,
+    )
+
+
+def listens(port: int, protocol: str = "tcp") -> Socket:
+    return Socket(protocol, "ipv4", "0.0.0.0", port, None, None, "listen" if protocol == "tcp" else "unconnected")
+
+
+def connected(local: int, remote: int) -> Socket:
+    return Socket("tcp", "ipv4", "127.0.0.1", local, "127.0.0.1", remote, "established")
+
+
+class ScriptedHost:
+    """A host whose every write is logged in ``writes``. ``fail`` names the write that raises, by its start."""
+
+    def __init__(self, *processes: Process, mode: str = "enforcing", fail: str = "") -> None:
+        self.mode = mode
+        self.running = list(processes) or [process(1, "init_t"), process(2, "httpd_t"), process(3, "postgresql_t")]
+        self.families = {"ipv4": Xtables(), "ipv6": Xtables()}
+        self.policy: str | None = None
+        self.extra_policy = ""
+        self.holder: str | None = None
+        self.permissive: set[str] = set()
+        self.fail = fail
+        self.writes: list[str] = []
+        self.reads: list[str] = []
+
+    def host(self) -> Host:
+        return Host(self, self, self, lambda: list(self.running), 999)  # type: ignore[arg-type]
+
+    def _write(self, what: str) -> None:
+        if self.fail and what.startswith(self.fail):
+            self.fail = ""
+            raise SenetError(f"Could not {what}.")
+        self.writes.append(what)
+
+    # selinuxfs
+    def status(self) -> str:
+        return self.mode
+
+    def mls(self) -> bool:
+        return True
+
+    def policy_name(self) -> str:
+        return "default"
+
+    def canonical(self, context: str) -> str | None:
+        name = context.split(":")[2]
+        declared = re.findall(r"^\(type (\S+)\)$", self.policy or "", re.MULTILINE)
+        if name == "apache_t":
+            return context.replace("apache_t", "httpd_t")
+        return context if name in (*STOCK_DOMAINS, "httpd_exec_t", *declared) else None
+
+    def access(self, source: str, target: str, tclass: str) -> Decision:
+        subject, thing = source.split(":")[2], target.split(":")[2]
+        if tclass == "process":
+            return Decision(frozenset(["fork"] if subject in STOCK_DOMAINS else []), False)
+        text = (self.policy or "") + self.extra_policy
+        members = set(re.findall(r"\(typeattributeset senet_packet_type \((\S+)\)\)", text))
+        names = {thing, "senet_packet_type"} if thing in members else {thing}
+        allowed: set[str] = set()
+        for who, what, permissions in re.findall(r"\(allow (\S+) (\S+) \(packet \(([a-z_ ]+)\)\)\)", text):
+            if who in (subject, "domain") and what in names:
+                allowed.update(permissions.split())
+        return Decision(frozenset(allowed), subject in self.permissive)
+
+    # netfilter
+    def save(self, family: str) -> str:
+        self.reads.append(f"save {family}")
+        return self.families[family].save()
+
+    def restore(self, family: str, text: str) -> None:
+        self._write(f"restore {family}")
+        self.families[family].restore(text)
+
+    def drop_empty_table(self, family: str) -> None:
+        self._write(f"drop {family}")
+        self.families[family].chains = {}
+
+    # policy store
+    def module(self) -> str | None:
+        self.reads.append("policy")
+        return self.policy
+
+    def install(self, text: str) -> None:
+        self._write("install policy")
+        self.policy = text
+
+    def remove(self) -> None:
+        self._write("remove policy")
+        self.policy = None
+
+    def lock_holder(self) -> str | None:
+        return self.holder
+
+    def state(self) -> tuple[str | None, str, str]:
+        return self.policy, self.families["ipv4"].save(), self.families["ipv6"].save()
