@@ -1,0 +1,93 @@
+# Copyright: (c) 2026, senet.firewall contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What each domain may do with each flow's packets, as the kernel says, held against what the flows say. No I/O."""
+
+from typing import Any, Callable, Dict, FrozenSet, Iterable, List, NamedTuple, Set
+
+from ansible_collections.senet.firewall.plugins.module_utils._model import Flow, FlowSet, packet_context
+from ansible_collections.senet.firewall.plugins.module_utils._processes import Process
+
+# The permissions of the class packet that a socket's own traffic is checked against (security/selinux/hooks.c)
+CHECKED = frozenset(("send", "recv"))
+# The type of packets that no rule has labelled, on both policy families
+UNLABELED_TYPE = "unlabeled_t"
+
+
+class Access(NamedTuple):
+    """The kernel's answer for one flow and one domain.
+
+    ``client`` and ``server`` are what the domain may do with packets of the flow's two types, out of send and recv;
+    ``permissive`` says that it is not held to it.
+    """
+
+    flow: str
+    domain: str
+    client: FrozenSet[str]
+    server: FrozenSet[str]
+    permissive: bool
+
+    def as_dict(self) -> Dict[str, Any]:
+        """The row of the access matrix that the module returns."""
+        return {
+            "flow": self.flow,
+            "domain": self.domain,
+            "client": sorted(self.client),
+            "server": sorted(self.server),
+            "can_connect": self.client == CHECKED,
+            "can_serve": self.server == CHECKED,
+            "permissive": self.permissive,
+        }
+
+
+def contexts_by_domain(processes: Iterable[Process]) -> Dict[str, str]:
+    """One context for each running domain."""
+    contexts = (process.context for process in processes if process.context is not None)
+    return {context.type: context.raw for context in contexts if context.type is not None}
+
+
+def cut_domains(
+    ask: Callable[[str, str, str], Any], processes: Iterable[Process], types: Iterable[str], mls: bool
+) -> List[str]:
+    """The running domains that may not both send and receive packets of each of these types.
+
+    ``ask`` answers (source context, target context, class) with a :class:`Decision` of the kernel.
+    """
+    targets = [packet_context(packet_type, mls) for packet_type in types]
+    return [
+        domain
+        for domain, context in sorted(contexts_by_domain(processes).items())
+        if not all(CHECKED <= ask(context, target, "packet").allowed for target in targets)
+    ]
+
+
+def deviations(flows: FlowSet, matrix: List[Access]) -> List[str]:
+    """Where the kernel grants more or less than the flows say, each as a clause; none when it enforces them."""
+    by_name = {flow.name: flow for flow in flows.flows}
+    return [clause for row in matrix for clause in _row_deviations(by_name[row.flow], row)]
+
+
+def _row_deviations(flow: Flow, row: Access) -> List[str]:
+    clauses = []
+    is_source = row.domain in flow.source
+    is_destination = row.domain in flow.destination
+    if is_source and row.client != CHECKED:
+        clauses.append("'{0}' may not connect by the flow '{1}'".format(row.domain, flow.name))
+    if is_destination and row.server != CHECKED:
+        clauses.append("'{0}' may not serve the flow '{1}'".format(row.domain, flow.name))
+    # kernel_t answers for closed and dying sockets of either side, and never has one of its own to receive on
+    extra = set() if row.domain == "kernel_t" else {"send"}
+    if not is_source and not is_destination:
+        extra.add("recv")
+    gained = set()  # type: Set[str]
+    if not is_source:
+        gained |= row.client & extra
+    if not is_destination:
+        gained |= row.server & extra
+    if gained:
+        clauses.append(
+            "'{0}', which the flow '{1}' does not name as such, may {2} its packets".format(
+                row.domain, flow.name, " and ".join(sorted(gained))
+            )
+        )
+    return clauses

@@ -1,0 +1,148 @@
+# Copyright: (c) 2026, senet.firewall contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The host's netfilter tools: save, restore, drop a table. It decides nothing."""
+
+import os
+import re
+from typing import Any, Callable, Dict, Iterable, NamedTuple, Optional, Set, Tuple
+
+from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError
+
+# AnsibleModule.run_command(args, data=…) -> (rc, stdout, stderr)
+RunCommand = Callable[..., Tuple[int, str, str]]
+# name -> path or None
+FindCommand = Callable[[str], Optional[str]]
+
+LOCK_SECONDS = 30
+
+COMMANDS = {"ipv4": "iptables", "ipv6": "ip6tables"}
+_NFT_FAMILY = {"ipv4": "ip", "ipv6": "ip6"}
+_VERSION = re.compile(r"v?([0-9]+(?:\.[0-9]+)+)(?: \((nf_tables|legacy)\))?")
+
+
+class Tool(NamedTuple):
+    """A command and what it says it is; ``variant`` is nf_tables or legacy for iptables."""
+
+    path: str
+    version: Optional[str]
+    variant: Optional[str]
+
+
+class Netfilter:
+    """iptables and ip6tables as the host's PATH has them."""
+
+    def __init__(self, run_command: RunCommand, find_command: FindCommand) -> None:
+        self._run = run_command
+        self._find = find_command
+
+    def save(self, family: str) -> str:
+        """What ``iptables-save`` prints for all tables: naming one would make the legacy variant load it.
+
+        :raises SenetError: the command is missing or fails.
+        """
+        command = self._need(COMMANDS[family] + "-save")
+        code, out, err = self._run([command])
+        if code:
+            raise SenetError(
+                "{0} cannot read the rules of this host ({1}); run as root on a kernel with netfilter.".format(
+                    command, _last_line(err)
+                )
+            )
+        return out
+
+    def restore(self, family: str, text: str) -> None:
+        """Commit rules at once, leaving what the text does not name; nothing is committed on an error.
+
+        :raises SenetError: the command is missing, the lock is held, or the kernel refuses.
+        """
+        command = self._need(COMMANDS[family] + "-restore")
+        code, dummy, err = self._run([command, "--noflush", "-w", str(LOCK_SECONDS)], data=text)
+        if code == 4:
+            raise SenetError(
+                "Another program held the lock of {0} for more than {1} seconds; see who with 'fuser "
+                "/run/xtables.lock', and run again when it has finished.".format(COMMANDS[family], LOCK_SECONDS)
+            )
+        if code:
+            raise SenetError(
+                "{0} refused the {1} rules ({2}); check with 'enforcement_info' that the kernel has SECMARK and "
+                "conntrack.".format(command, family, _last_line(err))
+            )
+
+    def drop_empty_table(self, family: str) -> None:
+        """Take away the table ``security`` that the nf_tables variant leaves behind; the legacy one keeps it.
+
+        Its two chains go by name first, which fails if somebody put a rule there meanwhile.
+
+        :raises SenetError: nft refuses.
+        """
+        nft = self._find("nft")
+        iptables = self.iptables(family)
+        if nft is None or iptables is None or iptables.variant != "nf_tables":
+            return
+        table = _NFT_FAMILY[family] + " security"
+        script = "delete chain {0} INPUT\ndelete chain {0} OUTPUT\ndelete table {0}\n".format(table)
+        code, dummy, err = self._run([nft, "-f", "-"], data=script)
+        if code:
+            raise SenetError(
+                "nft cannot delete the empty table '{0}' ({1}); look at it with 'nft list table {0}'.".format(
+                    table, _last_line(err)
+                )
+            )
+
+    def iptables(self, family: str) -> Optional[Tool]:
+        """iptables or ip6tables, or None where it is not installed."""
+        path = self._find(COMMANDS[family])
+        if path is None:
+            return None
+        dummy, out, dummy2 = self._run([path, "--version"])
+        match = _VERSION.search(out)
+        # Before 1.8.0 there was one variant, and it did not say so.
+        return Tool(path, match.group(1) if match else None, (match.group(2) or "legacy") if match else None)
+
+    def nft(self) -> Optional[Tool]:
+        """nft, or None where it is not installed."""
+        path = self._find("nft")
+        if path is None:
+            return None
+        dummy, out, dummy2 = self._run([path, "--version"])
+        match = _VERSION.search(out)
+        return Tool(path, match.group(1) if match else None, None)
+
+    def has_match(self, family: str, match: str) -> bool:
+        """Whether iptables has a match extension of this name (asked for its help, which loads no rule)."""
+        code, dummy, dummy2 = self._run([self._need(COMMANDS[family]), "-m", match, "--help"])
+        return code == 0
+
+    def _need(self, name: str) -> str:
+        path = self._find(name)
+        if path is None:
+            raise SenetError(
+                "The command '{0}' is not on this host; install the package iptables (iptables-nft on the RHEL "
+                "family).".format(name)
+            )
+        return path
+
+
+def kernel_modules(names: Iterable[str], release: str, modules: str = "/lib/modules") -> Optional[Dict[str, bool]]:
+    """Whether the kernel of a release has each module, built in or on disk; None where no index of them is there.
+
+    The indexes are modules.builtin and modules.dep, see depmod(8).
+    """
+    known = None  # type: Optional[Set[str]]
+    for index in ("modules.builtin", "modules.dep"):
+        try:
+            with open(os.path.join(modules, release, index), encoding="utf-8", errors="replace") as lines:
+                known = (known or set()).union(_module_name(line) for line in lines)
+        except FileNotFoundError:
+            continue
+    return None if known is None else {name: name in known for name in names}
+
+
+def _module_name(line: str) -> str:
+    return os.path.basename(line.split(":", 1)[0].strip()).split(".ko", 1)[0].replace("-", "_")
+
+
+def _last_line(text: Any) -> str:
+    lines = [line.strip() for line in str(text).splitlines() if line.strip()]
+    return lines[-1] if lines else "it says nothing"

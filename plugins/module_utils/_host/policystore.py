@@ -1,0 +1,155 @@
+# Copyright: (c) 2026, senet.firewall contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The policy store: our one module in it, read from its file, written by semodule. It decides nothing.
+
+Sources: semanage.conf(5), and libsemanage's semanage_store.c for the layout of a store.
+"""
+
+import bz2
+import fcntl
+import os
+import re
+from typing import List, Optional
+
+from ansible_collections.senet.firewall.plugins.module_utils._compile.cil import MODULE_NAME
+from ansible_collections.senet.firewall.plugins.module_utils._host.netfilter import FindCommand, RunCommand
+from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError
+
+PRIORITY = 400
+
+_STORE_ROOT = re.compile(r"^\s*store-root\s*=\s*(\S+)", re.MULTILINE)
+
+
+class PolicyStore:
+    """The store of one policy.
+
+    :param policy: SELINUXTYPE, such as ``targeted`` or ``default``.
+    :param scratch: a directory for the file that semodule reads.
+    """
+
+    def __init__(
+        self, run_command: RunCommand, find_command: FindCommand, policy: str, scratch: str, root: str = "/"
+    ) -> None:
+        self._run = run_command
+        self._find = find_command
+        self._policy = policy
+        self._scratch = scratch
+        self._store = os.path.join(_store_root(root), policy)
+        self._modules = os.path.join(self._store, "active", "modules")
+
+    def module(self) -> Optional[str]:
+        """The text of our module, or None where it is not installed or disabled.
+
+        :raises SenetError: the store cannot be read.
+        """
+        modules = self._modules
+        if not os.path.isdir(modules):
+            raise SenetError(
+                "The policy store {0} is not there; install the policy '{1}' that /etc/selinux/config names, and "
+                "the package policycoreutils.".format(modules, self._policy)
+            )
+        if self._disabled():
+            return None
+        path = os.path.join(modules, str(PRIORITY), MODULE_NAME, "cil")
+        try:
+            with open(path, "rb") as module:
+                content = module.read()
+            # bzip-blocksize=0 in semanage.conf stores modules as they are
+            if content.startswith(b"BZh"):
+                content = bz2.decompress(content)
+            return content.decode("utf-8", "replace")
+        except FileNotFoundError:
+            return None
+        except (OSError, EOFError, ValueError) as exc:
+            raise SenetError(
+                "The policy module {0} cannot be read ({1}); run as root, and rebuild the store with 'semodule "
+                "-B' if it is damaged.".format(path, exc)
+            )
+
+    def install(self, text: str) -> None:
+        """Put our module in the store, enable it, rebuild and load the policy: one run of semodule.
+
+        :raises SenetError: semodule is missing or fails; the store is then as it was.
+        """
+        path = os.path.join(self._scratch, MODULE_NAME + ".cil")
+        with open(path, "w", encoding="ascii") as module:
+            module.write(text)
+        enable = ["-e", MODULE_NAME] if self._disabled() else []
+        self._semodule(["-X", str(PRIORITY), "-i", path] + enable, "install")
+
+    def remove(self) -> None:
+        """Take our module out of the store, rebuild and load the policy: one run of semodule.
+
+        :raises SenetError: semodule is missing or fails; the store is then as it was.
+        """
+        self._semodule(["-X", str(PRIORITY), "-r", MODULE_NAME], "remove")
+
+    def command(self) -> Optional[str]:
+        """The path of semodule, or None where it is missing."""
+        return self._find("semodule")
+
+    def lock_holder(self) -> Optional[str]:
+        """Who holds the store's transaction lock, as ``pid N (command)`` or ``another process``; None if nobody."""
+        path = os.path.join(self._store, "semanage.trans.LOCK")
+        try:
+            descriptor = os.open(path, os.O_RDONLY)
+        except FileNotFoundError:
+            return None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return None
+        except BlockingIOError:
+            return _flock_holder(os.fstat(descriptor)) or "another process"
+        finally:
+            os.close(descriptor)
+
+    def _disabled(self) -> bool:
+        return os.path.lexists(os.path.join(self._modules, "disabled", MODULE_NAME))
+
+    def _semodule(self, args: List[str], verb: str) -> None:
+        command = self.command()
+        if command is None:
+            raise SenetError("The command 'semodule' is not on this host; install the package policycoreutils.")
+        code, dummy, err = self._run([command] + args)
+        if not code:
+            return
+        holder = self.lock_holder()
+        if holder:
+            raise SenetError(locked_message(self._policy, holder))
+        raise SenetError(
+            "semodule could not {0} the policy module '{1}' ({2}); the policy store is unchanged, mend what it "
+            "names and run again.".format(verb, MODULE_NAME, "; ".join(err.strip().splitlines()[-3:]))
+        )
+
+
+def locked_message(policy: str, holder: str) -> str:
+    """The error for a store that somebody else is changing."""
+    return (
+        "The policy store '{0}' is locked by {1}, which is changing the policy; run again when it has "
+        "finished.".format(policy, holder)
+    )
+
+
+def _store_root(root: str) -> str:
+    try:
+        with open(os.path.join(root, "etc/selinux/semanage.conf"), encoding="utf-8", errors="replace") as config:
+            match = _STORE_ROOT.search(config.read())
+    except FileNotFoundError:
+        match = None
+    return os.path.join(root, (match.group(1) if match else "/var/lib/selinux").lstrip("/"))
+
+
+def _flock_holder(lock: os.stat_result) -> Optional[str]:
+    # proc(5): "1: FLOCK  ADVISORY  WRITE 719 08:01:1234 0 EOF", device as hex major:minor
+    inode = "{0:02x}:{1:02x}:{2}".format(os.major(lock.st_dev), os.minor(lock.st_dev), lock.st_ino)
+    with open("/proc/locks", encoding="ascii", errors="replace") as locks:
+        for line in locks:
+            fields = line.split()
+            if len(fields) > 5 and fields[1] == "FLOCK" and fields[5] == inode:
+                try:
+                    with open("/proc/{0}/comm".format(fields[4]), encoding="utf-8", errors="replace") as comm:
+                        return "pid {0} ({1})".format(fields[4], comm.read().strip())
+                except OSError:
+                    return "pid " + fields[4]
+    return None

@@ -1,0 +1,115 @@
+# Copyright: (c) 2026, senet.firewall contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the running kernel says about SELinux, read from selinuxfs. It decides nothing.
+
+Source: security/selinux/selinuxfs.c (files ``enforce``, ``mls``, ``context``, ``access``, ``class/``).
+"""
+
+import errno
+import os
+from typing import Dict, FrozenSet, NamedTuple, Optional
+
+from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError
+
+# selinux/avc: AVD_FLAGS_PERMISSIVE in security/selinux/include/security.h
+_FLAG_PERMISSIVE = 1
+
+
+class Decision(NamedTuple):
+    """The kernel's answer for one source, target and class: allowed permissions; True if the source is permissive."""
+
+    allowed: FrozenSet[str]
+    permissive: bool
+
+
+class SELinuxFS:
+    """The kernel's SELinux interface below a mount point, and the name of its policy."""
+
+    def __init__(self, root: str = "/sys/fs/selinux", config: str = "/etc/selinux/config") -> None:
+        self._root = root
+        self._config = config
+        self._classes = {}  # type: Dict[str, Dict[str, int]]
+
+    def status(self) -> str:
+        """``enforcing``, ``permissive``, or ``disabled`` where selinuxfs is not mounted or no policy is loaded."""
+        if not os.path.isdir(os.path.join(self._root, "class", "packet")):
+            return "disabled"
+        return "enforcing" if self._read("enforce") == "1" else "permissive"
+
+    def mls(self) -> bool:
+        """Whether contexts of the loaded policy carry a level."""
+        return self._read("mls") == "1"
+
+    def policy_version(self) -> int:
+        """The newest binary policy version the kernel takes."""
+        return int(self._read("policyvers"))
+
+    def policy_name(self) -> Optional[str]:
+        """SELINUXTYPE of /etc/selinux/config (selinux_config(5)): the name of the policy store."""
+        try:
+            with open(self._config, encoding="utf-8", errors="replace") as config:
+                lines = [line.strip() for line in config]
+        except FileNotFoundError:
+            return None
+        names = [line.split("=", 1)[1].strip() for line in lines if line.startswith("SELINUXTYPE=")]
+        return names[-1] if names else None
+
+    def canonical(self, context: str) -> Optional[str]:
+        """The context as the kernel spells it (aliases resolved), or None if the loaded policy has no such context.
+
+        :raises SenetError: the kernel does not answer the question at all.
+        """
+        try:
+            return self._ask("context", context + "\0").rstrip("\0")
+        except OSError as exc:
+            if exc.errno == errno.EINVAL:
+                return None
+            raise SenetError(self._refused("context", exc))
+
+    def access(self, source: str, target: str, tclass: str) -> Decision:
+        """What a process in one context may do to an object in another; booleans are taken into account.
+
+        :raises SenetError: a context is unknown to the loaded policy, or the kernel does not answer.
+        """
+        index = int(self._read("class", tclass, "index"))
+        try:
+            answer = self._ask("access", "{0} {1} {2}".format(source, target, index)).split()
+        except OSError as exc:
+            if exc.errno == errno.EINVAL:
+                raise SenetError(
+                    "The kernel knows no context '{0}' or '{1}'; check that both types are in the loaded "
+                    "policy (seinfo -t).".format(source, target)
+                )
+            raise SenetError(self._refused("access", exc))
+        # allowed decided auditallow auditdeny seqno flags (sel_write_access)
+        allowed = int(answer[0], 16)
+        flags = int(answer[5], 16)
+        names = frozenset(name for name, bit in self._permissions(tclass).items() if allowed & 1 << bit - 1)
+        return Decision(names, bool(flags & _FLAG_PERMISSIVE))
+
+    def _permissions(self, tclass: str) -> Dict[str, int]:
+        if tclass not in self._classes:
+            directory = os.path.join(self._root, "class", tclass, "perms")
+            self._classes[tclass] = {
+                name: int(self._read("class", tclass, "perms", name)) for name in os.listdir(directory)
+            }
+        return self._classes[tclass]
+
+    def _read(self, *path: str) -> str:
+        with open(os.path.join(self._root, *path), encoding="ascii") as node:
+            return node.read().strip("\0 \n")
+
+    def _ask(self, node: str, question: str) -> str:
+        # A transaction file: one write, then one read, on one descriptor (simple_transaction_get in fs/libfs.c).
+        descriptor = os.open(os.path.join(self._root, node), os.O_RDWR)
+        try:
+            os.write(descriptor, question.encode("ascii"))
+            return os.read(descriptor, 4096).decode("ascii", "replace")
+        finally:
+            os.close(descriptor)
+
+    def _refused(self, node: str, exc: OSError) -> str:
+        return "The kernel does not answer {0}/{1} ({2}); run as root in a domain that may ask it.".format(
+            self._root, node, exc.strerror
+        )

@@ -1,0 +1,318 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, senet.firewall contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+DOCUMENTATION = r"""
+module: flows
+short_description: Say which SELinux domains may talk to which, and make the kernel enforce it
+version_added: 0.1.0
+description:
+  - A flow is one permitted conversation, from source domains to destination domains on ports of a protocol.
+    Nobody else, not even root or another program of the same user, can then reach that port on this host.
+  - Each flow becomes packet labels (SECMARK rules of iptables and ip6tables, in chains of their own) and a SELinux
+    policy module that lets just those domains send and receive them. SELinux then refuses the rest.
+  - Packets of no flow get a label of their own, which every domain may use, so that nothing else on the host is cut.
+  - Before anything is written, the change is refused if it would cut a running domain that the flows do not name.
+    Afterwards the host is read back and the kernel is asked what each running domain may do; a change that did not
+    hold is undone.
+  - A change of any size runs C(semodule) once, which rebuilds the host's policy and takes some seconds.
+requirements:
+  - A Linux kernel with SELinux, SECMARK and conntrack on the target
+  - The commands C(iptables-save), C(iptables-restore), C(ip6tables-save), C(ip6tables-restore), and C(semodule)
+  - Root on the target
+extends_documentation_fragment:
+  - senet.firewall.attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+options:
+  flows:
+    description:
+      - The flows. Required with O(state=present); an empty list then stands for no flow at all.
+      - With O(state=absent) only their names count, and without this option all flows are removed.
+    type: list
+    elements: dict
+    suboptions:
+      name:
+        description:
+          - The flow's name, which becomes part of its packet types; a lower-case letter, then up to 30 lower-case
+            letters, digits or C(_).
+          - Required unless O(flows[].pair) is given, whose name it takes otherwise.
+        type: str
+      pair:
+        description:
+          - A service pair of the collection's catalogue, such as V(httpd_to_postgresql), that fills in what is not
+            given here. The pairs have the names of the collection's roles.
+        type: str
+      source:
+        description: The domains that may connect. Required unless O(flows[].pair) is given.
+        type: list
+        elements: str
+      destination:
+        description: The domains that may answer. Required unless O(flows[].pair) is given.
+        type: list
+        elements: str
+      protocol:
+        description: The transport protocol. V(tcp) unless O(flows[].pair) says otherwise.
+        type: str
+        choices: [tcp, udp, sctp, dccp]
+      ports:
+        description:
+          - The ports on which the destination listens, each a number or a range such as V(8000-8010). Required unless
+            O(flows[].pair) is given.
+          - It is the port that the connection is really answered from, after any redirection.
+        type: list
+        elements: str
+  state:
+    description: Whether the flows shall be there or not.
+    type: str
+    choices: [present, absent]
+    default: present
+  purge:
+    description:
+      - Whether O(state=present) removes the flows that are not listed, so that O(flows) is the host's whole set.
+      - Without it, the listed flows are added or changed, and those of other names are left as they are.
+    type: bool
+    default: true
+  layer:
+    description: What enforces the flows. V(selinux) is packet labels and policy.
+    type: str
+    choices: [selinux]
+    default: selinux
+  backend:
+    description: What puts labels on packets. V(iptables) is both iptables and ip6tables, of either variant.
+    type: str
+    choices: [iptables]
+    default: iptables
+notes:
+  - The rules are not yet loaded again after a reboot; run the module again then. The policy module does survive.
+  - Established connections of domains that are not allowed are cut at once.
+  - A process in another network namespace of the same host, such as a container, is held to the flows for what it
+    receives; a datagram that it sends to a service of the host does arrive, and the answer does not.
+  - An unconfined root can load policy, so against it this is a guard-rail and no boundary.
+seealso:
+  - module: senet.firewall.enforcement_info
+  - module: senet.firewall.process_context_info
+author:
+  - senet.firewall contributors (@senet)
+"""
+
+EXAMPLES = r"""
+- name: Only Apache may reach PostgreSQL, and only PostgreSQL may answer
+  senet.firewall.flows:
+    flows:
+      - name: web_db
+        source: [httpd_t]
+        destination: [postgresql_t]
+        ports: [5432]
+
+- name: The same from the catalogue, leaving other flows of the host alone
+  senet.firewall.flows:
+    flows:
+      - pair: httpd_to_postgresql
+    purge: false
+
+- name: Remove one flow
+  senet.firewall.flows:
+    flows:
+      - name: web_db
+    state: absent
+
+- name: Remove all flows, the rules and the policy module
+  senet.firewall.flows:
+    state: absent
+"""
+
+RETURN = r"""
+flows:
+  description: The host's whole set of flows, now or after the real run in check mode. Domains are named as the loaded
+    policy names them.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - name: web_db
+      source: [httpd_t]
+      destination: [postgresql_t]
+      protocol: tcp
+      ports: ["5432"]
+steps:
+  description: What was done, or in check mode would be, in order.
+  returned: success
+  type: list
+  elements: str
+  sample:
+    - install the policy module senet_firewall
+    - ask the kernel for every running domain's access
+    - restore the ipv4 rules
+    - restore the ipv6 rules
+access:
+  description:
+    - The kernel's answer for each flow and each domain that runs on the host or that a flow names.
+    - Empty in check mode when there is something to change, since the kernel does not know the packet types yet.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    flow:
+      description: The flow's name.
+      returned: always
+      type: str
+      sample: web_db
+    domain:
+      description: The domain.
+      returned: always
+      type: str
+      sample: httpd_t
+    client:
+      description: What the domain may do with the packets of the client's side.
+      returned: always
+      type: list
+      elements: str
+      sample: [recv, send]
+    server:
+      description: What the domain may do with the packets of the server's side.
+      returned: always
+      type: list
+      elements: str
+      sample: [recv]
+    can_connect:
+      description: Whether the domain can be a client of the flow.
+      returned: always
+      type: bool
+      sample: true
+    can_serve:
+      description: Whether the domain can be the server of the flow.
+      returned: always
+      type: bool
+      sample: false
+    permissive:
+      description: Whether the policy declares the domain permissive, so that it is not held to any of this.
+      returned: always
+      type: bool
+      sample: false
+cut:
+  description: The open connections that the change cuts, or in check mode would cut, because their domain is no source
+    of the flow.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    domain:
+      description: The domain that loses the connection.
+      returned: always
+      type: str
+      sample: unconfined_t
+    flow:
+      description: The flow that the connection's port belongs to.
+      returned: always
+      type: str
+      sample: web_db
+    pid:
+      description: The process that holds the connection.
+      returned: always
+      type: int
+      sample: 4711
+    command:
+      description: The name of that process.
+      returned: always
+      type: str
+      sample: psql
+    socket:
+      description: The connection.
+      returned: always
+      type: str
+      sample: tcp 127.0.0.1 port 40112 to 127.0.0.1 port 5432
+layer:
+  description: What enforces the flows.
+  returned: success
+  type: str
+  sample: selinux
+backend:
+  description: What puts labels on packets.
+  returned: success
+  type: str
+  sample: iptables
+selinux:
+  description: The mode of SELinux; nothing is enforced in C(permissive).
+  returned: success
+  type: str
+  sample: enforcing
+"""
+
+from typing import Any, Mapping
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.senet.firewall.plugins.module_utils import _catalogue, _engine
+from ansible_collections.senet.firewall.plugins.module_utils._host.host import open_host
+from ansible_collections.senet.firewall.plugins.module_utils._model import (
+    PROTOCOLS,
+    SenetError,
+    flow_set,
+    parse_flow,
+    parse_name,
+)
+
+
+def _request(params: Mapping[str, Any]) -> _engine.Request:
+    given = [_catalogue.resolve(raw) for raw in params["flows"] or ()]
+    if params["state"] == "absent":
+        if params["flows"] is None:
+            return _engine.Replace(flow_set(()))
+        return _engine.Remove(tuple(parse_name(raw.get("name")) for raw in given))
+    flows = tuple(parse_flow(raw) for raw in given)
+    return _engine.Replace(flow_set(flows)) if params["purge"] else _engine.Merge(flows)
+
+
+def _returned(outcome: _engine.Outcome, params: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {
+        "changed": outcome.changed,
+        "flows": [flow.as_dict() for flow in outcome.flows.flows],
+        "steps": list(outcome.steps),
+        "access": [row.as_dict() for row in outcome.access],
+        "cut": [cut.as_dict() for cut in outcome.cuts],
+        "layer": params["layer"],
+        "backend": params["backend"],
+        "selinux": outcome.selinux,
+        "diff": outcome.diffs,
+    }
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "flows": {
+                "type": "list",
+                "elements": "dict",
+                "options": {
+                    "name": {"type": "str"},
+                    "pair": {"type": "str"},
+                    "source": {"type": "list", "elements": "str"},
+                    "destination": {"type": "list", "elements": "str"},
+                    "protocol": {"type": "str", "choices": list(PROTOCOLS)},
+                    "ports": {"type": "list", "elements": "str"},
+                },
+                "required_one_of": [("name", "pair")],
+            },
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "purge": {"type": "bool", "default": True},
+            "layer": {"type": "str", "choices": ["selinux"], "default": "selinux"},
+            "backend": {"type": "str", "choices": ["iptables"], "default": "iptables"},
+        },
+        required_if=[("state", "present", ["flows"])],
+        supports_check_mode=True,
+    )
+    try:
+        outcome = _engine.run(open_host(module), _request(module.params), module.check_mode)
+    except SenetError as exc:
+        module.fail_json(msg=str(exc))
+    for warning in outcome.warnings:
+        module.warn(warning)
+    module.exit_json(**_returned(outcome, module.params))
+
+
+if __name__ == "__main__":
+    main()
