@@ -1,0 +1,232 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, senet.firewall contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+DOCUMENTATION = r"""
+module: enforcement_info
+short_description: Tell what a host can enforce between SELinux domains, and why not
+version_added: 0.1.0
+description:
+  - Tells whether the flows of M(senet.firewall.flows) can be put in place on a host and will be enforced, and if not,
+    every reason with what to do about it.
+  - Names the running domains that a SECMARK rule would cut off now. One such rule turns on packet checks for the whole
+    host, and stock policies differ in who may use unlabelled packets. The kernel is asked, domain by domain.
+requirements:
+  - Root on the target
+extends_documentation_fragment:
+  - senet.firewall.attributes
+attributes:
+  check_mode:
+    support: full
+    details:
+      - This module changes nothing.
+  diff_mode:
+    support: N/A
+    details:
+      - This module changes nothing.
+seealso:
+  - module: senet.firewall.flows
+  - module: senet.firewall.process_context_info
+author:
+  - senet.firewall contributors (@senet)
+"""
+
+EXAMPLES = r"""
+- name: Ask what the host can enforce
+  senet.firewall.enforcement_info:
+  register: enforcement
+
+- name: Stop where flows would not be enforced
+  ansible.builtin.assert:
+    that: enforcement.layers.selinux.enforced
+    fail_msg: "{{ (enforcement.layers.selinux.reasons + enforcement.layers.selinux.notes) | join(' ') }}"
+"""
+
+RETURN = r"""
+selinux:
+  description: SELinux on the host.
+  returned: success
+  type: dict
+  contains:
+    status:
+      description: V(enforcing), V(permissive) or V(disabled).
+      returned: always
+      type: str
+      sample: enforcing
+    policy:
+      description: The policy that C(/etc/selinux/config) names, or null.
+      returned: always
+      type: str
+      sample: targeted
+    mls:
+      description: Whether contexts carry a level; null where SELinux is disabled.
+      returned: always
+      type: bool
+      sample: true
+    policy_version:
+      description: The newest binary policy version that the kernel takes; null where SELinux is disabled.
+      returned: always
+      type: int
+      sample: 33
+iptables:
+  description: The commands by family, V(ipv4) and V(ipv6); a family is missing where its command is.
+  returned: success
+  type: dict
+  contains:
+    ipv4:
+      description: iptables; C(ipv6) is ip6tables with the same keys.
+      returned: when the command is there
+      type: dict
+      sample:
+        path: /usr/sbin/iptables
+        version: 1.8.9
+        variant: nf_tables
+        selinux_match: false
+  sample:
+    ipv4:
+      path: /usr/sbin/iptables
+      version: 1.8.9
+      variant: nf_tables
+      selinux_match: false
+nft:
+  description: The command nft, or null.
+  returned: success
+  type: dict
+  sample:
+    path: /usr/sbin/nft
+    version: 1.0.6
+kernel:
+  description: The kernel.
+  returned: success
+  type: dict
+  contains:
+    release:
+      description: Its release.
+      returned: always
+      type: str
+      sample: 6.1.0-40-cloud-amd64
+    modules:
+      description: Which of the modules that rules may need it has, built in or on disk; null where they cannot be listed,
+        as in most containers.
+      returned: always
+      type: dict
+      sample: {"xt_SECMARK": true, "xt_conntrack": true}
+label_rules:
+  description: The rules of iptables and ip6tables that label packets now, the collection's own and others.
+  returned: success
+  type: list
+  elements: str
+  sample: []
+domains_cut:
+  description: The running domains that a SECMARK rule of another program would cut off now, because the policy does not
+    let them send and receive unlabelled packets.
+  returned: success
+  type: list
+  elements: str
+  sample: [httpd_t, sshd_t]
+layers:
+  description: What can enforce flows on this host.
+  returned: success
+  type: dict
+  contains:
+    selinux:
+      description: Packet labels and SELinux policy.
+      returned: always
+      type: dict
+      contains:
+        available:
+          description: Whether flows can be put in place.
+          returned: always
+          type: bool
+          sample: true
+        enforced:
+          description: Whether they will be enforced.
+          returned: always
+          type: bool
+          sample: true
+        reasons:
+          description: Why they cannot be put in place.
+          returned: always
+          type: list
+          elements: str
+          sample: []
+        notes:
+          description: What else to know.
+          returned: always
+          type: list
+          elements: str
+          sample: []
+"""
+
+import os
+from typing import Any, Dict, List
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.senet.firewall.plugins.module_utils import _enforcement
+from ansible_collections.senet.firewall.plugins.module_utils._access import UNLABELED_TYPE, cut_domains
+from ansible_collections.senet.firewall.plugins.module_utils._compile.iptables import label_rules
+from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host, open_host
+from ansible_collections.senet.firewall.plugins.module_utils._host.netfilter import COMMANDS, kernel_modules
+from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError
+
+
+def _iptables(host: Host) -> Dict[str, _enforcement.IptablesFacts]:
+    tools = {family: host.netfilter.iptables(family) for family in COMMANDS}
+    return {
+        family: _enforcement.IptablesFacts(
+            tool.path, tool.version, tool.variant, host.netfilter.has_match(family, "selinux")
+        )
+        for family, tool in tools.items()
+        if tool is not None
+    }
+
+
+def _selinux(host: Host, status: str) -> Dict[str, Any]:
+    on = status != "disabled"
+    return {
+        "status": status,
+        "policy": host.selinux.policy_name(),
+        "mls": host.selinux.mls() if on else None,
+        "policy_version": host.selinux.policy_version() if on else None,
+    }
+
+
+def _domains_cut(host: Host, status: str) -> List[str]:
+    if status == "disabled":
+        return []
+    return cut_domains(host.selinux.access, host.processes(), (UNLABELED_TYPE,), host.selinux.mls())
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec={}, supports_check_mode=True)
+    host = open_host(module)
+    release = os.uname().release
+    try:
+        status = host.selinux.status()
+        tools = _iptables(host)
+        nft = host.netfilter.nft()
+        facts = _enforcement.Facts(
+            selinux=status,
+            iptables=tools,
+            semodule=host.store.command(),
+            modules=kernel_modules(_enforcement.KERNEL_MODULES, release),
+            label_rules=tuple(rule for family in tools for rule in label_rules(host.netfilter.save(family))),
+            cut=tuple(_domains_cut(host, status)),
+        )
+    except SenetError as exc:
+        module.fail_json(msg=str(exc))
+    module.exit_json(
+        changed=False,
+        selinux=_selinux(host, status),
+        iptables={family: dict(tool._asdict()) for family, tool in facts.iptables.items()},
+        nft={"path": nft.path, "version": nft.version} if nft else None,
+        kernel={"release": release, "modules": facts.modules},
+        label_rules=list(facts.label_rules),
+        domains_cut=list(facts.cut),
+        layers={"selinux": _enforcement.layer(facts)},
+    )
+
+
+if __name__ == "__main__":
+    main()
