@@ -1,0 +1,74 @@
+# make demo and make test set up what they need themselves: Debian packages (as root), then a virtual environment.
+SHELL := /bin/bash
+PY := .venv/bin/python
+BIN := .venv/bin
+CORE_2_16 := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/senet-firewall/ansible-core-2.16
+
+.DEFAULT_GOAL := help
+.PHONY: help
+help: ## this list
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 26
+
+.PHONY: setup setup-lab
+setup: ## the packages and the virtual environment that every test needs
+	@tests/setup.sh apt tests/apt-packages.txt
+	@tests/setup.sh venv .venv tests/requirements.txt
+	@$(PY) -m tests.collection_tree >/dev/null
+
+setup-lab: setup
+	@tests/setup.sh apt tests/lab/apt-packages.txt
+
+.PHONY: demo test unit vm
+demo: setup-lab ## httpd_t reaches PostgreSQL and nobody else does, shown on a virtual machine that enforces SELinux
+	@$(PY) -m tests.demo
+
+test: setup ## everything: lint, unit, molecule, vm; goes on after a failure and still fails
+	@$(MAKE) --no-print-directory --keep-going lint unit molecule vm
+
+unit: setup ## the unit tests, and the built collection
+	@$(PY) -m pytest --junit-xml=build/junit/unit.xml tests/unit tests/package
+
+vm: setup-lab ## the tests on virtual machines that enforce SELinux
+	@$(PY) -m pytest --junit-xml=build/junit/vm.xml tests/vm
+
+.PHONY: molecule
+molecule: setup ## the container scenarios, or one of them: make molecule SCENARIO=no_selinux
+	@tests/setup.sh apt tests/containers/apt-packages.txt
+	@$(PY) -m tests.containers $(SCENARIO)
+
+CHECKS := lint-sanity-2.16 lint-sanity-2.19 lint-ansible lint-mypy lint-ruff lint-vermin lint-yaml lint-changelog lint-shell
+.PHONY: lint $(CHECKS)
+lint: setup ## every static check, each also a target of its own: lint-ansible, lint-mypy, ...
+	@$(MAKE) --no-print-directory --keep-going --jobs=$(shell nproc) --output-sync=target $(CHECKS)
+
+$(CHECKS): setup
+
+lint-sanity-2.16:
+	@tests/setup.sh venv $(CORE_2_16) tests/requirements-core-2.16.txt
+	@tests/quiet.sh $@ tests/sanity.sh $(CORE_2_16)
+
+lint-sanity-2.19:
+	@tests/quiet.sh $@ tests/sanity.sh .venv
+
+lint-ansible:
+	@PATH="$(CURDIR)/$(BIN):$$PATH" ANSIBLE_COLLECTIONS_PATH=$(CURDIR)/build/collections tests/quiet.sh $@ ansible-lint --strict
+
+lint-mypy:
+	@tests/quiet.sh $@ $(BIN)/mypy
+
+lint-ruff:
+	@tests/quiet.sh $@ $(BIN)/ruff check
+
+lint-vermin: # RHEL 8's platform Python
+	@tests/quiet.sh $@ $(BIN)/vermin --quiet --target=3.6- --violations --eval-annotations plugins/modules plugins/module_utils
+
+lint-yaml:
+	@tests/quiet.sh $@ $(BIN)/yamllint --strict .
+
+lint-changelog:
+	@tests/quiet.sh $@ $(BIN)/antsibull-changelog lint
+
+lint-shell:
+	@tests/quiet.sh $@ shellcheck $$(git ls-files --cached --others --exclude-standard -- '*.sh' .ci/run)
+
+-include tests/lab/lab.mk

@@ -1,0 +1,48 @@
+# Copyright: (c) 2026, senet.firewall contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""CI's closing summary, from reports that pytest itself writes."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.summary import sum_up
+
+pytest_plugins = ["pytester"]
+
+PASSES = "def test_good(): pass"
+FAILS_AND_BREAKS = """
+import pytest
+
+@pytest.fixture
+def gone():
+    raise OSError
+
+def test_broken(gone): pass
+
+def test_failed(): assert 0
+"""
+
+
+def report(pytester: pytest.Pytester, name: str, source: str) -> Path:
+    test = pytester.makepyfile(**{f"test_{name}": source})
+    pytester.runpytest_inprocess("-p", "no:cacheprovider", f"--junit-xml={name}.xml", test)
+    return pytester.path / f"{name}.xml"
+
+
+def test_passes_of_all_reports_are_added(pytester: pytest.Pytester) -> None:
+    text, good = sum_up([report(pytester, "one", PASSES), report(pytester, "two", PASSES)])
+    assert good
+    assert text.startswith("===== 2 passed in ")
+
+
+def test_one_bad_report_is_named_and_spoils_the_sum(pytester: pytest.Pytester) -> None:
+    text, good = sum_up([report(pytester, "one", PASSES), report(pytester, "vm", FAILS_AND_BREAKS)])
+    assert not good
+    assert "FAILED vm: test_vm::test_broken\nFAILED vm: test_vm::test_failed\n" in text
+    assert "1 passed, 1 failed, 1 errors" in text
+
+
+def test_no_report_is_not_good() -> None:
+    assert sum_up([]) == ("===== no tests ran in 0.0s =====", False)
