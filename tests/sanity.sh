@@ -33,9 +33,17 @@ print(*sorted(set(re.findall(r"pip=.([0-9.]+)", pathlib.Path(module.__file__).re
     install -m 0644 "$bootstrap" "$home/.ansible/test/cache/get_pip_${pip//./_}.py"
   done
 
-# An own home keeps ansible-test's caches out of the user's ~/.ansible; pip goes on seeing the user's settings and cache.
+# An own home keeps ansible-test's caches out of the user's ~/.ansible. pip goes on seeing the user's cache and settings,
+# those in the environment too, which ansible-test drops; and it trusts the certificates the system trusts, as Debian's does.
 ln -sfn "${XDG_CONFIG_HOME:-$HOME/.config}" "$home/.config"
 ln -sfn "${XDG_CACHE_HOME:-$HOME/.cache}" "$home/.cache"
+settings=$("$venv/bin/python" -m pip config list)
+mkdir -p "$home/.pip"
+{
+  echo "[global]"
+  grep -q "cert='" <<<"$settings" || echo "cert = /etc/ssl/certs/ca-certificates.crt"
+  sed -nE "s/^:env:\.([a-z-]+)='(.*)'$/\1 = \2/p" <<<"$settings"
+} >"$home/.pip/pip.conf"
 
 # Only interpreters of the system and of the environment: a pyenv shim exists for versions it then refuses to run.
 cd "$copy"

@@ -4,6 +4,7 @@
 """Runs Molecule's container scenarios on an engine of their own: python -m tests.containers [SCENARIO...]"""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -42,6 +43,8 @@ def run(scenarios: list[str]) -> int:
 
 if __name__ == "__main__":
     known = sorted(path.parent.name for path in (ROOT / "molecule").glob("*/molecule.yml"))
+    # The engine is in a session of its own and outlives whoever does not stop it.
+    signal.signal(signal.SIGTERM, lambda *_signal: sys.exit(128 + signal.SIGTERM))
     try:
         sys.exit(run(sys.argv[1:] or known))
     except (EngineError, subprocess.CalledProcessError) as error:

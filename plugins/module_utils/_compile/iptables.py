@@ -3,12 +3,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A set of flows as rules for iptables and ip6tables, and what iptables-save says of them. No I/O.
 
-The rules are the same for both families and stand in two chains of our own in the table ``security``.
+The rules are the same for both families and stand in chains of our own in the table ``security``: one a hook, and
+under it, where the set is large, a search tree of chains a protocol and port to look for.
 """
 
 import re
-import shlex
-from typing import Dict, Iterable, List, NamedTuple, Optional, Tuple
+from typing import Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._model import (
     DEFAULT_PACKET_TYPE,
@@ -21,7 +21,14 @@ HOOKS = ("INPUT", "OUTPUT")
 # An empty chain that says: the table was not there before us, and goes when we go.
 TABLE_MARK = "SENET_TABLE"
 
+# Up to so many ranges of ports a chain is one list that a person reads; beyond it every rule counts, packet by packet.
+_FLAT_CLAIMS = 8
+_LEAF_CLAIMS = 4
+_FAN_OUT = 4
+
 _PROTOCOL_NUMBERS = {"tcp": 6, "udp": 17, "dccp": 33, "sctp": 132}
+_OWN_CHAIN = re.compile(r"SENET_(?:INPUT|OUTPUT)(?:_[a-z]+_[a-z]+_[0-9]+)?")
+_GOTO = re.compile(r" -[jg] (SENET_\S+)$")
 _RELABELS = re.compile(r" -j (?:CONN)?SECMARK\b")
 _SELCTX_TYPE = re.compile(r" --selctx [^: ]+:[^: ]+:([^: ]+)")
 
@@ -29,10 +36,11 @@ _SELCTX_TYPE = re.compile(r" --selctx [^: ]+:[^: ]+:([^: ]+)")
 class Table(NamedTuple):
     """The table ``security`` of one family as far as it is ours.
 
-    ``rules`` are the rules of our chains in iptables-save's words, None where a chain of ours is missing;
-    ``jumps`` maps each hook to the places (from 0) of its jumps to our chain; ``present`` says the table is there
-    at all, ``marked`` that we created it, ``bare`` that nothing but our own stands in it; ``foreign`` are other
-    people's rules that label packets, in any table, each as ``table: rule``.
+    ``rules`` are the rules of our chains in iptables-save's words, chain by chain in the order of their names, None
+    where there is no chain of ours, and none where a hook's is missing; ``jumps`` maps each hook to the places (from
+    0) of its jumps to our chain; ``present`` says the table is there at all, ``marked`` that we created it, ``bare``
+    that nothing but our own stands in it; ``foreign`` are other people's rules that label packets, in any table,
+    each as ``table: rule``; ``chains`` are the names of our chains.
     """
 
     present: bool
@@ -41,6 +49,7 @@ class Table(NamedTuple):
     rules: Optional[Tuple[str, ...]]
     jumps: Dict[str, Tuple[int, ...]]
     foreign: Tuple[str, ...]
+    chains: Tuple[str, ...]
 
     @property
     def ours(self) -> bool:
@@ -50,7 +59,9 @@ class Table(NamedTuple):
     def installed(self, rules: Tuple[str, ...]) -> bool:
         """Whether exactly these rules are in force, each hook's first rule being the jump to them."""
         in_place = all(self.jumps.get(hook) == (0,) for hook in HOOKS)
-        return in_place and self.rules is not None and _canonical(self.rules) == _canonical(rules)
+        if not in_place or self.rules is None or set(self.chains) != set(_chains(rules)):
+            return False
+        return self.rules == rules or _canonical(self.rules) == _canonical(rules)
 
 
 def chain(hook: str) -> str:
@@ -59,14 +70,17 @@ def chain(hook: str) -> str:
 
 
 def compile_rules(flows: FlowSet, mls: bool) -> Tuple[str, ...]:
-    """The rules of both chains, in order, spelled as iptables-save prints them.
+    """The rules of all our chains, in order, spelled as iptables-save prints them.
 
     SECMARK does not end the traversal, so the last match wins: a default label; then packets without a conntrack
     entry, by port, what they are sent *to* deciding last, or a server could reach another service from its own port;
     then connections whose tuple is reversed because conntrack met the server's packet first; then the real tuple,
     whose reply source is the port that answers, whatever NAT or the client's choice of source port did.
+
+    A large set keeps these phases and their order. Each finds its port in a tree of chains a protocol: an inner chain
+    goes on to the part that may hold the port, and a chain that is gone to returns where the tree was entered.
     """
-    return tuple(rule for hook in HOOKS for rule in _chain_rules(hook, flows, mls))
+    return tuple(rule for hook in HOOKS for rule in _hook_rules(hook, flows, mls))
 
 
 def parse_save(text: str) -> Table:
@@ -75,44 +89,46 @@ def parse_save(text: str) -> Table:
     chains = {}  # type: Dict[str, List[str]]
     jumps = {hook: [] for hook in HOOKS}  # type: Dict[str, List[int]]
     places = {hook: 0 for hook in HOOKS}
+    foreign = []
     table = ""
-    ours = {chain(hook) for hook in HOOKS}
     for line in text.splitlines():
         if line.startswith("*"):
             table = line[1:]
             present = present or table == "security"
-            continue
-        declared = table == "security" and line.startswith(":")
-        if declared:
+        elif table == "security" and line.startswith(":"):
             name, policy = line[1:].split(" ")[:2]
-            if name in ours:
+            if _OWN_CHAIN.fullmatch(name):
                 chains[name] = []
             elif name == TABLE_MARK:
                 marked = True
             elif policy != "ACCEPT":
                 bare = False
-        if not line.startswith("-A "):
-            continue
-        name = line.split(" ", 2)[1]
-        if table == "security" and name in ours:
-            chains[name].append(line)
-            continue
-        if table != "security":
-            continue
-        if name in jumps and line == "-A {0} -j {1}".format(name, chain(name)):
-            jumps[name].append(places[name])
-        else:
-            bare = False
-        if name in places:
-            places[name] += 1
-    rules = None  # type: Optional[Tuple[str, ...]]
-    if ours <= set(chains):
-        rules = tuple(rule for hook in HOOKS for rule in chains[chain(hook)])
-    elif chains:
-        rules = ()
-    own = tuple("security: -A {0} ".format(name) for name in ours)
-    foreign = tuple(rule for rule in label_rules(text) if not rule.startswith(own))
-    return Table(present, marked, bare, rules, {hook: tuple(at) for hook, at in jumps.items()}, foreign)
+        elif line.startswith("-A "):
+            name = line.split(" ", 2)[1]
+            if table == "security" and name in chains:
+                chains[name].append(line)
+                continue
+            if _RELABELS.search(line):
+                foreign.append("{0}: {1}".format(table, line))
+            if table != "security":
+                continue
+            if name in jumps and line == "-A {0} -j {1}".format(name, chain(name)):
+                jumps[name].append(places[name])
+            else:
+                bare = False
+            if name in places:
+                places[name] += 1
+    names = sorted(chains, key=_name_order)
+    complete = all(chain(hook) in chains for hook in HOOKS)
+    return Table(
+        present,
+        marked,
+        bare,
+        tuple(rule for name in names for rule in chains[name] if complete) if chains else None,
+        {hook: tuple(at) for hook, at in jumps.items()},
+        tuple(foreign),
+        tuple(names),
+    )
 
 
 def label_rules(text: str) -> List[str]:
@@ -138,8 +154,10 @@ def restore_text(observed: Table, rules: Optional[Tuple[str, ...]]) -> str:
 
     A chain that is declared is emptied or created, so what stood there before needs no mention.
     """
+    wanted = _chains(rules or ())
+    stale = sorted(set(observed.chains).difference(wanted), key=_name_order)
     lines = ["*security"]
-    lines.extend(":{0} - [0:0]".format(chain(hook)) for hook in HOOKS)
+    lines.extend(":{0} - [0:0]".format(name) for name in wanted + stale)
     if observed.marked or not observed.present:
         lines.append(":{0} - [0:0]".format(TABLE_MARK))
     for hook in HOOKS:
@@ -150,8 +168,9 @@ def restore_text(observed: Table, rules: Optional[Tuple[str, ...]]) -> str:
         lines.extend("-D " + jump for _ in at)
         if rules is not None:
             lines.append("-I {0} 1 -j {1}".format(hook, chain(hook)))
+    lines.extend("-X {0}".format(name) for name in stale)
     if rules is None:
-        lines.extend("-X {0}".format(chain(hook)) for hook in HOOKS)
+        lines.extend("-X {0}".format(name) for name in wanted)
         if observed.marked or not observed.present:
             lines.append("-X {0}".format(TABLE_MARK))
     else:
@@ -160,41 +179,117 @@ def restore_text(observed: Table, rules: Optional[Tuple[str, ...]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _chain_rules(hook: str, flows: FlowSet, mls: bool) -> Iterable[str]:
+class _Claim(NamedTuple):
+    """Ports of a flow, and the packet types of its sides."""
+
+    protocol: str
+    ports: PortRange
+    types: Dict[str, str]
+
+
+class _Phase(NamedTuple):
+    """A question to a packet. ``entry`` is what its packets have in common; ``answers`` are what remains to be
+    matched, each with the side whose type the packet gets."""
+
+    name: str
+    option: str
+    entry: str
+    answers: Tuple[Tuple[str, str], ...]
+
+    def match(self, protocol: str, low: int, high: int) -> str:
+        ports = str(low) if low == high else "{0}:{1}".format(low, high)
+        extension = "conntrack --ctproto {0}".format(_PROTOCOL_NUMBERS[protocol]) if not self.entry else protocol
+        return "-p {0} -m {1} {2} {3} ".format(protocol, extension, self.option, ports)
+
+
+def _phases(hook: str) -> Tuple[_Phase, ...]:
     # What leaves is sent by the connection's own side, what arrives comes from the other side.
     originator, replier = ("client", "server") if hook == "OUTPUT" else ("server", "client")
+    untracked = "-m conntrack --ctstate INVALID,UNTRACKED "
+    original, reply = "--ctdir ORIGINAL ", "--ctdir REPLY "
+    return (
+        _Phase("sport", "--sport", untracked, (("", replier),)),
+        _Phase("dport", "--dport", untracked, (("", originator),)),
+        _Phase("osrc", "--ctorigsrcport", "", ((original, replier), (reply, originator))),
+        _Phase("rsrc", "--ctreplsrcport", "", ((original, originator), (reply, replier))),
+    )
 
-    def rule(match: str, packet_type: str) -> str:
-        context = packet_context(packet_type, mls)
-        return "-A {0} {1}-j SECMARK --selctx {2}".format(chain(hook), match, context)
 
+def _hook_rules(hook: str, flows: FlowSet, mls: bool) -> Iterator[str]:
     claims = [
-        (flow.protocol, ports, {"client": flow.client_type, "server": flow.server_type})
+        _Claim(flow.protocol, ports, {"client": flow.client_type, "server": flow.server_type})
         for flow in flows.flows
         for ports in flow.ports
     ]
-    yield rule("", DEFAULT_PACKET_TYPE)
-    for port_match, side in (("--sport", replier), ("--dport", originator)):
-        for protocol, ports, types in claims:
-            match = "-p {0} -m {0} {1} {2} -m conntrack --ctstate INVALID,UNTRACKED "
-            yield rule(match.format(protocol, port_match, _colon(ports)), types[side])
-    for tuple_match, sides in (
-        ("--ctorigsrcport", (replier, originator)),
-        ("--ctreplsrcport", (originator, replier)),
-    ):
-        for protocol, ports, types in claims:
-            for direction, side in zip(("ORIGINAL", "REPLY"), sides):
-                match = "-p {0} -m conntrack --ctproto {1} {2} {3} --ctdir {4} ".format(
-                    protocol, _PROTOCOL_NUMBERS[protocol], tuple_match, _colon(ports), direction
-                )
-                yield rule(match, types[side])
+    yield _label(chain(hook), "", DEFAULT_PACKET_TYPE, mls)
+    if len(claims) <= _FLAT_CLAIMS:
+        for phase in _phases(hook):
+            for claim in claims:
+                yield from _claim_rules(chain(hook), phase, claim, phase.entry, mls)
+        return
+    below = {}  # type: Dict[str, List[str]]
+    for phase in _phases(hook):
+        for protocol in sorted({claim.protocol for claim in claims}):
+            own = sorted((claim for claim in claims if claim.protocol == protocol), key=lambda claim: claim.ports)
+            root = "{0}_{1}_{2}".format(chain(hook), protocol, phase.name)
+            entry = phase.match(protocol, own[0].ports.low, own[-1].ports.high) + phase.entry
+            yield "-A {0} {1}-j {2}_0".format(chain(hook), entry, root)
+            tree = {}  # type: Dict[str, List[str]]
+            _grow(tree, root, phase, own, mls)
+            below.update(tree)
+    for name in sorted(below, key=_name_order):
+        yield from below[name]
 
 
-def _colon(ports: PortRange) -> str:
-    return str(ports).replace("-", ":")
+def _grow(tree: Dict[str, List[str]], root: str, phase: _Phase, claims: Sequence[_Claim], mls: bool) -> str:
+    """Add to the chains of a tree one that finds these claims, and all below it; its name."""
+    name = "{0}_{1}".format(root, len(tree))
+    tree[name] = rules = []
+    if len(claims) <= _LEAF_CLAIMS:
+        rules.extend(rule for claim in claims for rule in _claim_rules(name, phase, claim, "", mls))
+        return name
+    for part in _parts(claims):
+        match = phase.match(part[0].protocol, part[0].ports.low, part[-1].ports.high)
+        rules.append("-A {0} {1}-g {2}".format(name, match, _grow(tree, root, phase, part, mls)))
+    return name
 
 
-def _canonical(rules: Iterable[str]) -> List[List[str]]:
-    """Rules compared by their words: releases of iptables differ in the order of a match's options and in names."""
+def _parts(claims: Sequence[_Claim]) -> List[Sequence[_Claim]]:
+    """The claims in parts of about one size, as few as will do."""
+    count = min(_FAN_OUT, -(-len(claims) // _LEAF_CLAIMS))
+    edges = [len(claims) * part // count for part in range(count + 1)]
+    return [claims[low:high] for low, high in zip(edges, edges[1:])]
+
+
+def _claim_rules(name: str, phase: _Phase, claim: _Claim, entry: str, mls: bool) -> Iterator[str]:
+    match = phase.match(claim.protocol, claim.ports.low, claim.ports.high) + entry
+    for answer, side in phase.answers:
+        yield _label(name, match + answer, claim.types[side], mls)
+
+
+def _label(name: str, match: str, packet_type: str, mls: bool) -> str:
+    return "-A {0} {1}-j SECMARK --selctx {2}".format(name, match, packet_context(packet_type, mls))
+
+
+def _chains(rules: Iterable[str]) -> List[str]:
+    """The chains that these rules stand in or lead to, the hooks' among them."""
+    names = {chain(hook) for hook in HOOKS}
+    for rule in rules:
+        names.add(rule.split(" ", 2)[1])
+        names.update(_GOTO.findall(rule))
+    return sorted(names, key=_name_order)
+
+
+def _name_order(name: str) -> List[Tuple[int, str]]:
+    """Names in the order of their parts, numbers by their value."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in name.split("_")]
+
+
+def _canonical(rules: Iterable[str]) -> Dict[str, List[List[str]]]:
+    """Each chain's rules by their words: releases of iptables differ in the order of a match's options and in names."""
     numbers = {name: str(number) for name, number in _PROTOCOL_NUMBERS.items()}
-    return [sorted(numbers.get(word, word) for word in shlex.split(rule)) for rule in rules]
+    result = {}  # type: Dict[str, List[List[str]]]
+    for rule in rules:
+        words = rule.split()
+        result.setdefault(words[1], []).append(sorted(numbers.get(word, word) for word in words))
+    return result
