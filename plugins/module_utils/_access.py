@@ -5,7 +5,7 @@
 
 from typing import Any, Callable, Dict, FrozenSet, Iterable, List, NamedTuple, Set
 
-from ansible_collections.senet.firewall.plugins.module_utils._model import Flow, FlowSet, packet_context
+from ansible_collections.senet.firewall.plugins.module_utils._model import OBSERVE, Flow, FlowSet, packet_context
 from ansible_collections.senet.firewall.plugins.module_utils._processes import Process
 
 # The permissions of the class packet that a socket's own traffic is checked against (security/selinux/hooks.c)
@@ -68,6 +68,10 @@ def deviations(flows: FlowSet, matrix: List[Access]) -> List[str]:
 
 
 def _row_deviations(flow: Flow, row: Access) -> List[str]:
+    if flow.mode == OBSERVE:
+        if row.client == row.server == CHECKED or row.domain == "kernel_t":
+            return []
+        return ["'{0}' is cut by the flow '{1}', which only observes".format(row.domain, flow.name)]
     clauses = []
     is_source = row.domain in flow.source
     is_destination = row.domain in flow.destination

@@ -1,56 +1,35 @@
 # Copyright: (c) 2026, senet.firewall contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From what is wanted to what is in force: observe, plan, apply, verify. The one place that orders them."""
+"""From what is wanted to what is in force: observe, plan, apply, verify, confirm. The one place that orders them."""
 
-from typing import Any, Dict, Iterable, List, NamedTuple, Tuple, Union
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
-from ansible_collections.senet.firewall.plugins.module_utils import _plan, _preflight
-from ansible_collections.senet.firewall.plugins.module_utils._access import (
-    CHECKED,
-    UNLABELED_TYPE,
-    Access,
-    contexts_by_domain,
-    cut_domains,
-    deviations,
-)
-from ansible_collections.senet.firewall.plugins.module_utils._compile import cil, iptables
+from ansible_collections.senet.firewall.plugins.module_utils import _plan, _preflight, _recovery, _survey
+from ansible_collections.senet.firewall.plugins.module_utils._access import Access
+from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Pending, boot_id, clock
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
 from ansible_collections.senet.firewall.plugins.module_utils._host.policystore import locked_message
-from ansible_collections.senet.firewall.plugins.module_utils._host.selinuxfs import SELinuxFS
-from ansible_collections.senet.firewall.plugins.module_utils._model import (
-    DEFAULT_PACKET_TYPE,
-    Flow,
-    FlowSet,
-    SenetError,
-    packet_context,
-)
+from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet, SenetError
 from ansible_collections.senet.firewall.plugins.module_utils._processes import Process
 
-
-class Replace(NamedTuple):
-    """Ask for exactly these flows; none of them takes everything of ours off the host."""
-
-    flows: FlowSet
+# How long a run may take before the guard thinks it dead: semodule rebuilds a large policy in a minute on slow hosts.
+APPLY_SECONDS = 300
+_LOCK_SECONDS = 5
 
 
-class Merge(NamedTuple):
-    """Ask for these flows, leaving those of other names as they are."""
+class Options(NamedTuple):
+    """How to go about a change: seconds until it is undone unless confirmed (0: no guard), and its name."""
 
-    flows: Tuple[Flow, ...]
-
-
-class Remove(NamedTuple):
-    """Ask that the flows of these names be gone, leaving the others as they are."""
-
-    names: Tuple[str, ...]
-
-
-Request = Union[Replace, Merge, Remove]
+    confirm_timeout: int
+    token: str
 
 
 class Outcome(NamedTuple):
-    """What was done, or in check mode would be; ``access`` is empty while the kernel cannot be asked yet."""
+    """What was done, or in check mode would be.
+
+    ``access`` is empty while the kernel cannot be asked yet; ``pending`` says that the change waits for confirmation.
+    """
 
     changed: bool
     flows: FlowSet
@@ -60,13 +39,90 @@ class Outcome(NamedTuple):
     diffs: List[Dict[str, Any]]
     warnings: Tuple[str, ...]
     selinux: str
+    pending: bool
 
 
-def run(host: Host, request: Request, check_mode: bool) -> Outcome:
+class _Change(NamedTuple):
+    mode: str
+    mls: bool
+    observed: _plan.HostState
+    flows: FlowSet
+    desired: _plan.Desired
+    steps: Tuple[_plan.Step, ...]
+    processes: List[Process]
+    cuts: Tuple[_preflight.Cut, ...]
+
+
+def run(host: Host, request: _survey.Request, options: Options, check_mode: bool) -> Outcome:
     """Bring the host to what is requested, or say what that would take.
 
     :raises SenetError: the request cannot be met; the host is then as it was, or the message says what is not.
     """
+    left_over = _unconfirmed(host, check_mode)
+    change = _prepare(host, request, options)
+    warnings = []  # type: List[str]
+    if not check_mode and (change.steps or left_over):
+        with host.guard.lock(_LOCK_SECONDS):
+            dead = _unconfirmed(host, check_mode)
+            if dead:
+                _recovery.undo_pending(host, dead, "the run died while it was to {0}".format(dead.step))
+                warnings.append(
+                    "An earlier run died while it was to {0}; what it had done was undone first.".format(dead.step)
+                )
+            # What was seen without the lock may be somebody else's half-way house.
+            change = _prepare(host, request, options)
+            if change.steps:
+                _apply(host, change, options)
+        if change.steps and change.steps[-1].action == _plan.PERSIST and not _guarded(change):
+            _recovery.start_service(host, change.desired)
+
+    waiting = bool(change.steps) and check_mode
+    access = [] if waiting else _survey.access_matrix(host, change.flows, change.processes, change.mls)
+    if not change.steps:
+        _survey.check_access(change.flows, access)
+        repaired = host.guard.repairs()
+        if repaired:
+            warnings.append(
+                "Labels had been taken away by another program and were put back, last at {0}; find out which program "
+                "empties the tables.".format(repaired)
+            )
+    return Outcome(
+        bool(change.steps),
+        change.flows,
+        tuple(str(step) for step in change.steps),
+        tuple(access),
+        change.cuts,
+        _plan.diffs(change.observed, change.desired) if change.steps else [],
+        tuple(warnings + _survey.find_warnings(change.mode, change.flows, access, change.processes)),
+        change.mode,
+        _guarded(change) and not check_mode,
+    )
+
+
+def _unconfirmed(host: Host, check_mode: bool) -> Optional[Pending]:
+    """The change of a run that died, or None.
+
+    :raises SenetError: a whole change waits for its confirmation.
+    """
+    pending = host.guard.pending()
+    if pending is None:
+        return None
+    if pending.complete and pending.boot == boot_id():
+        raise SenetError(
+            "The change {0} of this host waits to be confirmed and is undone in {1:.0f} seconds otherwise; confirm it "
+            "with the module guard (token={0} state=confirmed), or undo it now with state=aborted.".format(
+                pending.token, max(0.0, pending.deadline - clock())
+            )
+        )
+    if check_mode:
+        raise SenetError(
+            "The run {0} on this host is not finished or died while it was to {1}; wait for it, or run without check "
+            "mode, which undoes what a dead run has done.".format(pending.token, pending.step)
+        )
+    return pending
+
+
+def _prepare(host: Host, request: _survey.Request, options: Options) -> _Change:
     mode = host.selinux.status()
     if mode == "disabled":
         raise SenetError(
@@ -74,100 +130,28 @@ def run(host: Host, request: Request, check_mode: bool) -> Outcome:
             "/etc/selinux/config and on the kernel command line, and reboot."
         )
     mls = host.selinux.mls()
-    observed = _observe(host, mls)
-    flows = _resolve_domains(host, _wanted(request, observed), mls)
-    desired = _desired(flows, mls)
-    steps = _plan.plan(observed, desired)
-
+    _survey.stored_intent(host)
+    observed = _survey.observe(host, mls)
+    flows = _survey.resolve_domains(host, _survey.wanted(request, observed), mls)
+    desired = _survey.desired_state(flows, mls)
+    steps = _plan.plan(observed, desired, options.confirm_timeout > 0)
     processes = host.processes()
     cuts = tuple(_preflight.find_cuts(flows, processes, host.pid)) if steps else ()
+    change = _Change(mode, mls, observed, flows, desired, steps, processes, cuts)
     if steps:
-        _refuse(host, observed, flows, cuts)
-        if not check_mode:
-            _apply_or_undo(host, observed, desired, steps, processes, flows, mls)
-
-    pending = bool(steps) and check_mode
-    access = () if pending else tuple(_matrix(host, flows, processes, mls))
-    if not steps:
-        _verify_access(flows, access)
-    return Outcome(
-        bool(steps),
-        flows,
-        tuple(str(step) for step in steps),
-        access,
-        cuts,
-        _plan.diffs(observed, desired) if steps else [],
-        _warnings(mode, flows, access, processes),
-        mode,
-    )
+        _refuse(host, change)
+    return change
 
 
-def _observe(host: Host, mls: bool) -> _plan.HostState:
-    policy = host.store.module()
-    loaded = all(
-        host.selinux.canonical(packet_context(packet_type, mls)) for packet_type in cil.declared_types(policy)
-    )
-    tables = {family: iptables.parse_save(host.netfilter.save(family)) for family in _plan.FAMILIES}
-    return _plan.HostState(policy, loaded, tables)
-
-
-def _wanted(request: Request, observed: _plan.HostState) -> FlowSet:
-    if isinstance(request, Replace):
-        return request.flows
-    current = cil.parse_policy(observed.policy) if observed.policy is not None else FlowSet(())
-    return current.with_flows(request.flows) if isinstance(request, Merge) else current.without(request.names)
-
-
-def _desired(flows: FlowSet, mls: bool) -> _plan.Desired:
-    if not flows.flows:
-        return _plan.Desired(None, {family: None for family in _plan.FAMILIES})
-    rules = iptables.compile_rules(flows, mls)
-    return _plan.Desired(cil.compile_policy(flows), {family: rules for family in _plan.FAMILIES})
-
-
-def _resolve_domains(host: Host, flows: FlowSet, mls: bool) -> FlowSet:
-    """The flows with each domain as the loaded policy spells it: an alias becomes the type it stands for."""
-    names = {}
-    for domain in flows.domains:
-        context = host.selinux.canonical(packet_context(domain, mls))
-        if context is None:
-            raise SenetError(
-                "The domain '{0}' of the flow '{1}' is not in the loaded policy; check the spelling with "
-                "process_context_info, or install the policy module that declares it.".format(
-                    domain, _user_of(flows, domain)
-                )
-            )
-        # Every domain may fork, and nothing else is ever the object of a process permission (domain.te).
-        if "fork" not in host.selinux.access(context, context, "process").allowed:
-            raise SenetError(
-                "The type '{0}' of the flow '{1}' is no domain, so no process ever runs in it; name the type that "
-                "process_context_info shows for the program.".format(domain, _user_of(flows, domain))
-            )
-        names[domain] = context.split(":")[2]
-    return FlowSet(
-        tuple(
-            flow._replace(
-                source=tuple(sorted({names[domain] for domain in flow.source})),
-                destination=tuple(sorted({names[domain] for domain in flow.destination})),
-            )
-            for flow in flows.flows
-        )
-    )
-
-
-def _user_of(flows: FlowSet, domain: str) -> str:
-    return next(flow.name for flow in flows.flows if domain in flow.domains)
-
-
-def _refuse(host: Host, observed: _plan.HostState, flows: FlowSet, cuts: Iterable[_preflight.Cut]) -> None:
+def _refuse(host: Host, change: _Change) -> None:
     """Raise for whatever speaks against the change, before anything is written."""
-    foreign = [rule for family in _plan.FAMILIES for rule in observed.tables[family].foreign]
-    if foreign and flows.flows:
+    foreign = [rule for family in _plan.FAMILIES for rule in change.observed.tables[family].foreign]
+    if foreign and change.flows.flows:
         raise SenetError(
             "Another rule on this host labels packets too, and the last label wins: '{0}'. Nothing was changed; "
             "remove that rule first.".format(foreign[0])
         )
-    error = _preflight.refusal(cuts)
+    error = _preflight.refusal(change.cuts)
     if error:
         raise SenetError(error)
     holder = host.store.lock_holder()
@@ -175,105 +159,65 @@ def _refuse(host: Host, observed: _plan.HostState, flows: FlowSet, cuts: Iterabl
         raise SenetError(locked_message(host.selinux.policy_name() or "", holder) + " Nothing was changed.")
 
 
-def _apply_or_undo(
-    host: Host,
-    observed: _plan.HostState,
-    desired: _plan.Desired,
-    steps: Iterable[_plan.Step],
-    processes: List[Process],
-    flows: FlowSet,
-    mls: bool,
-) -> None:
+def _guarded(change: _Change) -> bool:
+    return any(step.action == _plan.ARM_GUARD for step in change.steps)
+
+
+def _apply(host: Host, change: _Change, options: Options) -> None:
+    """Take the steps, undoing those taken if one fails. A guarded change stops short of what confirming does."""
+    before = _plan.as_desired(change.observed)
+    pending = Pending(
+        options.token, boot_id(), False, "", 0.0, _plan.as_record(before), _plan.as_record(change.desired)
+    )
+    guarded = _guarded(change)
+    armed = False
     try:
-        _apply(host, steps, processes, mls)
-        left = _plan.plan(_observe(host, mls), desired)
-        if left:
-            raise SenetError(
-                "The change did not hold: read back, the host still needs to {0}; look for another program that "
-                "changes the same rules.".format(", ".join(str(step) for step in left))
-            )
-        _verify_access(flows, _matrix(host, flows, processes, mls))
+        for step in change.steps:
+            if guarded and step.action == _plan.PERSIST:
+                break
+            pending = pending._replace(step=str(step))
+            if armed or step.action == _plan.ARM_GUARD:
+                host.guard.write(pending)
+                armed = True
+            _take(host, change, options, pending, step)
     except (SenetError, OSError) as exc:
         try:
-            before = _plan.Desired(
-                observed.policy,
-                {family: table.rules if table.ours else None for family, table in observed.tables.items()},
-            )
-            _apply(host, _plan.plan(_observe(host, mls), before), processes, mls)
+            if armed:
+                _recovery.undo_pending(host, pending, str(exc))
+            else:
+                _recovery.roll_back(host, before)
         except (SenetError, OSError) as second:
             raise SenetError(
                 "{0} Undoing it failed as well: {1} To let all traffic through, run 'iptables -t security -F "
                 "SENET_OUTPUT; iptables -t security -F SENET_INPUT', and the same with ip6tables.".format(exc, second)
             )
         raise SenetError("{0} What had been done was undone.".format(exc))
+    host.guard.forget_repairs()
 
 
-def _apply(host: Host, steps: Iterable[_plan.Step], processes: List[Process], mls: bool) -> None:
-    for step in steps:
-        if step.action == _plan.INSTALL_POLICY:
-            host.store.install(step.payload or "")
-        elif step.action == _plan.REMOVE_POLICY:
-            host.store.remove()
-        elif step.action == _plan.CHECK_ACCESS:
-            _check_nobody_is_cut(host, processes, mls)
-        elif step.action == _plan.RESTORE_RULES:
-            host.netfilter.restore(step.family or "", step.payload or "")
-        elif step.action == _plan.DROP_TABLE:
-            host.netfilter.drop_empty_table(step.family or "")
+def _take(host: Host, change: _Change, options: Options, pending: Pending, step: _plan.Step) -> None:
+    if step.action == _plan.ARM_GUARD:
+        # The boot unit is the guard's other half: it undoes the change if the host restarts meanwhile.
+        host.service.install()
+        host.guard.arm(options.token, "apply", options.confirm_timeout + APPLY_SECONDS)
+    elif step.action == _plan.CHECK_ACCESS:
+        _survey.check_nobody_is_cut(host, change.processes, change.mls)
+    elif step.action == _plan.VERIFY:
+        _verify(host, change)
+    elif step.action == _plan.AWAIT_CONFIRMATION:
+        host.guard.write(pending._replace(complete=True, deadline=clock() + options.confirm_timeout))
+        host.guard.arm(options.token, "confirm", options.confirm_timeout)
+    elif step.action == _plan.PERSIST:
+        _recovery.persist(host, change.desired)
+    else:
+        _recovery.take(host, step)
 
 
-def _check_nobody_is_cut(host: Host, processes: List[Process], mls: bool) -> None:
-    """Ask the kernel whether every running domain may use the packets that no flow names, before a rule is loaded."""
-    cut = cut_domains(host.selinux.access, processes, (DEFAULT_PACKET_TYPE, UNLABELED_TYPE), mls)
-    if cut:
+def _verify(host: Host, change: _Change) -> None:
+    left = _plan.enforcement_steps(_survey.observe(host, change.mls), change.desired)
+    if left:
         raise SenetError(
-            "The rules would cut off the running domains {0}, which the loaded policy lets neither send nor receive "
-            "ordinary packets; see with 'sesearch -A -t {1} -c packet' what it grants.".format(
-                ", ".join(cut), DEFAULT_PACKET_TYPE
-            )
+            "The change did not hold: read back, the host still needs to {0}; look for another program that "
+            "changes the same rules.".format(", ".join(str(step) for step in left))
         )
-
-
-def _matrix(host: Host, flows: FlowSet, processes: List[Process], mls: bool) -> Iterable[Access]:
-    contexts = dict((domain, packet_context(domain, mls)) for domain in flows.domains)
-    contexts.update(contexts_by_domain(processes))
-    for flow in flows.flows:
-        for domain, context in sorted(contexts.items()):
-            client = host.selinux.access(context, packet_context(flow.client_type, mls), "packet")
-            server = host.selinux.access(context, packet_context(flow.server_type, mls), "packet")
-            yield Access(
-                flow.name, domain, client.allowed & CHECKED, server.allowed & CHECKED, client.permissive
-            )
-
-
-def _verify_access(flows: FlowSet, matrix: Iterable[Access]) -> None:
-    found = deviations(flows, list(matrix))
-    if found:
-        raise SenetError(
-            "The kernel does not enforce the flows: {0}; another policy module decides otherwise, find its rule with "
-            "'sesearch -A -c packet'.".format("; ".join(found))
-        )
-
-
-def _warnings(
-    mode: str, flows: FlowSet, access: Iterable[Access], processes: List[Process]
-) -> Tuple[str, ...]:
-    warnings = []
-    if flows.flows and mode == "permissive":
-        warnings.append(
-            "SELinux is permissive on this host: the flows are in place, but nothing is enforced until 'setenforce 1'."
-        )
-    permissive = sorted({row.domain for row in access if row.permissive})
-    if permissive and mode == "enforcing":
-        warnings.append(
-            "The policy declares the domains {0} permissive: nothing is enforced for them until 'semanage permissive "
-            "-d'.".format(", ".join(permissive))
-        )
-    running = set(contexts_by_domain(processes))
-    for flow in flows.flows:
-        if not running.intersection(flow.domains):
-            warnings.append(
-                "No process runs in a domain of the flow '{0}' ({1}) on this host; start its services, or check their "
-                "domains with process_context_info.".format(flow.name, ", ".join(flow.domains))
-            )
-    return tuple(warnings)
+    _survey.check_access(change.flows, _survey.access_matrix(host, change.flows, change.processes, change.mls))

@@ -7,14 +7,19 @@ This is private to the collection. Everything that reaches a rule or a policy li
 """
 
 import re
+import uuid
 from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple
 
 PROTOCOLS = ("tcp", "udp", "sctp", "dccp")
+ENFORCE = "enforce"
+OBSERVE = "observe"
+MODES = (ENFORCE, OBSERVE)
 DEFAULT_PACKET_TYPE = "senet_default_packet_t"
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,30}")
 # A type inside a CIL block (what udica writes) has dots: my_app.process
 _DOMAIN = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,127}(\.[A-Za-z0-9_]{1,127})*")
+_TOKEN = re.compile(r"[a-z0-9]{1,32}")
 _PORTS = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
 
 
@@ -39,13 +44,17 @@ class PortRange(NamedTuple):
 
 
 class Flow(NamedTuple):
-    """One permitted conversation. Domains are sorted and unique, ports are sorted and do not overlap."""
+    """One permitted conversation. Domains are sorted and unique, ports are sorted and do not overlap.
+
+    In the mode ``observe`` everybody else is permitted too, and logged.
+    """
 
     name: str
     source: Tuple[str, ...]
     destination: Tuple[str, ...]
     protocol: str
     ports: Tuple[PortRange, ...]
+    mode: str = ENFORCE
 
     @property
     def client_type(self) -> str:
@@ -72,6 +81,7 @@ class Flow(NamedTuple):
             "destination": list(self.destination),
             "protocol": self.protocol,
             "ports": [str(ports) for ports in self.ports],
+            "mode": self.mode,
         }
 
 
@@ -140,12 +150,18 @@ def parse_flow(raw: Mapping[str, Any]) -> Flow:
                 name, protocol, ", ".join(PROTOCOLS)
             )
         )
+    mode = raw.get("mode") or ENFORCE
+    if mode not in MODES:
+        raise SenetError(
+            "The flow '{0}' has the mode '{1}'; use one of {2}.".format(name, mode, ", ".join(MODES))
+        )
     return Flow(
         name,
         _domains(name, "source", raw.get("source")),
         _domains(name, "destination", raw.get("destination")),
         protocol,
         _port_ranges(name, raw.get("ports")),
+        mode,
     )
 
 
@@ -160,6 +176,20 @@ def parse_name(name: Any) -> str:
             "lower-case letters, digits or '_'.".format(name)
         )
     return name
+
+
+def parse_token(token: Optional[str]) -> str:
+    """The name of a change, made up if none is given.
+
+    :raises SenetError: it is not of lower-case letters and digits.
+    """
+    if token is None:
+        return uuid.uuid4().hex[:12]
+    if not _TOKEN.fullmatch(token):
+        raise SenetError(
+            "The token {0!r} cannot name a change; use 1 to 32 lower-case letters and digits.".format(token)
+        )
+    return token
 
 
 def packet_context(packet_type: str, mls: bool) -> str:

@@ -13,50 +13,82 @@ from ansible_collections.senet.firewall.plugins.module_utils._compile import cil
 
 FAMILIES = ("ipv4", "ipv6")
 
+ARM_GUARD = "arm_guard"
 INSTALL_POLICY = "install_policy"
 REMOVE_POLICY = "remove_policy"
+CHECK_ACCESS = "check_access"
 RESTORE_RULES = "restore_rules"
 DROP_TABLE = "drop_table"
-CHECK_ACCESS = "check_access"
+VERIFY = "verify"
+AWAIT_CONFIRMATION = "await_confirmation"
+PERSIST = "persist"
+
+Rules = Optional[Tuple[str, ...]]
 
 
 class HostState(NamedTuple):
-    """What a host has of ours: the policy module's text, whether the kernel has it loaded, a table per family."""
+    """What a host has of ours.
+
+    ``policy`` is the policy module's text and ``loaded`` whether the kernel has it; ``tables`` has a table per family;
+    ``intent`` is the text of /etc/senet/flows.json; ``service`` says whether the units are in place and run.
+    """
 
     policy: Optional[str]
     loaded: bool
     tables: Mapping[str, iptables.Table]
+    intent: Optional[str]
+    service: bool
 
 
 class Desired(NamedTuple):
-    """What a host shall have: the policy module's text, rules per family; None for nothing of ours."""
+    """What a host shall have: policy text, rules per family, the text of flows.json; None for nothing of ours."""
 
     policy: Optional[str]
-    rules: Mapping[str, Optional[Tuple[str, ...]]]
+    rules: Mapping[str, Rules]
+    intent: Optional[str]
 
 
 class Step(NamedTuple):
     """One action. ``payload`` is the policy text or the restore input, ``family`` is set for rules and tables."""
 
     action: str
-    family: Optional[str]
-    payload: Optional[str]
+    family: Optional[str] = None
+    payload: Optional[str] = None
 
     def __str__(self) -> str:
         return _SAID[self.action].format(module=cil.MODULE_NAME, family=self.family)
 
 
 _SAID = {
+    ARM_GUARD: "arm the guard, which undoes the change unless it is confirmed",
     INSTALL_POLICY: "install the policy module {module}",
     REMOVE_POLICY: "remove the policy module {module}",
+    CHECK_ACCESS: "ask the kernel for every running domain's access",
     RESTORE_RULES: "restore the {family} rules",
     DROP_TABLE: "drop the empty {family} table security",
-    CHECK_ACCESS: "ask the kernel for every running domain's access",
+    VERIFY: "read everything back and ask the kernel for the flows' access",
+    AWAIT_CONFIRMATION: "wait for the confirmation over a new connection",
+    PERSIST: "make it permanent in /etc/senet and senet-firewall.service",
 }
 
 
-def plan(observed: HostState, desired: Desired) -> Tuple[Step, ...]:
-    """The steps that turn what is observed into what is desired; none when they are equal."""
+def plan(observed: HostState, desired: Desired, guarded: bool) -> Tuple[Step, ...]:
+    """The steps that turn what is observed into what is desired; none when they are equal.
+
+    With ``guarded``, a change of policy or rules is undone by a timer unless it is confirmed.
+    """
+    steps = list(enforcement_steps(observed, desired))
+    if steps:
+        steps.append(Step(VERIFY))
+        if guarded:
+            steps = [Step(ARM_GUARD)] + steps + [Step(AWAIT_CONFIRMATION)]
+    if steps or observed.intent != desired.intent or (desired.intent is not None and not observed.service):
+        steps.append(Step(PERSIST))
+    return tuple(steps)
+
+
+def enforcement_steps(observed: HostState, desired: Desired) -> Tuple[Step, ...]:
+    """The steps that change policy and rules."""
     steps = []  # type: List[Step]
     new_policy = desired.policy is not None and (observed.policy != desired.policy or not observed.loaded)
     lost_types = cil.declared_types(observed.policy) - cil.declared_types(desired.policy)
@@ -74,24 +106,51 @@ def plan(observed: HostState, desired: Desired) -> Tuple[Step, ...]:
 
     rule_steps = [step for family in FAMILIES for step in _rule_steps(family, tables[family], desired.rules[family])]
     if desired.policy is not None and (new_policy or rule_steps):
-        steps.append(Step(CHECK_ACCESS, None, None))
+        steps.append(Step(CHECK_ACCESS))
     steps.extend(rule_steps)
     if desired.policy is None and observed.policy is not None:
-        steps.append(Step(REMOVE_POLICY, None, None))
+        steps.append(Step(REMOVE_POLICY))
     return tuple(steps)
 
 
+def release_steps(observed: HostState) -> Tuple[Step, ...]:
+    """The steps that let all traffic through at once: our chains emptied, so that no packet gets a label of ours."""
+    return tuple(
+        Step(RESTORE_RULES, family, iptables.restore_text(observed.tables[family], ()))
+        for family in FAMILIES
+        if observed.tables[family].rules
+    )
+
+
+def as_desired(observed: HostState) -> Desired:
+    """An observed state as one to return to."""
+    rules = {family: table.rules if table.ours else None for family, table in observed.tables.items()}
+    return Desired(observed.policy, rules, observed.intent)
+
+
+def as_record(desired: Desired) -> Dict[str, Any]:
+    """A state as plain data for the guard's record."""
+    return {"policy": desired.policy, "rules": dict(desired.rules), "intent": desired.intent}
+
+
+def from_record(record: Mapping[str, Any]) -> Desired:
+    """The state in the guard's record."""
+    rules = {family: None if lines is None else tuple(lines) for family, lines in record["rules"].items()}
+    return Desired(record["policy"], rules, record["intent"])
+
+
 def diffs(observed: HostState, desired: Desired) -> List[Dict[str, Any]]:
-    """What changes, for Ansible's ``--diff``: the policy module and each family's own rules."""
+    """What changes, for Ansible's ``--diff``: the policy module, each family's own rules, flows.json."""
     result = [_diff("policy module " + cil.MODULE_NAME, observed.policy or "", desired.policy or "")]
     for family in FAMILIES:
         before = observed.tables[family].rules or ()
         after = desired.rules[family] or ()
         result.append(_diff("{0} table security".format(family), _text(before), _text(after)))
+    result.append(_diff("/etc/senet/flows.json", observed.intent or "", desired.intent or ""))
     return [diff for diff in result if diff["before"] != diff["after"]]
 
 
-def _rule_steps(family: str, table: iptables.Table, rules: Optional[Tuple[str, ...]]) -> List[Step]:
+def _rule_steps(family: str, table: iptables.Table, rules: Rules) -> List[Step]:
     if rules is not None:
         if table.installed(rules):
             return []
@@ -100,7 +159,7 @@ def _rule_steps(family: str, table: iptables.Table, rules: Optional[Tuple[str, .
         return []
     steps = [Step(RESTORE_RULES, family, iptables.restore_text(table, None))]
     if table.marked and table.bare:
-        steps.append(Step(DROP_TABLE, family, None))
+        steps.append(Step(DROP_TABLE, family))
     return steps
 
 

@@ -5,7 +5,7 @@
 
 from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Sequence, Set, Tuple
 
-from ansible_collections.senet.firewall.plugins.module_utils._model import Flow, FlowSet
+from ansible_collections.senet.firewall.plugins.module_utils._model import ENFORCE, Flow, FlowSet
 from ansible_collections.senet.firewall.plugins.module_utils._processes import Process
 from ansible_collections.senet.firewall.plugins.module_utils._sockets import Socket
 
@@ -13,13 +13,17 @@ _SSH_DOMAIN = "sshd_t"
 
 
 class Cut(NamedTuple):
-    """A socket that loses its traffic. ``meant`` is True for a client of the flow's service that is not a source."""
+    """A socket that loses its traffic, or would if the flow's mode were enforce.
+
+    ``meant`` is True for a client of the flow's service that is no source of it.
+    """
 
     domain: str
     flow: str
     pid: int
     command: str
     socket: str
+    mode: str
     meant: bool
 
     def as_dict(self) -> Dict[str, Any]:
@@ -30,6 +34,7 @@ class Cut(NamedTuple):
             "pid": self.pid,
             "command": self.command,
             "socket": self.socket,
+            "mode": self.mode,
         }
 
     def __str__(self) -> str:
@@ -64,19 +69,19 @@ def find_cuts(flows: FlowSet, processes: Sequence[Process], own_pid: int) -> Lis
                 and domain != _SSH_DOMAIN
                 and process.pid not in protected
             )
-            cuts.add(Cut(domain, flow.name, process.pid, process.command, _said(sock), meant))
+            cuts.add(Cut(domain, flow.name, process.pid, process.command, _said(sock), flow.mode, meant))
     return sorted(cuts)
 
 
 def refusal(cuts: Iterable[Cut]) -> Optional[str]:
     """The error for cuts that are not meant; None where all are."""
-    unmeant = [str(cut) for cut in cuts if not cut.meant]
+    unmeant = [str(cut) for cut in cuts if not cut.meant and cut.mode == ENFORCE]
     if not unmeant:
         return None
     shown = "; ".join(unmeant[:5]) + ("; and {0} more".format(len(unmeant) - 5) if len(unmeant) > 5 else "")
     return (
         "These running domains would be cut off, and no flow names them: {0}. Nothing was changed; add the domain "
-        "to the flow's destination or source, or choose other ports.".format(shown)
+        "to the flow's destination or source, choose other ports, or look first with mode=observe.".format(shown)
     )
 
 

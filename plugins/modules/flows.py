@@ -17,6 +17,11 @@ description:
     Afterwards the host is read back and the kernel is asked what each running domain may do; a change that did not
     hold is undone.
   - A change of any size runs C(semodule) once, which rebuilds the host's policy and takes some seconds.
+  - The change is guarded. A timer on the host undoes it unless it is confirmed over a new connection, which this
+    module's action plugin opens once the change is in force. A host that can no longer be reached comes back in its
+    previous state; the task then fails with RV(rolled_back=true), and is never unreachable.
+  - A confirmed change is made permanent in C(/etc/senet/flows.json). C(senet-firewall.service) loads the labels at
+    boot before the network is up, and puts them back when another program empties the tables.
 requirements:
   - A Linux kernel with SELinux, SECMARK and conntrack on the target
   - The commands C(iptables-save), C(iptables-restore), C(ip6tables-save), C(ip6tables-restore), and C(semodule)
@@ -28,6 +33,12 @@ attributes:
     support: full
   diff_mode:
     support: full
+  action:
+    description: Has an action plugin, so that some of its work is done on the controller.
+    support: full
+  async:
+    description: Needs no C(async), and does not take it.
+    support: none
 options:
   flows:
     description:
@@ -66,6 +77,10 @@ options:
           - It is the port that the connection is really answered from, after any redirection.
         type: list
         elements: str
+      mode:
+        description: The mode of this flow, where it is not that of O(mode).
+        type: str
+        choices: [enforce, observe]
   state:
     description: Whether the flows shall be there or not.
     type: str
@@ -77,6 +92,38 @@ options:
       - Without it, the listed flows are added or changed, and those of other names are left as they are.
     type: bool
     default: true
+  mode:
+    description:
+      - With V(enforce), only the flow's domains can use its ports.
+      - With V(observe), nobody is refused, and the kernel logs everybody who would be, as C(avc:\ \ granted) for the
+        flow's packet types. Going on to V(enforce) changes the policy only.
+    type: str
+    choices: [enforce, observe]
+    default: enforce
+  confirm_timeout:
+    description:
+      - Seconds after which the host undoes the change if it was not confirmed.
+      - With V(0) there is no guard, and a change that cuts the connection leaves the host cut.
+    type: int
+    default: 30
+  health_checks:
+    description:
+      - What the controller must be able to connect to before it confirms, each as C(HOST:PORT), an IPv6 address in
+        brackets. If one fails, the change is undone.
+    type: list
+    elements: str
+    default: []
+  health_commands:
+    description: Shell commands that must succeed on the host before the change is confirmed. If one fails, the change is
+      undone.
+    type: list
+    elements: str
+    default: []
+  token:
+    description:
+      - The name of the change for the module M(senet.firewall.guard), lower-case letters and digits, at most 32. One is
+        made up if it is not given.
+    type: str
   layer:
     description: What enforces the flows. V(selinux) is packet labels and policy.
     type: str
@@ -88,12 +135,13 @@ options:
     choices: [iptables]
     default: iptables
 notes:
-  - The rules are not yet loaded again after a reboot; run the module again then. The policy module does survive.
+  - Stopping C(senet-firewall.service) opens every flow to everybody. It is logged, and the next run starts it again.
   - Established connections of domains that are not allowed are cut at once.
   - A process in another network namespace of the same host, such as a container, is held to the flows for what it
     receives; a datagram that it sends to a service of the host does arrive, and the answer does not.
   - An unconfined root can load policy, so against it this is a guard-rail and no boundary.
 seealso:
+  - module: senet.firewall.guard
   - module: senet.firewall.enforcement_info
   - module: senet.firewall.process_context_info
 author:
@@ -114,6 +162,19 @@ EXAMPLES = r"""
     flows:
       - pair: httpd_to_postgresql
     purge: false
+
+- name: See for a while who would be refused, refusing nobody
+  senet.firewall.flows:
+    flows:
+      - pair: httpd_to_postgresql
+    mode: observe
+
+- name: Confirm only if the site still answers
+  senet.firewall.flows:
+    flows:
+      - pair: httpd_to_postgresql
+    health_checks: ["www.example.com:443"]
+    health_commands: [curl --fail --silent --output /dev/null http://localhost/]
 
 - name: Remove one flow
   senet.firewall.flows:
@@ -139,16 +200,21 @@ flows:
       destination: [postgresql_t]
       protocol: tcp
       ports: ["5432"]
+      mode: enforce
 steps:
   description: What was done, or in check mode would be, in order.
   returned: success
   type: list
   elements: str
   sample:
+    - arm the guard, which undoes the change unless it is confirmed
     - install the policy module senet_firewall
     - ask the kernel for every running domain's access
     - restore the ipv4 rules
     - restore the ipv6 rules
+    - read everything back and ask the kernel for the flows' access
+    - wait for the confirmation over a new connection
+    - make it permanent in /etc/senet and senet-firewall.service
 access:
   description:
     - The kernel's answer for each flow and each domain that runs on the host or that a flow names.
@@ -226,6 +292,31 @@ cut:
       returned: always
       type: str
       sample: tcp 127.0.0.1 port 40112 to 127.0.0.1 port 5432
+    mode:
+      description: The flow's mode. With V(observe) the connection is not cut, only logged.
+      returned: always
+      type: str
+      sample: enforce
+guard:
+  description: What became of the guarded change, from the module M(senet.firewall.guard).
+  returned: when the change was guarded
+  type: dict
+  contains:
+    token:
+      description: The name of the change.
+      returned: always
+      type: str
+      sample: 4f0c9be21a77
+    confirmed:
+      description: Whether it was confirmed over a new connection.
+      returned: always
+      type: bool
+      sample: true
+rolled_back:
+  description: Whether the host is back in its previous state because the change could not be confirmed.
+  returned: when a guarded change failed
+  type: bool
+  sample: true
 layer:
   description: What enforces the flows.
   returned: success
@@ -243,32 +334,34 @@ selinux:
   sample: enforcing
 """
 
-from typing import Any, Mapping
+from typing import Any, Dict, Mapping
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.senet.firewall.plugins.module_utils import _catalogue, _engine
-from ansible_collections.senet.firewall.plugins.module_utils._host.host import open_host
+from ansible_collections.senet.firewall.plugins.module_utils import _catalogue, _engine, _survey
+from ansible_collections.senet.firewall.plugins.module_utils._host.host import open_module_host
 from ansible_collections.senet.firewall.plugins.module_utils._model import (
+    MODES,
     PROTOCOLS,
     SenetError,
     flow_set,
     parse_flow,
     parse_name,
+    parse_token,
 )
 
 
-def _request(params: Mapping[str, Any]) -> _engine.Request:
+def _request(params: Mapping[str, Any]) -> _survey.Request:
     given = [_catalogue.resolve(raw) for raw in params["flows"] or ()]
     if params["state"] == "absent":
         if params["flows"] is None:
-            return _engine.Replace(flow_set(()))
-        return _engine.Remove(tuple(parse_name(raw.get("name")) for raw in given))
-    flows = tuple(parse_flow(raw) for raw in given)
-    return _engine.Replace(flow_set(flows)) if params["purge"] else _engine.Merge(flows)
+            return _survey.Replace(flow_set(()))
+        return _survey.Remove(tuple(parse_name(raw.get("name")) for raw in given))
+    flows = tuple(parse_flow(dict(raw, mode=raw.get("mode") or params["mode"])) for raw in given)
+    return _survey.Replace(flow_set(flows)) if params["purge"] else _survey.Merge(flows)
 
 
-def _returned(outcome: _engine.Outcome, params: Mapping[str, Any]) -> Mapping[str, Any]:
-    return {
+def _returned(outcome: _engine.Outcome, params: Mapping[str, Any]) -> Dict[str, Any]:
+    result = {
         "changed": outcome.changed,
         "flows": [flow.as_dict() for flow in outcome.flows.flows],
         "steps": list(outcome.steps),
@@ -279,6 +372,9 @@ def _returned(outcome: _engine.Outcome, params: Mapping[str, Any]) -> Mapping[st
         "selinux": outcome.selinux,
         "diff": outcome.diffs,
     }
+    if outcome.pending:
+        result["guard"] = {"token": params["token"], "confirmed": False}
+    return result
 
 
 def main() -> None:
@@ -294,24 +390,33 @@ def main() -> None:
                     "destination": {"type": "list", "elements": "str"},
                     "protocol": {"type": "str", "choices": list(PROTOCOLS)},
                     "ports": {"type": "list", "elements": "str"},
+                    "mode": {"type": "str", "choices": list(MODES)},
                 },
                 "required_one_of": [("name", "pair")],
             },
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "purge": {"type": "bool", "default": True},
+            "mode": {"type": "str", "choices": list(MODES), "default": "enforce"},
+            "confirm_timeout": {"type": "int", "default": 30},
+            "health_checks": {"type": "list", "elements": "str", "default": []},
+            "health_commands": {"type": "list", "elements": "str", "default": []},
+            "token": {"type": "str", "no_log": False},
             "layer": {"type": "str", "choices": ["selinux"], "default": "selinux"},
             "backend": {"type": "str", "choices": ["iptables"], "default": "iptables"},
         },
         required_if=[("state", "present", ["flows"])],
         supports_check_mode=True,
     )
+    params = dict(module.params)
     try:
-        outcome = _engine.run(open_host(module), _request(module.params), module.check_mode)
+        params["token"] = parse_token(params["token"])
+        options = _engine.Options(params["confirm_timeout"], params["token"])
+        outcome = _engine.run(open_module_host(module), _request(params), options, module.check_mode)
     except SenetError as exc:
         module.fail_json(msg=str(exc))
     for warning in outcome.warnings:
         module.warn(warning)
-    module.exit_json(**_returned(outcome, module.params))
+    module.exit_json(**_returned(outcome, params))
 
 
 if __name__ == "__main__":

@@ -3,11 +3,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Sets of flows that several tests use, and random ones."""
 
-from __future__ import annotations
+from typing import Any
 
 from hypothesis import strategies as st
 
 from ansible_collections.senet.firewall.plugins.module_utils._model import (
+    MODES,
     PROTOCOLS,
     Flow,
     FlowSet,
@@ -18,7 +19,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._model import (
 )
 
 
-def flow(name: str = "web_db", **change: object) -> Flow:
+def flow(name: str = "web_db", **change: Any) -> Flow:
     raw = {"name": name, "source": ["httpd_t"], "destination": ["postgresql_t"], "ports": [5432]}
     return parse_flow({**raw, **change})
 
@@ -29,7 +30,7 @@ SEVERAL = flow_set(
     [
         flow(),
         flow("cache", source=["httpd_t", "my_app.process"], destination=["redis_t"], ports=[6379, "7000-7005"]),
-        flow("dns", source=["named_t"], destination=["named_t"], protocol="udp", ports=[53]),
+        flow("dns", source=["named_t"], destination=["named_t"], protocol="udp", ports=[53], mode="observe"),
     ]
 )
 
@@ -47,6 +48,7 @@ def flow_sets(draw: st.DrawFn) -> FlowSet:
             tuple(sorted(set(draw(domains)))),
             draw(st.sampled_from(PROTOCOLS)),
             (PortRange(low, draw(st.integers(low, 65535) | st.just(low))),),
+            draw(st.sampled_from(MODES)),
         )
         try:
             flows = flows.with_flows([new])

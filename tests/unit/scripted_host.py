@@ -4,10 +4,12 @@
 """A host in memory, as far as the engine can see it: tables that take iptables-restore's input, a policy store, a kernel
 that answers from the policy it was given. Any step can be made to fail."""
 
-from __future__ import annotations
-
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
+from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Pending
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
 from ansible_collections.senet.firewall.plugins.module_utils._host.selinuxfs import Decision
 from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError
@@ -30,8 +32,8 @@ class Xtables:
             if line.startswith(":"):
                 chains[line[1:].split(" ")[0]] = []
                 continue
-            verb, _, rest = line.partition(" ")
-            name, _, rule = rest.partition(" ")
+            verb, dummy, rest = line.partition(" ")
+            name, dummy, rule = rest.partition(" ")
             if verb == "-A":
                 chains[name].append(rule)
             elif verb == "-I":
@@ -86,6 +88,94 @@ def connected(local: int, remote: int) -> Socket:
     return Socket("tcp", "ipv4", "127.0.0.1", local, "127.0.0.1", remote, "established")
 
 
+class ScriptedService:
+    """/etc/senet and the units, as the engine sees them."""
+
+    def __init__(self, log: "ScriptedHost") -> None:
+        self._log = log
+        self.text: str | None = None
+        self.installed = False
+        self.running = False
+
+    def intent(self) -> str | None:
+        return self.text
+
+    def write_intent(self, text: str | None) -> None:
+        if text != self.text:
+            self._log.write("write intent" if text else "remove intent")
+        self.text = text
+
+    def in_place(self) -> bool:
+        return self.installed and self.running
+
+    def install(self) -> None:
+        if not self.installed:
+            self._log.write("install service")
+        self.installed = True
+
+    def start(self) -> None:
+        if not self.running:
+            self._log.write("start service")
+        self.running = True
+
+    def uninstall(self) -> None:
+        if self.installed:
+            self._log.write("uninstall service")
+        self.installed = self.running = False
+
+
+class ScriptedGuard:
+    """The record, the lock and the timers. ``stages`` are the records as they were written."""
+
+    def __init__(self, log: "ScriptedHost") -> None:
+        self._log = log
+        self.locked = False
+        self.record: Pending | None = None
+        self.stages: list[Pending] = []
+        self.timers: list[tuple[str, int]] = []
+        self.last: dict[str, Any] | None = None
+        self.notes: list[str] = []
+
+    @contextmanager
+    def lock(self, wait: float) -> Iterator[None]:
+        if self.locked:
+            raise SenetError("Another run is changing the flows of this host.")
+        self.locked = True
+        try:
+            yield
+        finally:
+            self.locked = False
+
+    def pending(self) -> Pending | None:
+        return self.record
+
+    def write(self, pending: Pending) -> None:
+        assert self.locked
+        self.record = pending
+        self.stages.append(pending)
+
+    def arm(self, token: str, phase: str, seconds: int) -> None:
+        self._log.write(f"arm {phase}")
+        self.timers.append((phase, seconds))
+
+    def forget(self, outcome: dict[str, Any]) -> None:
+        assert self.locked
+        self.record = None
+        self.last = outcome
+
+    def outcome(self) -> dict[str, Any] | None:
+        return self.last
+
+    def repaired(self, what: str) -> None:
+        self.notes.append(what)
+
+    def repairs(self) -> str | None:
+        return self.notes[-1] if self.notes else None
+
+    def forget_repairs(self) -> None:
+        self.notes.clear()
+
+
 class ScriptedHost:
     """A host whose every write is logged in ``writes``. ``fail`` names the write that raises, by its start."""
 
@@ -100,11 +190,13 @@ class ScriptedHost:
         self.fail = fail
         self.writes: list[str] = []
         self.reads: list[str] = []
+        self.service = ScriptedService(self)
+        self.guard = ScriptedGuard(self)
 
     def host(self) -> Host:
-        return Host(self, self, self, lambda: list(self.running), 999)  # type: ignore[arg-type]
+        return Host(self, self, self, self.service, self.guard, lambda: list(self.running), 999)  # type: ignore[arg-type]
 
-    def _write(self, what: str) -> None:
+    def write(self, what: str) -> None:
         if self.fail and what.startswith(self.fail):
             self.fail = ""
             raise SenetError(f"Could not {what}.")
@@ -146,11 +238,11 @@ class ScriptedHost:
         return self.families[family].save()
 
     def restore(self, family: str, text: str) -> None:
-        self._write(f"restore {family}")
+        self.write(f"restore {family}")
         self.families[family].restore(text)
 
     def drop_empty_table(self, family: str) -> None:
-        self._write(f"drop {family}")
+        self.write(f"drop {family}")
         self.families[family].chains = {}
 
     # policy store
@@ -159,15 +251,16 @@ class ScriptedHost:
         return self.policy
 
     def install(self, text: str) -> None:
-        self._write("install policy")
+        self.write("install policy")
         self.policy = text
 
     def remove(self) -> None:
-        self._write("remove policy")
+        self.write("remove policy")
         self.policy = None
 
     def lock_holder(self) -> str | None:
         return self.holder
 
-    def state(self) -> tuple[str | None, str, str]:
-        return self.policy, self.families["ipv4"].save(), self.families["ipv6"].save()
+    def state(self) -> tuple[object, ...]:
+        tables = [table.save() for table in self.families.values()]
+        return (self.policy, *tables, self.service.text, self.service.installed)

@@ -12,6 +12,7 @@ from typing import FrozenSet, List, Optional
 
 from ansible_collections.senet.firewall.plugins.module_utils._model import (
     DEFAULT_PACKET_TYPE,
+    OBSERVE,
     Flow,
     FlowSet,
     SenetError,
@@ -55,7 +56,7 @@ _LOADER = """\
 
 _FLOW = """\
 
-; {name}: {source} -> {destination}, {protocol} {ports}
+; {name}: {source} -> {destination}, {protocol} {ports}, {mode}
 (type {client})
 (roletype object_r {client})
 (typeattributeset senet_packet_type ({client}))
@@ -65,14 +66,34 @@ _FLOW = """\
 """
 
 
+# Everybody may, and whoever would be refused in the mode enforce is logged as granted. Not kernel_t, which may send
+# in that mode too and would fill the log with its acknowledgements.
+_OBSERVED = """\
+(allow domain {client} (packet (send recv)))
+(allow domain {server} (packet (send recv)))
+(typeattribute senet_{name}_not_source)
+(typeattributeset senet_{name}_not_source (and (domain) (not (kernel_t {source}))))
+(auditallow senet_{name}_not_source {client} (packet (send)))
+(typeattribute senet_{name}_not_destination)
+(typeattributeset senet_{name}_not_destination (and (domain) (not (kernel_t {destination}))))
+(auditallow senet_{name}_not_destination {server} (packet (send)))
+(typeattribute senet_{name}_outsider)
+(typeattributeset senet_{name}_outsider (and (domain) (not (kernel_t {domains}))))
+(auditallow senet_{name}_outsider {client} (packet (recv)))
+(auditallow senet_{name}_outsider {server} (packet (recv)))
+"""
+
+
 def compile_policy(flows: FlowSet) -> str:
     """The CIL text (ASCII, the same bytes for the same flows)."""
     compact = json.dumps([flow.as_dict() for flow in flows.flows], sort_keys=True, separators=(",", ":"))
     parts = [_HEAD.format(flows_line=_FLOWS_LINE + compact, default=DEFAULT_PACKET_TYPE)]
     parts.extend(_LOADER.format(domain=domain) for domain in _LOADERS)
     for flow in flows.flows:
-        parts.append(_declarations(flow))
+        parts.append(_fill(_FLOW, flow))
         parts.extend(line + "\n" for line in _grants(flow))
+        if flow.mode == OBSERVE:
+            parts.append(_fill(_OBSERVED, flow))
     return "".join(parts)
 
 
@@ -99,13 +120,15 @@ def declared_types(text: Optional[str]) -> FrozenSet[str]:
     return frozenset(_TYPE_LINE.findall(text or ""))
 
 
-def _declarations(flow: Flow) -> str:
-    return _FLOW.format(
+def _fill(template: str, flow: Flow) -> str:
+    return template.format(
         name=flow.name,
         source=" ".join(flow.source),
         destination=" ".join(flow.destination),
+        domains=" ".join(flow.domains),
         protocol=flow.protocol,
         ports=" ".join(str(ports) for ports in flow.ports),
+        mode=flow.mode,
         client=flow.client_type,
         server=flow.server_type,
     )

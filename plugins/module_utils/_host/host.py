@@ -1,15 +1,17 @@
 # Copyright: (c) 2026, senet.firewall contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The edges of one host, put together for a module."""
+"""The edges of one host, put together for a module or for what runs on the host by itself."""
 
 import os
 from typing import Any, Callable, List, NamedTuple
 
-from ansible_collections.senet.firewall.plugins.module_utils._host.netfilter import Netfilter
+from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Guard
+from ansible_collections.senet.firewall.plugins.module_utils._host.netfilter import FindCommand, Netfilter, RunCommand
 from ansible_collections.senet.firewall.plugins.module_utils._host.policystore import PolicyStore
 from ansible_collections.senet.firewall.plugins.module_utils._host.procfs import read_processes
 from ansible_collections.senet.firewall.plugins.module_utils._host.selinuxfs import SELinuxFS
+from ansible_collections.senet.firewall.plugins.module_utils._host.service import Service
 from ansible_collections.senet.firewall.plugins.module_utils._processes import Process
 
 
@@ -19,23 +21,29 @@ class Host(NamedTuple):
     selinux: SELinuxFS
     netfilter: Netfilter
     store: PolicyStore
+    service: Service
+    guard: Guard
     processes: Callable[[], List[Process]]
     pid: int
 
 
-def open_host(module: Any) -> Host:
-    """The host that an AnsibleModule runs on. Nothing is read of it yet but the name of its policy."""
-    # Messages of the tools are matched and shown: keep them in English.
-    module.run_command_environ_update = {"LANG": "C", "LC_ALL": "C"}
+def open_host(run_command: RunCommand, find_command: FindCommand) -> Host:
+    """The host this runs on. Nothing is read of it yet but the name of its policy."""
     selinux = SELinuxFS()
-
-    def find_command(name: str) -> Any:
-        return module.get_bin_path(name, opt_dirs=["/usr/sbin", "/sbin"])
-
+    service = Service(run_command, find_command)
     return Host(
         selinux,
-        Netfilter(module.run_command, find_command),
-        PolicyStore(module.run_command, find_command, selinux.policy_name() or "", module.tmpdir),
+        Netfilter(run_command, find_command),
+        PolicyStore(run_command, find_command, selinux.policy_name() or ""),
+        service,
+        Guard(run_command, find_command, service.systemd),
         lambda: read_processes(selinux.status() != "disabled"),
         os.getpid(),
     )
+
+
+def open_module_host(module: Any) -> Host:
+    """The host that an AnsibleModule runs on."""
+    # Messages of the tools are matched and shown: keep them in English.
+    module.run_command_environ_update = {"LANG": "C", "LC_ALL": "C"}
+    return open_host(module.run_command, lambda name: module.get_bin_path(name, opt_dirs=["/usr/sbin", "/sbin"]))

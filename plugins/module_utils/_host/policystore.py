@@ -10,6 +10,7 @@ import bz2
 import fcntl
 import os
 import re
+import tempfile
 from typing import List, Optional
 
 from ansible_collections.senet.firewall.plugins.module_utils._compile.cil import MODULE_NAME
@@ -25,16 +26,14 @@ class PolicyStore:
     """The store of one policy.
 
     :param policy: SELINUXTYPE, such as ``targeted`` or ``default``.
-    :param scratch: a directory for the file that semodule reads.
     """
 
     def __init__(
-        self, run_command: RunCommand, find_command: FindCommand, policy: str, scratch: str, root: str = "/"
+        self, run_command: RunCommand, find_command: FindCommand, policy: str, root: str = "/"
     ) -> None:
         self._run = run_command
         self._find = find_command
         self._policy = policy
-        self._scratch = scratch
         self._store = os.path.join(_store_root(root), policy)
         self._modules = os.path.join(self._store, "active", "modules")
 
@@ -72,11 +71,13 @@ class PolicyStore:
 
         :raises SenetError: semodule is missing or fails; the store is then as it was.
         """
-        path = os.path.join(self._scratch, MODULE_NAME + ".cil")
-        with open(path, "w", encoding="ascii") as module:
-            module.write(text)
         enable = ["-e", MODULE_NAME] if self._disabled() else []
-        self._semodule(["-X", str(PRIORITY), "-i", path] + enable, "install")
+        # semodule takes the module's name from the file's
+        with tempfile.TemporaryDirectory(prefix="senet-") as scratch:
+            path = os.path.join(scratch, MODULE_NAME + ".cil")
+            with open(path, "w", encoding="ascii") as module:
+                module.write(text)
+            self._semodule(["-X", str(PRIORITY), "-i", path] + enable, "install")
 
     def remove(self) -> None:
         """Take our module out of the store, rebuild and load the policy: one run of semodule.

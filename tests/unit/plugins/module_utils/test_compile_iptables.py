@@ -1,8 +1,6 @@
 # Copyright: (c) 2026, senet.firewall contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-from __future__ import annotations
-
 import shlex
 
 import pytest
@@ -12,7 +10,7 @@ from hypothesis import strategies as st
 from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables
 from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet
 from tests.unit.flows import SEVERAL, WEB_DB, flow, flow_sets
-from tests.unit.golden import assert_golden
+from tests.unit.golden_files import assert_golden
 from tests.unit.scripted_host import Xtables
 
 EMPTY = iptables.parse_save("")

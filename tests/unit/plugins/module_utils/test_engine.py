@@ -1,43 +1,51 @@
 # Copyright: (c) 2026, senet.firewall contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-from __future__ import annotations
-
 import pytest
 from hypothesis import given
 
-from ansible_collections.senet.firewall.plugins.module_utils import _engine
+from ansible_collections.senet.firewall.plugins.module_utils import _engine, _survey
 from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables
 from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet, SenetError, flow_set
 from tests.unit.flows import SEVERAL, WEB_DB, flow, flow_sets
 from tests.unit.scripted_host import ScriptedHost, connected, listens, process
 
-NOTHING = _engine.Replace(FlowSet(()))
+NOTHING = _survey.Replace(FlowSet(()))
 
 
-def apply(host: ScriptedHost, request: _engine.Request, check_mode: bool = False) -> _engine.Outcome:
-    return _engine.run(host.host(), request, check_mode)
+UNGUARDED = _engine.Options(0, "t0")
+GUARDED = _engine.Options(30, "t1")
+
+
+def apply(
+    host: ScriptedHost, request: _survey.Request, check_mode: bool = False, options: _engine.Options = UNGUARDED
+) -> _engine.Outcome:
+    return _engine.run(host.host(), request, options, check_mode)
 
 
 def test_the_policy_is_loaded_before_the_rules_and_leaves_after_them() -> None:
     host = ScriptedHost()
     before = host.state()
-    outcome = apply(host, _engine.Replace(WEB_DB))
+    outcome = apply(host, _survey.Replace(WEB_DB))
     assert outcome.changed
-    assert host.writes == ["install policy", "restore ipv4", "restore ipv6"]
+    assert host.writes == [
+        "install policy", "restore ipv4", "restore ipv6", "install service", "write intent", "start service",
+    ]  # fmt: skip
 
     host.writes.clear()
     apply(host, NOTHING)
-    assert host.writes == ["restore ipv4", "drop ipv4", "restore ipv6", "drop ipv6", "remove policy"]
+    assert host.writes == [
+        "restore ipv4", "drop ipv4", "restore ipv6", "drop ipv6", "remove policy", "remove intent", "uninstall service",
+    ]  # fmt: skip
     assert host.state() == before
 
 
 def test_the_second_run_changes_and_writes_nothing_and_reads_once() -> None:
     host = ScriptedHost()
-    apply(host, _engine.Replace(SEVERAL))
+    apply(host, _survey.Replace(SEVERAL))
     host.writes.clear()
     host.reads.clear()
-    outcome = apply(host, _engine.Replace(SEVERAL))
+    outcome = apply(host, _survey.Replace(SEVERAL))
     assert not outcome.changed
     assert host.writes == []
     assert sorted(host.reads) == ["policy", "save ipv4", "save ipv6"]
@@ -47,10 +55,10 @@ def test_the_second_run_changes_and_writes_nothing_and_reads_once() -> None:
 def test_check_mode_says_what_the_run_then_does_and_writes_nothing() -> None:
     host = ScriptedHost()
     before = host.state()
-    predicted = apply(host, _engine.Replace(WEB_DB), check_mode=True)
+    predicted = apply(host, _survey.Replace(WEB_DB), check_mode=True)
     assert host.state() == before
     assert host.writes == []
-    done = apply(host, _engine.Replace(WEB_DB))
+    done = apply(host, _survey.Replace(WEB_DB))
     assert (predicted.changed, predicted.steps, predicted.diffs) == (True, done.steps, done.diffs)
 
 
@@ -59,8 +67,8 @@ def test_from_any_set_to_any_other_and_to_nothing(first: FlowSet, second: FlowSe
     host = ScriptedHost()
     empty = host.state()
     for flows in (first, second):
-        apply(host, _engine.Replace(flows))
-        outcome = apply(host, _engine.Replace(flows))
+        apply(host, _survey.Replace(flows))
+        outcome = apply(host, _survey.Replace(flows))
         assert not outcome.changed
         assert outcome.flows == flows
     apply(host, NOTHING)
@@ -69,51 +77,51 @@ def test_from_any_set_to_any_other_and_to_nothing(first: FlowSet, second: FlowSe
 
 def test_a_type_leaves_the_rules_before_it_leaves_the_policy() -> None:
     host = ScriptedHost()
-    apply(host, _engine.Replace(flow_set([flow(), flow("cache", ports=[6379])])))
+    apply(host, _survey.Replace(flow_set([flow(), flow("cache", ports=[6379])])))
     host.writes.clear()
-    apply(host, _engine.Replace(flow_set([flow(), flow("mail", ports=[25])])))
+    apply(host, _survey.Replace(flow_set([flow(), flow("mail", ports=[25])])))
     assert host.writes == [
-        "restore ipv4", "restore ipv6", "install policy", "restore ipv4", "restore ipv6",
+        "restore ipv4", "restore ipv6", "install policy", "restore ipv4", "restore ipv6", "write intent",
     ]  # fmt: skip
 
 
 def test_flows_are_merged_and_removed_by_name() -> None:
     host = ScriptedHost()
-    apply(host, _engine.Replace(WEB_DB))
-    apply(host, _engine.Merge((flow("cache", ports=[6379]),)))
-    outcome = apply(host, _engine.Merge((flow(ports=[5433]),)))
+    apply(host, _survey.Replace(WEB_DB))
+    apply(host, _survey.Merge((flow("cache", ports=[6379]),)))
+    outcome = apply(host, _survey.Merge((flow(ports=[5433]),)))
     assert [(one.name, str(one.ports[0])) for one in outcome.flows.flows] == [("cache", "6379"), ("web_db", "5433")]
-    outcome = apply(host, _engine.Remove(("cache", "unknown")))
+    outcome = apply(host, _survey.Remove(("cache", "unknown")))
     assert [one.name for one in outcome.flows.flows] == ["web_db"]
-    apply(host, _engine.Remove(("web_db",)))
+    apply(host, _survey.Remove(("web_db",)))
     assert host.policy is None
 
 
 def test_a_module_edited_by_hand_is_replaced_as_a_whole_but_never_guessed_at() -> None:
     host = ScriptedHost()
-    apply(host, _engine.Replace(WEB_DB))
+    apply(host, _survey.Replace(WEB_DB))
     host.policy = "(type other_t)\n"
     with pytest.raises(SenetError, match="does not say which flows"):
-        apply(host, _engine.Merge((flow("cache", ports=[6379]),)))
-    assert apply(host, _engine.Replace(WEB_DB)).changed
+        apply(host, _survey.Merge((flow("cache", ports=[6379]),)))
+    assert apply(host, _survey.Replace(WEB_DB)).changed
 
 
 @pytest.mark.parametrize("fail", ["install", "restore ipv4", "restore ipv6"])
 @pytest.mark.parametrize("first", [FlowSet(()), flow_set([flow("cache", ports=[6379])])])
 def test_what_was_done_before_a_failure_is_undone(fail: str, first: FlowSet) -> None:
     host = ScriptedHost()
-    apply(host, _engine.Replace(first))
+    apply(host, _survey.Replace(first))
     before = host.state()
     host.fail = fail
     with pytest.raises(SenetError, match=f"^Could not {fail}.*undone"):
-        apply(host, _engine.Replace(WEB_DB))
+        apply(host, _survey.Replace(WEB_DB))
     assert host.state() == before
 
 
 @pytest.mark.parametrize("fail", ["remove policy", "restore ipv6", "drop ipv4"])
 def test_a_failed_removal_is_undone(fail: str) -> None:
     host = ScriptedHost()
-    apply(host, _engine.Replace(WEB_DB))
+    apply(host, _survey.Replace(WEB_DB))
     before = host.state()
     host.fail = fail
     with pytest.raises(SenetError, match="undone"):
@@ -129,26 +137,26 @@ def test_a_failed_undo_says_how_to_let_traffic_through() -> None:
     host.running.append(process(5, "unconfined_t"))
     host.fail = "remove"
     with pytest.raises(SenetError, match="'unconfined_t'.*Undoing it failed as well.*iptables -t security -F SENET_OUTPUT"):
-        apply(host, _engine.Replace(WEB_DB))
+        apply(host, _survey.Replace(WEB_DB))
 
 
 def test_a_grant_of_another_module_is_not_called_enforced() -> None:
     host = ScriptedHost(process(5, "unconfined_t"), process(6, "httpd_t"))
     host.extra_policy = "(allow unconfined_t senet_web_db_client_packet_t (packet (send)))"
     with pytest.raises(SenetError, match="does not enforce.*'unconfined_t'.*may send.*undone"):
-        apply(host, _engine.Replace(WEB_DB))
+        apply(host, _survey.Replace(WEB_DB))
     assert host.policy is None
     # and it is noticed on a host where everything else is as it should be
     host.extra_policy = ""
-    apply(host, _engine.Replace(WEB_DB))
+    apply(host, _survey.Replace(WEB_DB))
     host.extra_policy = "(allow unconfined_t senet_web_db_server_packet_t (packet (send)))"
     with pytest.raises(SenetError, match="does not enforce"):
-        apply(host, _engine.Replace(WEB_DB))
+        apply(host, _survey.Replace(WEB_DB))
 
 
 def test_the_access_matrix_is_the_kernels_answer() -> None:
     host = ScriptedHost(process(1, "init_t"), process(2, "httpd_t"), process(3, "kernel_t"))
-    rows = {row.domain: row.as_dict() for row in apply(host, _engine.Replace(WEB_DB)).access}
+    rows = {row.domain: row.as_dict() for row in apply(host, _survey.Replace(WEB_DB)).access}
     assert {domain: (row["can_connect"], row["can_serve"]) for domain, row in rows.items()} == {
         "httpd_t": (True, False),
         "postgresql_t": (False, True),
@@ -165,29 +173,29 @@ def test_the_access_matrix_is_the_kernels_answer() -> None:
         ({"destination": ["httpd_exec_t"]}, "'httpd_exec_t' of the flow 'web_db' is no domain"),
     ],
 )
-def test_an_unknown_domain_is_refused_before_anything_is_written(change: dict[str, object], message: str) -> None:
+def test_an_unknown_domain_is_refused_before_anything_is_written(change: dict[str, list[str]], message: str) -> None:
     host = ScriptedHost()
     with pytest.raises(SenetError, match=message):
-        apply(host, _engine.Replace(flow_set([flow(**change)])))
+        apply(host, _survey.Replace(flow_set([flow(**change)])))
     assert host.writes == []
 
 
 def test_an_alias_stands_for_its_type() -> None:
     host = ScriptedHost()
-    outcome = apply(host, _engine.Replace(flow_set([flow(source=["apache_t"])])))
+    outcome = apply(host, _survey.Replace(flow_set([flow(source=["apache_t"])])))
     assert outcome.flows == WEB_DB
-    assert not apply(host, _engine.Replace(WEB_DB)).changed
+    assert not apply(host, _survey.Replace(WEB_DB)).changed
 
 
 def test_without_selinux_nothing_is_written() -> None:
     host = ScriptedHost(mode="disabled")
     with pytest.raises(SenetError, match="SELinux is disabled on this host"):
-        apply(host, _engine.Replace(WEB_DB))
+        apply(host, _survey.Replace(WEB_DB))
     assert host.writes == host.reads == []
 
 
 def test_permissive_mode_works_and_is_warned_about() -> None:
-    outcome = apply(ScriptedHost(mode="permissive"), _engine.Replace(WEB_DB))
+    outcome = apply(ScriptedHost(mode="permissive"), _survey.Replace(WEB_DB))
     assert outcome.changed
     assert any("permissive" in warning and "nothing is enforced" in warning for warning in outcome.warnings)
 
@@ -195,12 +203,12 @@ def test_permissive_mode_works_and_is_warned_about() -> None:
 def test_a_permissive_domain_is_warned_about() -> None:
     host = ScriptedHost()
     host.permissive = {"httpd_t"}
-    outcome = apply(host, _engine.Replace(WEB_DB))
+    outcome = apply(host, _survey.Replace(WEB_DB))
     assert any("domains httpd_t permissive" in warning for warning in outcome.warnings)
 
 
 def test_a_flow_of_services_that_do_not_run_is_warned_about() -> None:
-    outcome = apply(ScriptedHost(process(1, "init_t")), _engine.Replace(WEB_DB))
+    outcome = apply(ScriptedHost(process(1, "init_t")), _survey.Replace(WEB_DB))
     assert any("No process runs in a domain of the flow 'web_db'" in warning for warning in outcome.warnings)
 
 
@@ -208,7 +216,7 @@ def test_a_locked_policy_store_is_refused_with_its_holder() -> None:
     host = ScriptedHost()
     host.holder = "pid 77 (semodule)"
     with pytest.raises(SenetError, match="'default' is locked by pid 77 .semodule..*Nothing was changed"):
-        apply(host, _engine.Replace(WEB_DB))
+        apply(host, _survey.Replace(WEB_DB))
     assert host.writes == []
 
 
@@ -217,7 +225,7 @@ def test_labels_of_others_are_refused_with_the_rule() -> None:
     rule = "-A OUTPUT -j SECMARK --selctx system_u:object_r:http_server_packet_t:s0"
     host.families["ipv6"].restore(f"*security\n{rule}\nCOMMIT\n")
     with pytest.raises(SenetError, match=f"labels packets too.*security: {rule}"):
-        apply(host, _engine.Replace(WEB_DB))
+        apply(host, _survey.Replace(WEB_DB))
     assert host.writes == []
 
 
@@ -225,11 +233,11 @@ def test_labels_of_others_are_refused_with_the_rule() -> None:
 def test_a_server_that_no_flow_names_is_not_cut(check_mode: bool) -> None:
     host = ScriptedHost(process(7, "sshd_t", listens(22), command="sshd"))
     with pytest.raises(SenetError, match="'sshd_t' .sshd, pid 7, tcp 0.0.0.0 port 22. by the flow 'web_db'.*Nothing was"):
-        apply(host, _engine.Replace(flow_set([flow(ports=[22])])), check_mode)
+        apply(host, _survey.Replace(flow_set([flow(ports=[22])])), check_mode)
     assert host.writes == []
 
 
 def test_connections_that_will_be_cut_are_told() -> None:
     host = ScriptedHost(process(3, "postgresql_t", listens(5432)), process(8, "unconfined_t", connected(40000, 5432)))
-    outcome = apply(host, _engine.Replace(WEB_DB), check_mode=True)
+    outcome = apply(host, _survey.Replace(WEB_DB), check_mode=True)
     assert [cut.as_dict()["domain"] for cut in outcome.cuts] == ["unconfined_t"]

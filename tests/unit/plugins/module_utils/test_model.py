@@ -1,8 +1,6 @@
 # Copyright: (c) 2026, senet.firewall contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-from __future__ import annotations
-
 import re
 
 import pytest
@@ -35,6 +33,7 @@ def test_a_flow_says_what_was_given_in_one_form() -> None:
         "destination": ["httpd_t"],
         "protocol": "tcp",
         "ports": ["80", "443", "8000-8021"],
+        "mode": "enforce",
     }
 
 
@@ -56,6 +55,7 @@ def test_a_type_inside_a_cil_block_is_a_domain() -> None:
         ({"source": ["httpd_t postgresql_t"]}, "'httpd_t postgresql_t'", "give the type alone"),
         ({"destination": ["httpd_t)(allow"]}, "'httpd_t)(allow'", "give the type alone"),
         ({"protocol": "icmp"}, "'icmp'", "use one of tcp, udp, sctp, dccp"),
+        ({"mode": "complain"}, "'complain'", "use one of enforce, observe"),
         ({"ports": []}, "'web_db' has no ports", "list at least one"),
         ({"ports": ["postgresql"]}, "'postgresql'", "a number from 1 to 65535"),
         ({"ports": ["0"]}, "'0'", "a number from 1 to 65535"),

@@ -1,8 +1,6 @@
 # Copyright: (c) 2026, senet.firewall contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-from __future__ import annotations
-
 import pytest
 
 from ansible_collections.senet.firewall.plugins.module_utils._preflight import find_cuts, refusal

@@ -3,8 +3,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Golden files: what a compiler writes, byte for byte. Run pytest with GOLDEN=write to write them anew."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

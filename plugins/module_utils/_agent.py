@@ -1,0 +1,132 @@
+# Copyright: (c) 2026, senet.firewall contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a host runs by itself: at boot, when the guard's timer fires, and beside programs that empty tables.
+
+Started by the units of :mod:`_units` and by the guard; what it prints goes to the journal.
+"""
+
+import os
+import select
+import subprocess
+import sys
+import time
+from typing import List, Optional
+
+from ansible_collections.senet.firewall.plugins.module_utils import _plan, _recovery, _survey
+from ansible_collections.senet.firewall.plugins.module_utils._host.commands import find_command, run_command
+from ansible_collections.senet.firewall.plugins.module_utils._host.guard import boot_id
+from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host, open_host
+from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._units import WATCH_SECONDS
+
+# Programs that rewrite a whole rule set cause a burst of events; look once they are through.
+_SETTLE_SECONDS = 0.5
+_LOCK_SECONDS = 60
+
+
+def main(args: List[str]) -> int:
+    """Run one command: ``load``, ``clear``, ``watch``, or ``rollback TOKEN``; returns the exit code."""
+    host = open_host(run_command, find_command)
+    try:
+        if args == ["load"]:
+            return _load(host)
+        if args == ["clear"]:
+            return _clear(host)
+        if args == ["watch"]:
+            return _watch(host)
+        if len(args) == 2 and args[0] == "rollback":
+            return _rollback(host, args[1])
+    except (SenetError, OSError) as exc:
+        _say(str(exc))
+        return 1
+    _say("usage: senet-firewall load | clear | watch | rollback TOKEN")
+    return 2
+
+
+def _load(host: Host) -> int:
+    with host.guard.lock(_LOCK_SECONDS):
+        pending = host.guard.pending()
+        if pending is not None:
+            if pending.boot == boot_id():
+                _say("The change {0} waits to be confirmed; nothing is loaded meanwhile.".format(pending.token))
+                return 0
+            _recovery.undo_pending(host, pending, "the host was restarted before the change was confirmed")
+            _say("The change {0} had not been confirmed before the restart; it was undone.".format(pending.token))
+            return 0
+        return _report(_recovery.load(host))
+
+
+def _report(loaded: _recovery.Loaded) -> int:
+    if loaded.families:
+        _say("Labels loaded for {0}.".format(" and ".join(loaded.families)))
+    for flow in loaded.unknown_flows:
+        _say(
+            "The flow '{0}' is NOT enforced: its packet types are not in the loaded policy; run the play again, which "
+            "installs the policy module.".format(flow)
+        )
+    return 1 if loaded.unknown_flows else 0
+
+
+def _clear(host: Host) -> int:
+    with host.guard.lock(_LOCK_SECONDS):
+        for step in _plan.release_steps(_survey.observe(host, host.selinux.mls())):
+            _recovery.take(host, step)
+    _say("Stopped: packets carry no labels, and NO flow is enforced until senet-firewall.service is started again.")
+    return 0
+
+
+def _rollback(host: Host, token: str) -> int:
+    outcome = _recovery.abort(host, token, "it was not confirmed in time")
+    if outcome["rolled_back"]:
+        _say("The change {0} was undone: {1}.".format(token, outcome["reason"]))
+    return 0
+
+
+def _watch(host: Host) -> int:
+    events = _Events()
+    said = None  # type: Optional[str]
+    while True:
+        try:
+            with host.guard.lock(0):
+                if host.guard.pending() is None:
+                    loaded = _recovery.load(host)
+                    if loaded.families:
+                        host.guard.repaired(" and ".join(loaded.families))
+                        _say("Labels were gone for {0} and are back.".format(" and ".join(loaded.families)))
+        except (SenetError, OSError) as exc:
+            # The same trouble every few seconds is told once
+            if str(exc) != said:
+                said = str(exc)
+                _say(said)
+        events.wait(WATCH_SECONDS)
+
+
+class _Events:
+    """Changes of netfilter's tables as ``nft monitor`` tells them; without nft there is only the time."""
+
+    def __init__(self) -> None:
+        nft = find_command("nft")
+        self._monitor = (
+            subprocess.Popen([nft, "monitor"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) if nft else None
+        )
+
+    def wait(self, seconds: float) -> None:
+        """Return soon after a change, or when the time is over."""
+        if self._monitor is None or self._monitor.stdout is None:
+            time.sleep(seconds)
+            return
+        pipe = self._monitor.stdout.fileno()
+        if not select.select([pipe], [], [], seconds)[0]:
+            return
+        time.sleep(_SETTLE_SECONDS)
+        while select.select([pipe], [], [], 0)[0]:
+            if not os.read(pipe, 65536):
+                self._monitor.wait()
+                self._monitor = None
+                return
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()

@@ -1,0 +1,88 @@
+# Copyright: (c) 2026, senet.firewall contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Files of our own: read only if nobody else could have written them, written so that a power cut leaves old or new."""
+
+import os
+import stat
+from typing import Optional
+
+from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError
+
+
+def read_owned(path: str) -> Optional[str]:
+    """The text of a file that root owns and nobody else may write, or None where it is missing.
+
+    :raises SenetError: it belongs to somebody else, others may write it or its directory, or it cannot be read.
+    """
+    try:
+        for part in (os.path.dirname(path), path):
+            status = os.lstat(part)
+            if status.st_uid != 0 or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) or stat.S_ISLNK(status.st_mode):
+                raise SenetError(
+                    "{0} is not root's alone (owner {1}, mode {2:04o}), so its content is not trusted; look at it, then "
+                    "give it back with 'chown root:root' and 'chmod go-w', or remove it.".format(
+                        part, status.st_uid, stat.S_IMODE(status.st_mode)
+                    )
+                )
+        with open(path, encoding="utf-8", errors="replace") as content:
+            return content.read()
+    except FileNotFoundError:
+        return None
+    except OSError as exc:
+        raise SenetError("{0} cannot be read ({1}); run as root.".format(path, exc.strerror))
+
+
+def write_owned(path: str, text: str, mode: int = 0o600) -> None:
+    """Put a text in place of a file at once, on the disk when this returns; its directory is made with mode 0700.
+
+    :raises SenetError: it cannot be written; the old file is then as it was.
+    """
+    directory = os.path.dirname(path)
+    temporary = path + ".new"
+    try:
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
+        try:
+            os.fchmod(descriptor, mode)
+            data = text.encode("utf-8")
+            while data:
+                data = data[os.write(descriptor, data):]
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.rename(temporary, path)
+        sync_directory(directory)
+    except OSError as exc:
+        try:
+            os.unlink(temporary)
+        except OSError:
+            pass
+        raise SenetError(
+            "{0} cannot be written ({1}); make its file system writable and give it room.".format(path, exc.strerror)
+        )
+
+
+def remove(path: str) -> None:
+    """Remove a file, or an empty directory, if it is there.
+
+    :raises SenetError: it cannot be removed.
+    """
+    try:
+        if os.path.isdir(path) and not os.path.islink(path):
+            os.rmdir(path)
+        else:
+            os.unlink(path)
+    except FileNotFoundError:
+        return
+    except OSError as exc:
+        raise SenetError("{0} cannot be removed ({1}); remove it by hand.".format(path, exc.strerror))
+
+
+def sync_directory(path: str) -> None:
+    """Put a directory's entries on the disk."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,185 @@
+# Copyright: (c) 2026, senet.firewall contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What stays on a host: /etc/senet/flows.json, the code that loads labels at boot, and its units. It decides nothing."""
+
+import os
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import Any, Dict, Iterable, Optional, Tuple
+
+from ansible_collections.senet.firewall.plugins.module_utils import _units
+from ansible_collections.senet.firewall.plugins.module_utils._host.files import read_owned, remove, write_owned
+from ansible_collections.senet.firewall.plugins.module_utils._host.netfilter import FindCommand, RunCommand
+from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError
+
+INTENT_PATH = "/etc/senet/flows.json"
+RUNTIME_DIRECTORY = "/usr/local/lib/senet-firewall"
+_LAUNCHER = RUNTIME_DIRECTORY + "/senet-firewall"
+# The interpreter by name: SELinux gives a service its domain by the type of what systemd executes, and bin_t leads
+# to one that may load policy.
+COMMAND = (sys.executable, "-IB", _LAUNCHER)
+UNIT_DIRECTORY = "/etc/systemd/system"
+
+# What _agent imports; Ansible ships a module with just these, so that they can be copied from where they run.
+RUNTIME = (
+    "_access",
+    "_agent",
+    "_compile",
+    "_compile.cil",
+    "_compile.iptables",
+    "_host",
+    "_host.commands",
+    "_host.files",
+    "_host.guard",
+    "_host.host",
+    "_host.netfilter",
+    "_host.policystore",
+    "_host.procfs",
+    "_host.selinuxfs",
+    "_host.service",
+    "_intent",
+    "_model",
+    "_plan",
+    "_processes",
+    "_recovery",
+    "_sockets",
+    "_survey",
+    "_units",
+)
+# cgroup version 2, hybrid, and version 1
+_CGROUP_ROOTS = ("/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd")
+
+
+class Service:
+    """The files and units of this host. Without systemd there are no units, and nothing loads labels at boot."""
+
+    def __init__(self, run_command: RunCommand, find_command: FindCommand) -> None:
+        self._run = run_command
+        self._find = find_command
+
+    @property
+    def systemd(self) -> bool:
+        """Whether systemd runs this host: sd_booted(3)."""
+        return os.path.isdir("/run/systemd/system")
+
+    def intent(self) -> Optional[str]:
+        """The text of /etc/senet/flows.json, or None where it is missing.
+
+        :raises SenetError: the file is not root's alone, or cannot be read.
+        """
+        return read_owned(INTENT_PATH)
+
+    def write_intent(self, text: Optional[str]) -> None:
+        """Replace /etc/senet/flows.json, or remove it and its directory.
+
+        :raises SenetError: it cannot be written.
+        """
+        if text is not None:
+            write_owned(INTENT_PATH, text)
+            return
+        remove(INTENT_PATH)
+        if os.path.isdir(os.path.dirname(INTENT_PATH)) and not os.listdir(os.path.dirname(INTENT_PATH)):
+            remove(os.path.dirname(INTENT_PATH))
+
+    def in_place(self) -> bool:
+        """Whether code and units are those of this collection, enabled, and the watch runs."""
+        if not all(_read(path) == text for path, text in self._files().items()):
+            return False
+        if not self.systemd:
+            return True
+        wants = os.path.join(UNIT_DIRECTORY, "multi-user.target.wants")
+        enabled = all(os.path.islink(os.path.join(wants, unit)) for unit in _units.NAMES)
+        return enabled and any(
+            os.path.isdir(os.path.join(root, "system.slice", _units.WATCH_UNIT)) for root in _CGROUP_ROOTS
+        )
+
+    def install(self) -> None:
+        """Write code and units and enable the units, without starting them.
+
+        :raises SenetError: a file cannot be written, or systemd refuses.
+        """
+        for path, text in self._files().items():
+            if _read(path) != text:
+                write_owned(path, text, 0o644)
+        for directory, dummy, dummy2 in os.walk(RUNTIME_DIRECTORY):
+            os.chmod(directory, 0o755)
+        if self.systemd:
+            self._systemctl("daemon-reload")
+            self._systemctl("enable", *_units.NAMES)
+
+    def start(self) -> None:
+        """Start the units; the first loads the labels again, which changes nothing where they are in force.
+
+        :raises SenetError: systemd refuses, or the labels cannot be loaded.
+        """
+        if self.systemd:
+            self._systemctl("start", _units.LOAD_UNIT)
+            self._systemctl("restart", _units.WATCH_UNIT)
+
+    def uninstall(self) -> None:
+        """Remove and stop the units and remove the code; nothing where they are not.
+
+        :raises SenetError: a file cannot be removed, or systemd refuses.
+        """
+        present = self.systemd and os.path.exists(os.path.join(UNIT_DIRECTORY, _units.LOAD_UNIT))
+        if present:
+            self._systemctl("disable", *_units.NAMES)
+        for unit in _units.NAMES:
+            remove(os.path.join(UNIT_DIRECTORY, unit))
+        for directory, dummy, files in os.walk(RUNTIME_DIRECTORY, topdown=False):
+            for name in files:
+                remove(os.path.join(directory, name))
+            remove(directory)
+        if present:
+            # Without its file a unit has no ExecStop that would wait for our lock. It may be the one that runs this.
+            self._systemctl("daemon-reload")
+            self._systemctl("--no-block", "stop", *_units.NAMES)
+
+    def _files(self) -> Dict[str, str]:
+        """Path and text of each file of the code and the units."""
+        files = {_LAUNCHER: _units.launcher(RUNTIME_DIRECTORY)}
+        package = os.path.join(RUNTIME_DIRECTORY, *__name__.split(".")[:-2])
+        directory = package
+        while directory != RUNTIME_DIRECTORY:
+            files[os.path.join(directory, "__init__.py")] = ""
+            directory = os.path.dirname(directory)
+        for name, module in _runtime():
+            suffix = "/__init__.py" if hasattr(module, "__path__") else ".py"
+            files[os.path.join(package, name.replace(".", "/") + suffix)] = _source(module)
+        if self.systemd:
+            for unit, text in _units.units(COMMAND).items():
+                files[os.path.join(UNIT_DIRECTORY, unit)] = text
+        return files
+
+    def _systemctl(self, *args: str) -> None:
+        code, dummy, err = self._run([self._find("systemctl") or "systemctl"] + list(args))
+        if code:
+            raise SenetError(
+                "'systemctl {0}' failed ({1}); see 'journalctl -u senet-firewall -u senet-firewall-watch'.".format(
+                    " ".join(args), " ".join(err.split())
+                )
+            )
+
+
+def _runtime() -> Iterable[Tuple[str, ModuleType]]:
+    # Named here so that Ansible ships it with the module, and not above, where it would import in a circle
+    from ansible_collections.senet.firewall.plugins.module_utils import _agent
+
+    package = _agent.__name__.rpartition(".")[0]
+    return [(name, import_module(package + "." + name)) for name in RUNTIME]
+
+
+def _source(module: ModuleType) -> str:
+    # Ansible runs a module out of a zip file, so there is no path to read from
+    loader = module.__loader__  # type: Any
+    return loader.get_source(module.__name__) or ""
+
+
+def _read(path: str) -> Optional[str]:
+    try:
+        with open(path, encoding="utf-8") as content:
+            return content.read()
+    except (OSError, ValueError):
+        return None

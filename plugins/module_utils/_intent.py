@@ -1,0 +1,45 @@
+# Copyright: (c) 2026, senet.firewall contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What was asked of a host, as the text of /etc/senet/flows.json, and back. No I/O."""
+
+import json
+from typing import NamedTuple
+
+from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet, SenetError, flow_set, parse_flow
+
+_FORMAT = 1
+
+
+class Intent(NamedTuple):
+    """The flows, and the backend that puts labels on their packets."""
+
+    flows: FlowSet
+    backend: str
+
+
+def compile_intent(intent: Intent) -> str:
+    """The file's text (ASCII, the same bytes for the same intent)."""
+    content = {
+        "format": _FORMAT,
+        "backend": intent.backend,
+        "flows": [flow.as_dict() for flow in intent.flows.flows],
+    }
+    return json.dumps(content, sort_keys=True, indent=1) + "\n"
+
+
+def parse_intent(text: str, path: str) -> Intent:
+    """The intent in a file's text; the path is for the error.
+
+    :raises SenetError: the text is not what :func:`compile_intent` writes.
+    """
+    try:
+        content = json.loads(text)
+        if content["format"] != _FORMAT:
+            raise ValueError("format {0}".format(content["format"]))
+        return Intent(flow_set(parse_flow(raw) for raw in content["flows"]), str(content["backend"]))
+    except (ValueError, TypeError, KeyError, AttributeError, SenetError) as exc:
+        raise SenetError(
+            "The file {0} is damaged ({1}: {2}), so it does not say what is to be enforced after a reboot; remove it "
+            "and run the play again.".format(path, type(exc).__name__, exc)
+        )

@@ -1,0 +1,171 @@
+# Copyright: (c) 2026, senet.firewall contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What happens to a change after it was made: confirmed, undone, loaded again at boot or after a neighbour's flush."""
+
+from typing import Any, Dict, List, NamedTuple
+
+from ansible_collections.senet.firewall.plugins.module_utils import _plan, _survey
+from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables
+from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Pending
+from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
+from ansible_collections.senet.firewall.plugins.module_utils._model import (
+    DEFAULT_PACKET_TYPE,
+    SenetError,
+    packet_context,
+)
+
+# The guard waits this long for a run that still holds the lock: longer than any semodule.
+_UNDO_LOCK_SECONDS = 600
+_CONFIRM_LOCK_SECONDS = 30
+
+
+class Loaded(NamedTuple):
+    """What loading the labels did: the families it wrote, and the flows that the loaded policy does not know."""
+
+    families: List[str]
+    unknown_flows: List[str]
+
+
+def take(host: Host, step: _plan.Step) -> None:
+    """One step that changes policy or rules.
+
+    :raises SenetError: it failed, and changed nothing.
+    """
+    if step.action == _plan.INSTALL_POLICY:
+        host.store.install(step.payload or "")
+    elif step.action == _plan.REMOVE_POLICY:
+        host.store.remove()
+    elif step.action == _plan.RESTORE_RULES:
+        host.netfilter.restore(step.family or "", step.payload or "")
+    elif step.action == _plan.DROP_TABLE:
+        host.netfilter.drop_empty_table(step.family or "")
+
+
+def persist(host: Host, desired: _plan.Desired) -> None:
+    """Make a change survive a reboot; :func:`start_service` comes after, without the lock.
+
+    :raises SenetError: a file cannot be written.
+    """
+    if desired.intent is None:
+        host.service.write_intent(None)
+        host.service.uninstall()
+        return
+    host.service.install()
+    host.service.write_intent(desired.intent)
+
+
+def start_service(host: Host, desired: _plan.Desired) -> None:
+    """Start what persisting has put in place; it takes the lock itself."""
+    if desired.intent is not None:
+        host.service.start()
+
+
+def confirm(host: Host, token: str) -> Dict[str, Any]:
+    """Make a pending change permanent; returns what became of it.
+
+    :raises SenetError: there is no such change, or it cannot be made permanent and was undone.
+    """
+    with host.guard.lock(_CONFIRM_LOCK_SECONDS):
+        pending = host.guard.pending()
+        if pending is None or pending.token != token:
+            return _ended(host, token)
+        if not pending.complete:
+            raise SenetError(
+                "The change {0} is not whole: its run died while it was to {1}; undo it with state=aborted.".format(
+                    token, pending.step
+                )
+            )
+        after = _plan.from_record(pending.after)
+        try:
+            persist(host, after)
+        except SenetError as exc:
+            undo_pending(host, pending, str(exc))
+            raise SenetError("{0} The change was undone.".format(exc))
+        outcome = {"token": token, "rolled_back": False, "reason": ""}
+        host.guard.forget(outcome)
+    start_service(host, after)
+    return outcome
+
+
+def abort(host: Host, token: str, reason: str) -> Dict[str, Any]:
+    """Undo a pending change; returns what became of it, also when the guard was faster.
+
+    :raises SenetError: there is no such change, or undoing it failed.
+    """
+    pending = host.guard.pending()
+    if pending is None or pending.token != token:
+        return _ended(host, token)
+    # Connectivity first: whoever holds the lock may be the one who is stuck.
+    mls = host.selinux.mls()
+    for step in _plan.release_steps(_survey.observe(host, mls)):
+        take(host, step)
+    with host.guard.lock(_UNDO_LOCK_SECONDS):
+        pending = host.guard.pending()
+        if pending is None or pending.token != token:
+            load(host)
+            return _ended(host, token)
+        return undo_pending(host, pending, reason)
+
+
+def undo_pending(host: Host, pending: Pending, reason: str) -> Dict[str, Any]:
+    """Bring back what the guard's record holds; the caller has the lock."""
+    before = _plan.from_record(pending.before)
+    roll_back(host, before)
+    outcome = {"token": pending.token, "rolled_back": True, "reason": reason}
+    host.guard.forget(outcome)
+    # Last: at boot it is one of these units that runs this.
+    if before.intent is None:
+        host.service.uninstall()
+    return outcome
+
+
+def roll_back(host: Host, before: _plan.Desired) -> None:
+    """Return to a state: let traffic through at once, then policy, rules, files.
+
+    :raises SenetError: a part could not be brought back.
+    """
+    mls = host.selinux.mls()
+    for step in _plan.release_steps(_survey.observe(host, mls)):
+        take(host, step)
+    for step in _plan.enforcement_steps(_survey.observe(host, mls), before):
+        take(host, step)
+    host.service.write_intent(before.intent)
+
+
+def load(host: Host) -> Loaded:
+    """Put the labels of /etc/senet/flows.json in force where they are not, as far as the loaded policy knows them.
+
+    :raises SenetError: the file is damaged, or the rules cannot be loaded.
+    """
+    intent = _survey.stored_intent(host)
+    if intent is None:
+        return Loaded([], [])
+    mls = host.selinux.mls()
+    unknown = [
+        packet_type
+        for packet_type in intent.flows.packet_types
+        if host.selinux.canonical(packet_context(packet_type, mls)) is None
+    ]
+    flows = [flow.name for flow in intent.flows.flows if {flow.client_type, flow.server_type}.intersection(unknown)]
+    if DEFAULT_PACKET_TYPE in unknown:
+        return Loaded([], flows)
+    rules = iptables.without_types(iptables.compile_rules(intent.flows, mls), unknown)
+    written = []
+    for family in _plan.FAMILIES:
+        table = iptables.parse_save(host.netfilter.save(family))
+        if not table.installed(rules):
+            host.netfilter.restore(family, iptables.restore_text(table, rules))
+            written.append(family)
+    return Loaded(written, flows)
+
+
+def _ended(host: Host, token: str) -> Dict[str, Any]:
+    outcome = host.guard.outcome()
+    if outcome is None or outcome.get("token") != token:
+        raise SenetError(
+            "This host has no change {0} to confirm or undo; see its flows with the module flows in check mode.".format(
+                token
+            )
+        )
+    return outcome

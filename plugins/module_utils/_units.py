@@ -1,0 +1,75 @@
+# Copyright: (c) 2026, senet.firewall contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The systemd units and the launcher that a host gets, as text. No I/O."""
+
+from typing import Dict, Iterable
+
+LOAD_UNIT = "senet-firewall.service"
+WATCH_UNIT = "senet-firewall-watch.service"
+NAMES = (LOAD_UNIT, WATCH_UNIT)
+WATCH_SECONDS = 10
+
+_LAUNCHER = """\
+# Written by the Ansible collection senet.firewall.
+import sys
+
+sys.path.insert(0, "{directory}")
+from ansible_collections.senet.firewall.plugins.module_utils._agent import main
+
+sys.exit(main(sys.argv[1:]))
+"""
+
+# After everything that empties tables when it starts, before the network comes up.
+_LOAD = """\
+# Written by the Ansible collection senet.firewall.
+[Unit]
+Description=Labels on packets, so that SELinux enforces the flows of senet.firewall
+DefaultDependencies=no
+RequiresMountsFor=/etc /usr/local/lib /var/lib
+After=local-fs.target systemd-modules-load.service systemd-sysctl.service
+After=nftables.service iptables.service ip6tables.service netfilter-persistent.service ufw.service firewalld.service
+Before=network-pre.target shutdown.target
+Wants=network-pre.target
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart={command} load
+ExecReload={command} load
+# Stopping opens every flow to everybody: it is logged, and the next run of the module reports it as a change.
+ExecStop={command} clear
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+_WATCH = """\
+# Written by the Ansible collection senet.firewall.
+[Unit]
+Description=Puts the labels of senet.firewall back when another program takes them away
+After={load}
+PartOf={load}
+
+[Service]
+ExecStart={command} watch
+Restart=always
+RestartSec={seconds}
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def launcher(directory: str) -> str:
+    """The Python program that the units start: the collection's own code in a directory."""
+    return _LAUNCHER.format(directory=directory)
+
+
+def units(command: Iterable[str]) -> Dict[str, str]:
+    """The unit files by name, for the command that starts the launcher."""
+    line = " ".join(command)
+    return {
+        LOAD_UNIT: _LOAD.format(command=line),
+        WATCH_UNIT: _WATCH.format(command=line, load=LOAD_UNIT, seconds=WATCH_SECONDS),
+    }

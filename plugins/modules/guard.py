@@ -1,0 +1,99 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, senet.firewall contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+DOCUMENTATION = r"""
+module: guard
+short_description: Confirm or undo a change of flows that the guard watches
+version_added: 0.1.0
+description:
+  - A change that M(senet.firewall.flows) has made is undone by a timer on the host unless it is confirmed. The action
+    plugin of that module confirms it by itself, so this module is for changes whose play was interrupted.
+  - Nothing else can be changed on the host while a change waits.
+requirements:
+  - Root on the target
+extends_documentation_fragment:
+  - senet.firewall.attributes
+attributes:
+  check_mode:
+    support: none
+  diff_mode:
+    support: N/A
+    details:
+      - What the change is, is in the result of the module that made it.
+options:
+  token:
+    description: The name of the change. The error that refuses another change tells it.
+    type: str
+    required: true
+  state:
+    description: Whether the change is to stay or to be undone now.
+    type: str
+    choices: [confirmed, aborted]
+    required: true
+seealso:
+  - module: senet.firewall.flows
+author:
+  - senet.firewall contributors (@senet)
+"""
+
+EXAMPLES = r"""
+- name: Keep the change that waits
+  senet.firewall.guard:
+    token: 4f0c9be21a77
+    state: confirmed
+
+- name: Undo it without waiting for the timer
+  senet.firewall.guard:
+    token: 4f0c9be21a77
+    state: aborted
+"""
+
+RETURN = r"""
+token:
+  description: The name of the change.
+  returned: success
+  type: str
+  sample: 4f0c9be21a77
+rolled_back:
+  description: Whether the host is back in its previous state. This may be so with O(state=confirmed), if the timer was
+    faster, and not be so with O(state=aborted), if the change had been confirmed.
+  returned: success
+  type: bool
+  sample: false
+reason:
+  description: Why the change was undone; empty if it was not.
+  returned: success
+  type: str
+  sample: it was not confirmed in time
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.senet.firewall.plugins.module_utils import _recovery
+from ansible_collections.senet.firewall.plugins.module_utils._host.host import open_module_host
+from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError, parse_token
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "token": {"type": "str", "required": True, "no_log": False},
+            "state": {"type": "str", "choices": ["confirmed", "aborted"], "required": True},
+        },
+    )
+    host = open_module_host(module)
+    try:
+        token = parse_token(module.params["token"])
+        waited = host.guard.pending() is not None
+        if module.params["state"] == "confirmed":
+            outcome = _recovery.confirm(host, token)
+        else:
+            outcome = _recovery.abort(host, token, "it was aborted")
+    except SenetError as exc:
+        module.fail_json(msg=str(exc))
+    module.exit_json(changed=waited, **outcome)
+
+
+if __name__ == "__main__":
+    main()
