@@ -40,6 +40,11 @@ class ActionModule(ActionBase):
             return self._execute_module(module_name=_FLOWS, module_args=arguments, task_vars=task_vars)
         token = arguments.setdefault("token", uuid.uuid4().hex[:12])
         try:
+            # Executing the module would make this directory first: a host that is down is known before it is changed.
+            self._make_tmp_path()
+        except AnsibleConnectionFailure as error:
+            return {"failed": True, "changed": False, "msg": f"The host cannot be reached, nothing was changed: {error}"}
+        try:
             result: dict[str, Any] = self._execute_module(
                 module_name=_FLOWS, module_args=arguments, task_vars=task_vars
             )
@@ -130,8 +135,6 @@ class ActionModule(ActionBase):
                 connection.reset()
             except AnsibleConnectionFailure:
                 connection.close()
-        # The directory on the host was the old connection's to remove
-        connection._shell.tmpdir = None
 
 
 def _listed(value: Any) -> list[str]:
@@ -150,7 +153,7 @@ def _seconds(value: Any) -> int:
 def _endpoint(text: str) -> tuple[str, int]:
     host, colon, port = text.rpartition(":")
     host = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
         raise AnsibleActionFail(
             f"The health check {text!r} is no HOST:PORT; write for example www.example.com:443 or [2001:db8::1]:443."
         )
