@@ -7,7 +7,8 @@ from .errors import BootError, CommandError, CommandTimeout, LabError
 from .image import Image, ensure_image
 from .lab import Lab
 from .ssh import Result
-from .vm import Host, State
+from .states import State
+from .vm import Host
 
 __all__ = [
     "BootError",

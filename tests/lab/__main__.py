@@ -21,6 +21,7 @@ from .image import cache_root
 from .lab import Lab
 from .qemu import LINK_NUMBERS
 from .qmp import POLL_SECONDS
+from .vm import Host
 
 Running = dict[str, dict[str, Any]]
 
@@ -33,62 +34,73 @@ def running_file() -> Path:
     return cache_root() / "running.json"
 
 
-def is_ours(entry: dict[str, Any]) -> bool:
-    """Whether the process of an entry is still the QEMU that was started for it: its command names the run directory."""
+def is_ours(host: dict[str, Any]) -> bool:
+    """Whether the process of a host is still the QEMU that was started for it: its command names the run directory."""
     try:
-        command = Path(f"/proc/{entry['pid']}/cmdline").read_bytes().decode(errors="replace")
+        command = Path(f"/proc/{host['pid']}/cmdline").read_bytes().decode(errors="replace")
     except OSError:
         return False
-    return f"{entry['run_dir']}/" in command
+    return f"{host['run_dir']}/" in command
 
 
 def read_running() -> Running:
     """The hosts that `up` has started and that still run."""
     try:
-        entries: Running = json.loads(running_file().read_text())
+        hosts: Running = json.loads(running_file().read_text())
     except FileNotFoundError:
         return {}
-    return {name: entry for name, entry in entries.items() if is_ours(entry)}
+    return {name: host for name, host in hosts.items() if is_ours(host)}
 
 
 def up(names: list[str]) -> int:
     running = read_running()
-    wanted = [name for name in names if name not in running]
-    if wanted:
-        if running:
-            raise LabError(f"{', '.join(running)} is already up, and the private link joins hosts of one start: run 'down' first.")
+    if running and not set(names) <= set(running):
+        raise LabError(f"{', '.join(running)} is up, and the private link joins hosts of one start: run 'down' first.")
+    if not running:
         lab = Lab(progress=show, keep=True)
-        entries: Running = {}
+        hosts = []
         try:
-            for name in wanted:
+            for name in names:
                 lab.progress(f"starting {name}")
-                host = lab.start(name, link=True)
-                entries[name] = {
-                    "pid": host.pid, "run_dir": str(lab.run_dir), "ssh_port": host.ssh_port, "ssh_args": host.ssh_args,
-                    "inventory": host.inventory_vars(),
-                }  # fmt: skip
-        finally:
-            running_file().write_text(json.dumps(entries, indent=2))
-        running = entries
-    for name, entry in running.items():
-        show(f"{name}: up, ssh port {entry['ssh_port']}; a shell: make lab-ssh HOST={name}")
+                hosts.append(lab.start(name, link=True))
+            running = {host.name: entry(host, lab.run_dir) for host in hosts}
+            running_file().write_text(json.dumps(running, indent=2))
+        except BaseException:
+            for host in hosts:
+                host.stop()
+            shutil.rmtree(lab.run_dir, ignore_errors=True)
+            raise
+        lab.close()
+    for name in running:
+        show(f"{name}: up, ssh port {running[name]['ssh_port']}; a shell: make lab-ssh HOST={name}")
     return 0
 
 
+def entry(host: Host, run_dir: Path) -> dict[str, Any]:
+    """What later commands need to know of a running host."""
+    return {
+        "pid": host.pid,
+        "run_dir": str(run_dir),
+        "ssh_port": host.ssh_port,
+        "ssh_args": host.ssh_args,
+        "inventory": host.inventory_vars(),
+    }
+
+
 def ssh(name: str, command: list[str]) -> int:
-    entry = read_running().get(name)
-    if entry is None:
+    running = read_running()
+    if name not in running:
         raise LabError(f"Host {name} is not up: start it with 'make lab-up'.")
-    return subprocess.run(["ssh", *entry["ssh_args"], *command], check=False).returncode
+    return subprocess.run(["ssh", *running[name]["ssh_args"], *command], check=False).returncode
 
 
 def down() -> int:
     running = read_running()
-    for name, entry in running.items():
-        os.kill(entry["pid"], signal.SIGTERM)
-        while is_ours(entry):
+    for name, host in running.items():
+        os.kill(host["pid"], signal.SIGKILL)
+        while is_ours(host):
             time.sleep(POLL_SECONDS)
-        shutil.rmtree(entry["run_dir"], ignore_errors=True)
+        shutil.rmtree(host["run_dir"], ignore_errors=True)
         show(f"{name}: stopped")
     if not running:
         show("no lab host is up")
@@ -101,7 +113,7 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("image", help="build the image and its booted state")
     sub = commands.add_parser("up", help="start hosts that outlive this command")
-    sub.add_argument("hosts", nargs="*", choices=[*LINK_NUMBERS, []], metavar="HOST")
+    sub.add_argument("hosts", nargs="*", metavar="HOST", help="web, db; both when none is named")
     sub = commands.add_parser("ssh", help="a shell or a command in a host")
     sub.add_argument("host")
     sub.add_argument("words", nargs=argparse.REMAINDER, metavar="COMMAND")
@@ -117,7 +129,7 @@ def main() -> int:
         if args.command == "ssh":
             return ssh(args.host, args.words)
         if args.command == "inventory":
-            hosts = {name: entry["inventory"] for name, entry in read_running().items()}
+            hosts = {name: host["inventory"] for name, host in read_running().items()}
             show(json.dumps({"all": {"hosts": hosts}}, indent=2))
             return 0
         return down()

@@ -8,9 +8,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -24,6 +26,8 @@ from .vm import Host
 
 _BIN = Path(sys.executable).parent
 _RECAP = re.compile(r"^(\S+)\s+: ok=(\d+)\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)", re.MULTILINE)
+# ansible-core 2.19 takes them out of the result; they are wrapped to the width of a terminal.
+_WARNING = re.compile(r"^\[WARNING\]: (.*?)(?=^\[|\Z)", re.MULTILINE | re.DOTALL)
 
 
 class Play(NamedTuple):
@@ -35,9 +39,12 @@ class Play(NamedTuple):
 
 
 class Controller:
-    """Runs modules and playbooks; each Controller has a directory of its own, with the inventory of its hosts."""
+    """Runs modules and playbooks; each Controller has a directory of its own, with the inventory of its hosts.
 
-    def __init__(self, *hosts: Host) -> None:
+    `patch` is given the directory of a copy of the collection, to break in it what a test wants broken.
+    """
+
+    def __init__(self, *hosts: Host, patch: Callable[[Path], None] | None = None) -> None:
         self._directory = tempfile.TemporaryDirectory(prefix="senet-controller-")
         self.path = Path(self._directory.name)
         inventory = {"all": {"hosts": {host.name: host.inventory_vars() for host in hosts}}}
@@ -45,7 +52,7 @@ class Controller:
         (self.path / "ansible.cfg").write_text("")
         self._environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")},
-            "ANSIBLE_COLLECTIONS_PATH": str(link()),
+            "ANSIBLE_COLLECTIONS_PATH": str(self._patched(patch) if patch else link()),
             "ANSIBLE_CONFIG": str(self.path / "ansible.cfg"),
             "ANSIBLE_INVENTORY": str(self.path / "hosts.yml"),
             "ANSIBLE_LOCAL_TEMP": str(self.path / "tmp"),
@@ -55,13 +62,18 @@ class Controller:
             "ANSIBLE_SSH_CONTROL_PATH_DIR": str(self.path / "cp"),
         }
 
-    def __enter__(self) -> "Controller":
+    def __enter__(self) -> Controller:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _patched(self, patch: Callable[[Path], None]) -> Path:
+        shutil.copytree(link(), self.path / "collections", ignore=shutil.ignore_patterns("__pycache__"))
+        patch(self.path / "collections" / "ansible_collections" / "senet" / "firewall")
+        return self.path / "collections"
 
     def close(self) -> None:
         """End the shared SSH connections and remove the directory."""
@@ -70,15 +82,16 @@ class Controller:
         self._directory.cleanup()
 
     def module(self, host: Host, name: str, check: bool = False, diff: bool = False, **options: Any) -> dict[str, Any]:
-        """One module by an ad-hoc call, failed or not; returns its result."""
+        """One module by an ad-hoc call, failed or not; returns its result, `warnings` among it."""
         results = self.path / "results"
         flags = [flag for flag, on in (("--check", check), ("--diff", diff)) if on]
-        done = self._run(["ansible", host.name, "-m", name, "-a", json.dumps(options), "--tree", str(results), *flags])
+        done = self._run(["ansible", host.name, "-m", name, "-a", json.dumps(options) if options else "", "--tree", str(results), *flags])
         try:
             result: dict[str, Any] = json.loads((results / host.name).read_text())
         except (OSError, ValueError) as error:
             raise LabError(f"{name} on {host.name} gave no result:\n{done.stdout}{done.stderr}") from error
         (results / host.name).unlink()
+        result["warnings"] = [" ".join(warning.split()) for warning in _WARNING.findall(done.stderr)]
         return result
 
     def playbook(self, play: list[dict[str, Any]] | Path, *flags: str) -> Play:
@@ -93,7 +106,7 @@ class Controller:
         }
         return Play(done.returncode, done.stdout + done.stderr, recap)
 
-    def _run(self, command: list[str]) -> "subprocess.CompletedProcess[str]":
+    def _run(self, command: list[str]) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [str(_BIN / command[0]), *command[1:]],
             env=self._environment, cwd=self.path, text=True, stdin=subprocess.DEVNULL, capture_output=True, check=False,

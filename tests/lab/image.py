@@ -151,9 +151,8 @@ def ensure_image(progress: Progress) -> Image:
 def _build(root: Path, target: Path, progress: Progress) -> None:
     missing = [tool for tool in ("mmdebstrap", "mke2fs", "ssh-keygen", "unshare") if not _which(tool)]
     if missing:
-        raise LabError(
-            f"The lab image cannot be built without {', '.join(missing)}: install the packages of {LAB / 'apt-packages.txt'}."
-        )
+        needed = LAB / "apt-packages.txt"
+        raise LabError(f"The lab image cannot be built without {', '.join(missing)}: install the packages of {needed}.")
     progress(f"building the lab image {target.name}; once, a few minutes")
     for stale in root.glob("build-*"):
         _as_root(["rm", "-rf", "--one-file-system", str(stale)])

@@ -20,8 +20,9 @@ from types import FrameType, TracebackType
 
 from .errors import LabError
 from .image import Image, Progress, ensure_image, locked, timed
-from .qemu import LINK_NUMBERS, Drive, choose_accel, command_line, qemu_version, state_digest
-from .vm import Host, State
+from .qemu import LINK_NUMBERS, Drive, choose_accel, command_line, qemu_version
+from .states import RECIPES, State, prune, recipe_digest
+from .vm import Host
 
 
 class Lab:
@@ -52,12 +53,12 @@ class Lab:
         if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
             signal.signal(signal.SIGTERM, _exit_on_signal)
         try:
-            self._states["booted"] = self._ensure_booted()
+            self.state("booted")
         except BaseException:
             self.close()
             raise
 
-    def __enter__(self) -> "Lab":
+    def __enter__(self) -> Lab:
         return self
 
     def __exit__(
@@ -66,28 +67,33 @@ class Lab:
         self.close()
 
     def start(self, name: str = "web", state: str | State = "booted", link: bool = False) -> Host:
-        """A host from a saved state, ready when this returns. `cold` boots the image instead.
+        """A host from a saved state, ready when this returns.
 
-        `link` joins the private link: web is 10.77.0.1 and fd77::1, db is 10.77.0.2 and fd77::2.
+        `booted` is the stock host; `slim` the same with few policy modules, for fast policy rebuilds; `cold` boots the
+        image; any other name is one of Host.save_state(). `link` joins the private link: web is 10.77.0.1 and
+        fd77::1, db is 10.77.0.2 and fd77::2.
         """
         if link and name not in LINK_NUMBERS:
             raise LabError(f"Host {name} has no place on the private link: use {' or '.join(LINK_NUMBERS)}.")
-        if state == "cold":
-            host = self._launch(name, None, link)
-            ready = host.wait_ready
-        else:
-            if isinstance(state, str):
-                if state not in self._states:
-                    raise LabError(f"No saved state {state}: there are {', '.join(self._states)} and cold.")
-                state = self._states[state]
-            host = self._launch(name, state, link)
-            ready = host.wait_restored
+        saved = None if state == "cold" else self.state(state) if isinstance(state, str) else state
+        host = self._launch(name, saved, link)
         try:
-            ready()
+            if saved:
+                host.wait_restored()
+            else:
+                host.wait_ready()
         except BaseException:
             host.stop()
             raise
         return host
+
+    def state(self, name: str) -> State:
+        """The saved state of that name; the ones in the cache are made when they are missing."""
+        if name not in self._states:
+            if name not in RECIPES:
+                raise LabError(f"No saved state {name}: there are {', '.join([*RECIPES, *self._states])} and cold.")
+            self._states[name] = self._ensure_state(name)
+        return self._states[name]
 
     def close(self) -> None:
         """Stop all hosts and remove their files; nothing with `keep`."""
@@ -124,7 +130,7 @@ class Lab:
         self._hosts.append(host)
         return host
 
-    def _spawn(self, command: list[str], run: Path) -> "subprocess.Popen[bytes]":
+    def _spawn(self, command: list[str], run: Path) -> subprocess.Popen[bytes]:
         bound = [] if self.keep else ["setpriv", "--pdeathsig", "KILL"]
         with open(run / "qemu.log", "wb") as log:
             # A session of its own: Ctrl-C in the terminal is for the tests, which then stop their hosts.
@@ -135,26 +141,29 @@ class Lab:
     def _remember(self, state: State) -> None:
         self._states[state.name] = state
 
-    def _ensure_booted(self) -> State:
-        """The booted state of the image; made by booting once, kept beside the image."""
-        directory = self.image.directory / f"booted-{state_digest(self.accel, qemu_version())}"
+    def _ensure_state(self, name: str) -> State:
+        directory = self.image.directory / f"{name}-{recipe_digest(name, self.accel, qemu_version())}"
         if not directory.is_dir():
-            with locked(self.image.directory, self.progress):
+            with locked(self.image.directory / "locks" / name, self.progress):
                 if not directory.is_dir():
-                    self._boot_once(directory)
-        return State("booted", directory)
+                    self._make_state(name, directory)
+        os.utime(directory)
+        return State(name, directory)
 
-    def _boot_once(self, directory: Path) -> None:
-        self.progress(f"booting the image once ({'KVM' if self.accel == 'kvm' else 'emulation; a minute or so'})")
-        for stale in directory.parent.glob("saving-*"):
-            shutil.rmtree(stale)
-        with self.start("lab", state="cold") as host:
-            self.progress("booted; saving the state")
-            saved = host.save_state(directory.parent / f"saving-{os.getpid()}")
-        del self._states[saved.name]
-        os.replace(saved.directory, directory)
-        self.progress("the booted state is ready")
-
+    def _make_state(self, name: str, directory: Path) -> None:
+        recipe = RECIPES[name]
+        how = "with KVM" if self.accel == "kvm" else "without KVM: a minute or so"
+        self.progress(f"{recipe.doing}, {how}")
+        saving = directory.parent / f"saving-{name}"
+        shutil.rmtree(saving, ignore_errors=True)
+        with self.start("lab", state=recipe.base) as host:
+            for command in recipe.commands:
+                host.run(command, timeout=600)
+            self.progress(f"saving the state {name}")
+            host.save_state(saving)
+        del self._states[saving.name]
+        os.replace(saving, directory)
+        prune(directory.parent, name, directory)
 
 def _exit_on_signal(number: int, frame: FrameType | None) -> None:
     sys.exit(128 + number)

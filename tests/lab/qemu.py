@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import selectors
@@ -39,7 +38,7 @@ class Drive(NamedTuple):
 
 
 def link_mac(name: str) -> str:
-    """The MAC address of a host's private link NIC; the guest's network files know it (guest/root/etc/systemd/network)."""
+    """The MAC address of a host's private link NIC; the guest knows it (guest/root/etc/systemd/network)."""
     return f"52:54:00:77:00:{LINK_NUMBERS.get(name, 0xFF):02x}"
 
 
@@ -50,12 +49,15 @@ def machine_arguments(accel: str) -> list[str]:
 
 
 def command_line(image: Image, drive: Drive) -> list[str]:
-    """The whole QEMU command. A host without a link keeps the NIC, on a hub with nobody else, so that states fit all."""
+    """The whole QEMU command.
+
+    A host without a link keeps the NIC, on a hub with nobody else: a saved state fits both.
+    """
     link = "hubport,id=link,hubid=1"
     if drive.link is not None:
         other = {"web": "db", "db": "web"}[drive.name]
-        link = (f"dgram,id=link,local.type=unix,local.path={drive.link / drive.name},"
-                f"remote.type=unix,remote.path={drive.link / other}")
+        ends = f"local.type=unix,local.path={drive.link / drive.name},remote.type=unix,remote.path={drive.link / other}"
+        link = f"dgram,id=link,{ends}"
     command = [
         "qemu-system-x86_64",
         *machine_arguments(drive.accel),
@@ -87,12 +89,6 @@ def qemu_version() -> str:
     ).stdout.splitlines()[0]
 
 
-def state_digest(accel: str, version: str) -> str:
-    """What a saved booted host depends on beside the image: the machine, the kernel's arguments, QEMU itself."""
-    parts = [*machine_arguments(accel), KERNEL_ARGUMENTS, version, Path(__file__).read_text()]
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
-
-
 def choose_accel(image: Image, cache: Path) -> str:
     """`kvm` when a kernel really runs with it on this machine, else `tcg`; asked once per boot of the machine.
 
@@ -116,13 +112,17 @@ def choose_accel(image: Image, cache: Path) -> str:
 def _kvm_boots(image: Image) -> bool:
     """Boot the kernel without a disk: it must get as far as the panic that says so."""
     command = [
-        "qemu-system-x86_64", *machine_arguments("kvm"), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+        "qemu-system-x86_64", *machine_arguments("kvm"),
+        "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
         "-kernel", str(image.kernel), "-append", "console=ttyS0 panic=-1", "-serial", "stdio",
     ]  # fmt: skip
     deadline = time.monotonic() + KVM_PROBE_SECONDS
-    with subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    ) as process, selectors.DefaultSelector() as selector:
+    with (
+        subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        ) as process,
+        selectors.DefaultSelector() as selector,
+    ):
         assert process.stdout is not None
         selector.register(process.stdout, selectors.EVENT_READ)
         seen = b""

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 from pathlib import Path
 from typing import NamedTuple
@@ -24,7 +25,7 @@ class Result(NamedTuple):
 
 
 def options(image: Image) -> list[str]:
-    """ssh options that reach a guest and nothing of the user's own configuration; the host key is known from the build."""
+    """ssh options that reach a guest without the user's own configuration; the host key is known from the build."""
     pairs = {
         "IdentityFile": str(image.key),
         "IdentitiesOnly": "yes",
@@ -59,7 +60,9 @@ class Ssh:
         """`ssh *args COMMAND` opens a new connection."""
         return [*self._options, "-p", str(self.port), "root@127.0.0.1"]
 
-    def run(self, command: str, timeout: float, data: bytes = b"", fresh: bool = False) -> "subprocess.CompletedProcess[bytes]":
+    def run(
+        self, command: str, timeout: float, data: bytes = b"", fresh: bool = False
+    ) -> subprocess.CompletedProcess[bytes]:
         """Run a shell command in the guest. Raises CommandTimeout; a failed connection is returncode 255."""
         control = "none"
         if not fresh:
@@ -67,8 +70,10 @@ class Ssh:
             control = str(self._control)
         full = ["ssh", "-o", "ControlMaster=no", "-o", f"ControlPath={control}", *self.args, command]
         try:
-            return subprocess.run(full, input=data, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=timeout, check=False)
+            return subprocess.run(full, input=data, capture_output=True, timeout=timeout, check=False)
         except subprocess.TimeoutExpired as error:
+            if not fresh:
+                self.hang_up()
             raise CommandTimeout(
                 f"No end within {timeout:.0f} s, on port {self.port}: {command}\n"
                 f"{(error.stdout or b'').decode(errors='replace')}{(error.stderr or b'').decode(errors='replace')}"
@@ -82,14 +87,14 @@ class Ssh:
             return False
 
     def _share(self) -> None:
-        """Open the shared connection if there is none; without it ssh itself falls back to a connection for each command."""
+        """Open the shared connection if there is none; if that fails, ssh falls back to a connection per command."""
         if not self._control.exists():
             command = ["ssh", "-M", "-N", "-f", "-o", f"ControlPath={self._control}", *self.args]
-            try:
-                subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                               timeout=CONNECT_SECONDS + 15, check=False)  # fmt: skip
-            except subprocess.TimeoutExpired:
-                pass
+            quiet = subprocess.DEVNULL
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                subprocess.run(
+                    command, stdin=quiet, stdout=quiet, stderr=quiet, timeout=CONNECT_SECONDS + 15, check=False
+                )
 
     def hang_up(self) -> None:
         """Close the shared connection."""

@@ -13,39 +13,24 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple
 
 from .errors import BootError, CommandError, LabError
 from .image import Image
 from .qemu import LINK_NUMBERS, link_mac
 from .qmp import POLL_SECONDS, Qmp
 from .ssh import Result, Ssh
+from .states import State
 
 BOOT_SECONDS = 300
 SAVE_SECONDS = 120
 CONSOLE_LINES = 60
 
 
-class State(NamedTuple):
-    """A saved host: `directory` holds its memory (`ram`) and its disk (`disk.qcow2`)."""
-
-    name: str
-    directory: Path
-
-    @property
-    def ram(self) -> Path:
-        return self.directory / "ram"
-
-    @property
-    def disk(self) -> Path:
-        return self.directory / "disk.qcow2"
-
-
 class Host:
     """One running QEMU. Made by Lab.start(); usable as a context manager that stops it."""
 
     def __init__(
-        self, name: str, image: Image, run: Path, process: "subprocess.Popen[bytes]", ssh_port: int, link: bool,
+        self, name: str, image: Image, run: Path, process: subprocess.Popen[bytes], ssh_port: int, link: bool,
         on_save: Callable[[State], None],
     ) -> None:  # fmt: skip
         self.name = name
@@ -59,7 +44,7 @@ class Host:
         self._image = image
         self._qmp = Qmp(run / "qmp", 30, self.alive)
 
-    def __enter__(self) -> "Host":
+    def __enter__(self) -> Host:
         return self
 
     def __exit__(
@@ -88,7 +73,12 @@ class Host:
         return self._process.poll() is None
 
     def run(
-        self, command: str, check: bool = True, timeout: float = 60, input: str | bytes | None = None, fresh: bool = False
+        self,
+        command: str,
+        check: bool = True,
+        timeout: float = 60,
+        input: str | bytes | None = None,
+        fresh: bool = False,
     ) -> Result:
         """Run a shell command as root in the guest; `fresh` opens a new TCP connection for it.
 
@@ -128,7 +118,8 @@ class Host:
     def wait_ready(self, timeout: float = BOOT_SECONDS, degraded_ok: bool = False) -> None:
         """Wait until SSH answers and systemd says `running`.
 
-        Raises BootError after `timeout` seconds, on a kernel panic, when QEMU ends, and on failed units unless `degraded_ok`.
+        Raises BootError after `timeout` seconds, on a kernel panic, when QEMU ends, and on failed units unless
+        `degraded_ok`.
         """
         deadline = time.monotonic() + timeout
         while not self._ssh.answers():
@@ -148,24 +139,27 @@ class Host:
     def wait_restored(self) -> None:
         """Wait until a saved state runs again, and give it what is its own: time, name, private link."""
         try:
-            self._qmp.wait("query-status", lambda answer: answer["status"] == "paused", "restored the host", SAVE_SECONDS)
+            self._qmp.wait("query-status", lambda got: got["status"] == "paused", "restored the host", SAVE_SECONDS)
             self._qmp.execute("cont")
         except LabError as error:
             raise self.boot_failure(f"the saved state does not start: {error}") from error
         commands = [f"date -u -s @{time.time():.3f} >/dev/null", f"hostname {self.name}"]
         if self.link:
-            # networkd sees the new address when the link comes up; asking it over D-Bus is what the stock policy denies.
+            # networkd sees the new address when the link comes up; the stock policy denies asking it over D-Bus.
             commands += [f"ip link set eth1 address {link_mac(self.name)}", "ip link set eth1 up", self._link_is_up()]
         self.run(" && ".join(commands))
 
     def _link_is_up(self) -> str:
         """A shell command that ends when both addresses of the private link are usable."""
         number = LINK_NUMBERS[self.name]
-        return (f"until ip -br address show dev eth1 | grep 10.77.0.{number}/ | grep -q fd77::{number}/; do sleep 0.1; done"
-                " && while ip address show dev eth1 | grep -q tentative; do sleep 0.1; done")  # fmt: skip
+        ready = f"ip -br address show dev eth1 | grep 10.77.0.{number}/ | grep -q fd77::{number}/"
+        return f"timeout 30 sh -c 'until {ready}; do sleep 0.1; done'"
 
     def save_state(self, name: str | Path) -> State:
-        """Save this host, memory and disk, and let it run on. A name lives as long as the lab, an absolute path as long as you like.
+        """Save this host, memory and disk, and let it run on.
+
+        A name lives as long as the lab, an absolute path as long as you like; its disk needs the image and the state
+        that this host was started from.
 
         The shared SSH connection is closed first, so that the saved host has no connection nobody answers.
         """
@@ -176,7 +170,9 @@ class Host:
         self._qmp.execute("stop")
         self._qmp.execute("migrate-set-parameters", **{"max-bandwidth": 1 << 40})
         self._qmp.execute("migrate", uri=f"exec:cat > {shlex.quote(str(state.ram))}")
-        answer = self._qmp.wait("query-migrate", lambda got: got.get("status") in ("completed", "failed"), "saved the host", SAVE_SECONDS)
+        answer = self._qmp.wait(
+            "query-migrate", lambda got: got.get("status") in ("completed", "failed"), "saved the host", SAVE_SECONDS
+        )
         if answer["status"] != "completed":
             raise LabError(f"{self.name}: QEMU cannot save the host: {answer.get('error-desc', 'no reason given')}.")
         shutil.copyfile(self.run_dir / "disk.qcow2", state.disk)

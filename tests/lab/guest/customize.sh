@@ -8,7 +8,7 @@ a2enconf -q senet-lab
 systemctl enable --quiet systemd-networkd.service
 systemctl mask --quiet \
     apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service \
-    fstrim.timer logrotate.timer man-db.timer systemd-networkd-wait-online.service
+    fstrim.timer logrotate.timer man-db.timer systemd-networkd-wait-online.service systemd-tmpfiles-clean.timer
 systemd-machine-id-setup
 mkdir -p /var/log/journal
 chown root:systemd-journal /var/log/journal

@@ -10,7 +10,8 @@
     senet-probe tell /run/client.sock send hello
     senet-probe tell /run/client.sock recv 2
 
-Results of connect: connected, refused, timeout, unreachable, denied (EACCES, EPERM), reset; `sent` for UDP when no reply was asked for.
+Results of connect: connected, refused, timeout, unreachable, denied (EACCES, EPERM), reset; `sent` for UDP when no
+reply was asked for.
 """
 
 import argparse
@@ -22,7 +23,7 @@ import struct
 import sys
 import time
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Any
 
 SO_PEERSEC = 31
 RESULTS = {
@@ -39,7 +40,7 @@ RESULTS = {
 }
 
 
-def own_context() -> Optional[str]:
+def own_context() -> str | None:
     """The context of this process, None without SELinux."""
     try:
         return Path("/proc/self/attr/current").read_text().rstrip("\0\n")
@@ -51,14 +52,14 @@ def say(**answer: Any) -> None:
     print(json.dumps(answer), flush=True)
 
 
-def failure(error: OSError) -> Dict[str, Any]:
+def failure(error: OSError) -> dict[str, Any]:
     """What an error of a socket call means, as `result` and `errno` (a name such as ECONNREFUSED)."""
     code = errno.ETIMEDOUT if isinstance(error, socket.timeout) else error.errno or 0
     return {"result": RESULTS.get(code, "error"), "errno": errno.errorcode.get(code, str(code))}
 
 
 def make_socket(args: argparse.Namespace) -> socket.socket:
-    """A socket that carries --as-context: packet checks use the socket's label, not the process's (sockcreate, proc(5))."""
+    """A socket that carries --as-context: packet checks use the socket's label, not the process's (attr/sockcreate)."""
     if args.as_context:
         try:
             Path("/proc/thread-self/attr/sockcreate").write_bytes(args.as_context.encode())
@@ -82,7 +83,7 @@ def connected_socket(args: argparse.Namespace) -> socket.socket:
     return made
 
 
-def receive(connection: socket.socket, timeout: float) -> Dict[str, Any]:
+def receive(connection: socket.socket, timeout: float) -> dict[str, Any]:
     """One recv(): received (with data), closed, timeout, reset, ..."""
     connection.settimeout(timeout)
     try:
@@ -94,7 +95,7 @@ def receive(connection: socket.socket, timeout: float) -> Dict[str, Any]:
     return {"result": "received", "errno": None, "data": data.decode(errors="replace")}
 
 
-def peer_context(connection: socket.socket) -> Optional[str]:
+def peer_context(connection: socket.socket) -> str | None:
     """SO_PEERSEC: the label the packets brought along; None without peer labelling."""
     try:
         return connection.getsockopt(socket.SOL_SOCKET, SO_PEERSEC, 256).rstrip(b"\0").decode()
@@ -104,7 +105,7 @@ def peer_context(connection: socket.socket) -> Optional[str]:
 
 def connect(args: argparse.Namespace) -> int:
     start = time.monotonic()
-    answer: Dict[str, Any] = {"result": "connected", "errno": None}
+    answer: dict[str, Any] = {"result": "connected", "errno": None}
     try:
         connection = connected_socket(args)
         text = args.send if args.send is not None else ("probe" if args.protocol == "udp" else None)
@@ -172,8 +173,8 @@ def serve(connection: socket.socket, echo: bool) -> None:
 def hold(args: argparse.Namespace) -> int:
     """Keep one connection and do with it what lines on the control socket say: send TEXT, recv SECONDS, close."""
     args.protocol = "tcp"
-    listener: Optional[socket.socket] = None
-    connection: Optional[socket.socket] = None
+    listener: socket.socket | None = None
+    connection: socket.socket | None = None
     try:
         if args.listen:
             listener = listening_socket(args)
@@ -204,7 +205,7 @@ def hold(args: argparse.Namespace) -> int:
                 return 0
 
 
-def act(connection: socket.socket, verb: str, rest: str) -> Dict[str, Any]:
+def act(connection: socket.socket, verb: str, rest: str) -> dict[str, Any]:
     if verb == "send":
         connection.sendall(rest.encode())
         return {"result": "sent", "errno": None}
@@ -239,7 +240,9 @@ def tell(args: argparse.Namespace) -> int:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="senet-probe", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="senet-probe", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     for name, run in (("connect", connect), ("listen", listen), ("hold", hold)):
         sub = commands.add_parser(name)

@@ -1,0 +1,167 @@
+# Copyright: (c) 2026, senet.firewall contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Hosts for the tests: as booted, with the role's flow enforced, and with more flows beside it.
+
+Each run of semodule takes half a minute under emulation, so what it leads to is made once and saved.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from tests.lab.controller import Controller, Play
+from tests.lab.lab import Lab
+from tests.lab.vm import Host
+from tests.vm.facts import Facts, facts
+from tests.vm.ssh_watch import SshReport, SshWatch
+
+ROLE = [{"hosts": "all", "gather_facts": False, "roles": ["senet.firewall.httpd_to_postgresql"]}]
+ROLE_ABSENT = [{**ROLE[0], "vars": {"httpd_to_postgresql_state": "absent"}}]
+MORE_FLOWS = [
+    {"name": "cache", "source": ["httpd_t"], "destination": ["redis_t"], "ports": [6379]},
+    # Ports of the ephemeral range: the policy asks no name_bind for them, so any domain can use them on either end.
+    {"name": "names_tcp", "source": ["httpd_t"], "destination": ["named_t"], "ports": [60997]},
+    {"name": "names_udp", "source": ["httpd_t"], "destination": ["named_t"], "ports": [60998], "protocol": "udp"},
+]
+WEB_DB = {"name": "web_db", "source": ["httpd_t"], "destination": ["postgresql_t"], "ports": ["5432"]}
+TOKEN = "heldup"
+
+Module = Callable[..., dict[str, Any]]
+
+
+class FirstRun(NamedTuple):
+    """What the role did on a booted host, and the facts of the host around each run."""
+
+    before: Facts
+    check: Play
+    after_check: Facts
+    run: Play
+    ssh: SshReport
+    denials: str
+    enforced: Facts
+    again: Play
+    after_again: Facts
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[Lab]:
+    with Lab() as made:
+        yield made
+
+
+@pytest.fixture
+def host(lab: Lab) -> Iterator[Host]:
+    """A host as booted."""
+    with lab.start("web") as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def first_run(lab: Lab) -> FirstRun:
+    """The role in check mode, for real, and again; the host is then saved as `enforced`."""
+    with lab.start("web") as host, Controller(host) as controller:
+        before = facts(host)
+        check = controller.playbook(ROLE, "--check", "--diff", "-v")
+        after_check = facts(host)
+        with SshWatch(host) as watch:
+            run = controller.playbook(ROLE, "-v")
+        denials = host.run("ausearch --input-logs --message AVC </dev/null | grep tclass=packet", check=False).stdout
+        enforced = facts(host)
+        again = controller.playbook(ROLE, "-v")
+        after_again = facts(host)
+        controller.close()
+        host.save_state("enforced")
+    return FirstRun(before, check, after_check, run, watch.report, denials, enforced, again, after_again)
+
+
+@pytest.fixture
+def enforced(lab: Lab, first_run: FirstRun) -> Iterator[Host]:
+    """A fresh host on which the role ran."""
+    with lab.start("web", state="enforced") as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def enforced_shared(lab: Lab, first_run: FirstRun) -> Iterator[Host]:
+    """A host on which the role ran, for tests that leave it as they find it."""
+    with lab.start("web", state="enforced") as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def more_flows(lab: Lab, first_run: FirstRun) -> Iterator[Host]:
+    """A host on which MORE_FLOWS were added to the role's, for tests that leave it as they find it."""
+    with lab.start("web", state="enforced") as started, Controller(started) as controller:
+        result = controller.module(started, "senet.firewall.flows", flows=MORE_FLOWS, purge=False)
+        assert result.get("changed"), result
+        yield started
+
+
+@pytest.fixture
+def module(request: pytest.FixtureRequest) -> Iterator[Callable[[Host], Module]]:
+    """`module(host)("flows", check=True, ...)` runs a module of the collection on a host and returns its result."""
+    controllers: list[Controller] = []
+
+    def on(host: Host) -> Module:
+        controller = Controller(host)
+        controllers.append(controller)
+        return lambda name, **options: controller.module(host, f"senet.firewall.{name}", **options)
+
+    yield on
+    for controller in controllers:
+        controller.close()
+
+
+@pytest.fixture
+def slim(lab: Lab) -> Iterator[Host]:
+    """A host as booted, with few policy modules."""
+    with lab.start("web", state="slim") as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def slim_states(lab: Lab) -> None:
+    """Saves slim hosts: `slim-enforced` has WEB_DB; `released` too, but stopped; `pending` waits to be confirmed.
+
+    On the latter two a change is one of rules only, with no run of semodule.
+    """
+    with lab.start("web", state="slim") as host:
+        with Controller(host) as controller:
+            made = controller.module(host, "senet.firewall.flows", flows=[WEB_DB])
+            assert made.get("changed"), made
+        host.save_state("slim-enforced")
+        host.run("systemctl stop senet-firewall.service")
+        host.save_state("released")
+        with Controller(host, patch=without_confirmation) as controller:
+            waiting = controller.module(host, "senet.firewall.flows", flows=[WEB_DB], token=TOKEN, confirm_timeout=3600)
+            assert waiting.get("guard") == {"token": TOKEN, "confirmed": False}, waiting
+        host.save_state("pending")
+
+
+def without_confirmation(collection: Path) -> None:
+    """Patches a copy of the collection: as if the controller had died right after the change."""
+    (collection / "plugins" / "action" / "flows.py").unlink()
+
+
+@pytest.fixture
+def slim_enforced(lab: Lab, slim_states: None) -> Iterator[Host]:
+    """A slim host on which WEB_DB is in force."""
+    with lab.start("web", state="slim-enforced") as started:
+        yield started
+
+
+@pytest.fixture
+def released(lab: Lab, slim_states: None) -> Iterator[Host]:
+    """A slim host with WEB_DB whose service was stopped: the labels are gone, the next run brings them back."""
+    with lab.start("web", state="released") as started:
+        yield started
+
+
+@pytest.fixture
+def pending(lab: Lab, slim_states: None) -> Iterator[Host]:
+    """The host `released` after a run that brought the labels back and was not confirmed."""
+    with lab.start("web", state="pending") as started:
+        yield started
