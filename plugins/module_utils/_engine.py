@@ -209,6 +209,7 @@ def _take(host: Host, change: _Change, options: Options, pending: Pending, step:
         host.guard.arm(options.token, "confirm", options.confirm_timeout)
     elif step.action == _plan.PERSIST:
         _recovery.persist(host, change.desired)
+        _recovery.remove_service(host, change.desired)
     else:
         _recovery.take(host, step)
 

@@ -82,7 +82,7 @@ def plan(observed: HostState, desired: Desired, guarded: bool) -> Tuple[Step, ..
         steps.append(Step(VERIFY))
         if guarded:
             steps = [Step(ARM_GUARD)] + steps + [Step(AWAIT_CONFIRMATION)]
-    if steps or observed.intent != desired.intent or (desired.intent is not None and not observed.service):
+    if steps or observed.intent != desired.intent or observed.service != (desired.intent is not None):
         steps.append(Step(PERSIST))
     return tuple(steps)
 

@@ -43,20 +43,23 @@ def take(host: Host, step: _plan.Step) -> None:
 
 
 def persist(host: Host, desired: _plan.Desired) -> None:
-    """Make a change survive a reboot; :func:`start_service` comes after, without the lock.
+    """Make a change survive a reboot; :func:`remove_service` and :func:`start_service` come after.
 
     :raises SenetError: a file cannot be written.
     """
-    if desired.intent is None:
-        host.service.write_intent(None)
-        host.service.uninstall()
-        return
-    host.service.install()
+    if desired.intent is not None:
+        host.service.install()
     host.service.write_intent(desired.intent)
 
 
+def remove_service(host: Host, desired: _plan.Desired) -> None:
+    """Take away what a host without flows has no use for; the guard needs it as long as there is a record."""
+    if desired.intent is None:
+        host.service.uninstall()
+
+
 def start_service(host: Host, desired: _plan.Desired) -> None:
-    """Start what persisting has put in place; it takes the lock itself."""
+    """Start what persisting has put in place; it takes the lock itself, so the caller must not hold it."""
     if desired.intent is not None:
         host.service.start()
 
@@ -79,11 +82,12 @@ def confirm(host: Host, token: str) -> Dict[str, Any]:
         after = _plan.from_record(pending.after)
         try:
             persist(host, after)
-        except SenetError as exc:
+        except (SenetError, OSError) as exc:
             undo_pending(host, pending, str(exc))
             raise SenetError("{0} The change was undone.".format(exc))
         outcome = {"token": token, "rolled_back": False, "reason": ""}
         host.guard.forget(outcome)
+        remove_service(host, after)
     start_service(host, after)
     return outcome
 
@@ -115,8 +119,7 @@ def undo_pending(host: Host, pending: Pending, reason: str) -> Dict[str, Any]:
     outcome = {"token": pending.token, "rolled_back": True, "reason": reason}
     host.guard.forget(outcome)
     # Last: at boot it is one of these units that runs this.
-    if before.intent is None:
-        host.service.uninstall()
+    remove_service(host, before)
     return outcome
 
 
@@ -130,7 +133,9 @@ def roll_back(host: Host, before: _plan.Desired) -> None:
         take(host, step)
     for step in _plan.enforcement_steps(_survey.observe(host, mls), before):
         take(host, step)
-    host.service.write_intent(before.intent)
+    # Not where it is the same: a file system that has become read-only must not keep us from the end.
+    if host.service.intent() != before.intent:
+        host.service.write_intent(before.intent)
 
 
 def load(host: Host) -> Loaded:

@@ -11,6 +11,7 @@ from typing import Any
 
 from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Pending
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
+from ansible_collections.senet.firewall.plugins.module_utils._host.netfilter import Tool
 from ansible_collections.senet.firewall.plugins.module_utils._host.selinuxfs import Decision
 from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError
 from ansible_collections.senet.firewall.plugins.module_utils._processes import Process, ProcessContext
@@ -88,6 +89,10 @@ def connected(local: int, remote: int) -> Socket:
     return Socket("tcp", "ipv4", "127.0.0.1", local, "127.0.0.1", remote, "established")
 
 
+class Killed(BaseException):
+    """The end of the process, which no code of ours gets to handle."""
+
+
 class ScriptedService:
     """/etc/senet and the units, as the engine sees them."""
 
@@ -151,6 +156,7 @@ class ScriptedGuard:
 
     def write(self, pending: Pending) -> None:
         assert self.locked
+        self._log.touch()
         self.record = pending
         self.stages.append(pending)
 
@@ -160,6 +166,7 @@ class ScriptedGuard:
 
     def forget(self, outcome: dict[str, Any]) -> None:
         assert self.locked
+        self._log.touch()
         self.record = None
         self.last = outcome
 
@@ -177,7 +184,8 @@ class ScriptedGuard:
 
 
 class ScriptedHost:
-    """A host whose every write is logged in ``writes``. ``fail`` names the write that raises, by its start."""
+    """A host whose every write is logged in ``writes``. ``fail`` names the write that raises, by its start; the process
+    ends before the write of number ``die_at``, those of the guard's record counted too."""
 
     def __init__(self, *processes: Process, mode: str = "enforcing", fail: str = "") -> None:
         self.mode = mode
@@ -188,6 +196,13 @@ class ScriptedHost:
         self.holder: str | None = None
         self.permissive: set[str] = set()
         self.fail = fail
+        self.die_at = 0
+        self.touches = 0
+        self.tools = {
+            "ipv4": Tool("/sbin/iptables", "1.8.9", "nf_tables"),
+            "ipv6": Tool("/sbin/ip6tables", "1.8.9", "nf_tables"),
+            "nft": Tool("/sbin/nft", "1.0.6", None),
+        }
         self.writes: list[str] = []
         self.reads: list[str] = []
         self.service = ScriptedService(self)
@@ -196,7 +211,22 @@ class ScriptedHost:
     def host(self) -> Host:
         return Host(self, self, self, self.service, self.guard, lambda: list(self.running), 999)  # type: ignore[arg-type]
 
+    def touch(self) -> None:
+        self.touches += 1
+        if self.touches == self.die_at:
+            raise Killed
+
+    def reboot(self) -> None:
+        """Rules, timers and processes of ours are gone, and the record is of an earlier boot."""
+        self.families = {"ipv4": Xtables(), "ipv6": Xtables()}
+        self.service.running = False
+        self.guard.timers.clear()
+        self.guard.notes.clear()
+        if self.guard.record:
+            self.guard.record = self.guard.record._replace(boot="an earlier one")
+
     def write(self, what: str) -> None:
+        self.touch()
         if self.fail and what.startswith(self.fail):
             self.fail = ""
             raise SenetError(f"Could not {what}.")
@@ -211,6 +241,9 @@ class ScriptedHost:
 
     def policy_name(self) -> str:
         return "default"
+
+    def policy_version(self) -> int:
+        return 33
 
     def canonical(self, context: str) -> str | None:
         name = context.split(":")[2]
@@ -238,8 +271,20 @@ class ScriptedHost:
         return self.families[family].save()
 
     def restore(self, family: str, text: str) -> None:
+        for context in re.findall(r"^-A .* --selctx (\S+)$", text, re.MULTILINE):
+            if self.canonical(context) is None:
+                raise SenetError(f"The kernel knows no context {context}.")
         self.write(f"restore {family}")
         self.families[family].restore(text)
+
+    def iptables(self, family: str) -> Tool | None:
+        return self.tools.get(family)
+
+    def nft(self) -> Tool | None:
+        return self.tools.get("nft")
+
+    def has_match(self, family: str, match: str) -> bool:
+        return False
 
     def drop_empty_table(self, family: str) -> None:
         self.write(f"drop {family}")
@@ -257,6 +302,9 @@ class ScriptedHost:
     def remove(self) -> None:
         self.write("remove policy")
         self.policy = None
+
+    def command(self) -> str | None:
+        return "/sbin/semodule"
 
     def lock_holder(self) -> str | None:
         return self.holder

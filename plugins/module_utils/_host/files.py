@@ -68,6 +68,9 @@ def remove(path: str) -> None:
 
     :raises SenetError: it cannot be removed.
     """
+    # A read-only file system refuses before it looks whether the file is there.
+    if not os.path.lexists(path):
+        return
     try:
         if os.path.isdir(path) and not os.path.islink(path):
             os.rmdir(path)

@@ -72,12 +72,14 @@ class Service:
         return read_owned(INTENT_PATH)
 
     def write_intent(self, text: Optional[str]) -> None:
-        """Replace /etc/senet/flows.json, or remove it and its directory.
+        """Replace /etc/senet/flows.json, or remove it and its directory; nothing where it says so already.
 
         :raises SenetError: it cannot be written.
         """
         if text is not None:
-            write_owned(INTENT_PATH, text)
+            # Undoing a change on a file system that has become read-only must not fail for a file nobody touched.
+            if _read(INTENT_PATH) != text:
+                write_owned(INTENT_PATH, text)
             return
         remove(INTENT_PATH)
         if os.path.isdir(os.path.dirname(INTENT_PATH)) and not os.listdir(os.path.dirname(INTENT_PATH)):

@@ -1,17 +1,19 @@
 # Copyright: (c) 2026, senet.firewall contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+from typing import Any
+
 import pytest
 from hypothesis import given
 
-from ansible_collections.senet.firewall.plugins.module_utils import _engine, _survey
+from ansible_collections.senet.firewall.plugins.module_utils import _engine, _plan, _survey
 from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables
 from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet, SenetError, flow_set
 from tests.unit.flows import SEVERAL, WEB_DB, flow, flow_sets
-from tests.unit.scripted_host import ScriptedHost, connected, listens, process
+from tests.unit.scripted_host import Killed, ScriptedHost, connected, listens, process
 
 NOTHING = _survey.Replace(FlowSet(()))
-
+OBSERVED = flow_set([flow(mode="observe")])
 
 UNGUARDED = _engine.Options(0, "t0")
 GUARDED = _engine.Options(30, "t1")
@@ -173,7 +175,7 @@ def test_the_access_matrix_is_the_kernels_answer() -> None:
         ({"destination": ["httpd_exec_t"]}, "'httpd_exec_t' of the flow 'web_db' is no domain"),
     ],
 )
-def test_an_unknown_domain_is_refused_before_anything_is_written(change: dict[str, list[str]], message: str) -> None:
+def test_an_unknown_domain_is_refused_before_anything_is_written(change: dict[str, Any], message: str) -> None:
     host = ScriptedHost()
     with pytest.raises(SenetError, match=message):
         apply(host, _survey.Replace(flow_set([flow(**change)])))
@@ -241,3 +243,213 @@ def test_connections_that_will_be_cut_are_told() -> None:
     host = ScriptedHost(process(3, "postgresql_t", listens(5432)), process(8, "unconfined_t", connected(40000, 5432)))
     outcome = apply(host, _survey.Replace(WEB_DB), check_mode=True)
     assert [cut.as_dict()["domain"] for cut in outcome.cuts] == ["unconfined_t"]
+
+
+def test_a_guarded_run_writes_down_what_was_before_anything_else_and_stops_short_of_confirming() -> None:
+    host = ScriptedHost()
+    apply(host, _survey.Replace(SEVERAL))
+    rules = iptables.compile_rules(SEVERAL, mls=True)
+    earlier = {"policy": host.policy, "rules": {"ipv4": rules, "ipv6": rules}, "intent": host.service.text}
+    host.writes.clear()
+    seen = []
+    install = host.service.install
+    host.service.install = lambda: (seen.append(host.guard.record), install())[1]  # type: ignore[method-assign]
+    outcome = apply(host, _survey.Replace(WEB_DB), options=GUARDED)
+    assert seen[0] is not None
+    assert (seen[0].token, seen[0].complete, seen[0].before) == ("t1", False, earlier)
+    assert outcome.pending
+    assert outcome.steps == (
+        "arm the guard, which undoes the change unless it is confirmed",
+        "restore the ipv4 rules",
+        "restore the ipv6 rules",
+        "install the policy module senet_firewall",
+        "ask the kernel for every running domain's access",
+        "read everything back and ask the kernel for the flows' access",
+        "wait for the confirmation over a new connection",
+        "make it permanent in /etc/senet and senet-firewall.service",
+    )
+    assert host.writes == ["arm apply", "restore ipv4", "restore ipv6", "install policy", "arm confirm"]
+    # before each step the record says which one it is; only the last says that the change is whole
+    assert tuple(dict.fromkeys(stage.step for stage in host.guard.stages)) == outcome.steps[:-1]
+    assert [stage.complete for stage in host.guard.stages].index(True) == len(host.guard.stages) - 1
+    record = host.guard.stages[-1]
+    assert record.deadline == pytest.approx(_engine.clock() + 30, abs=5)
+    assert record.before == earlier
+    assert record.after["intent"] != host.service.text
+    assert host.guard.timers == [("apply", 30 + _engine.APPLY_SECONDS), ("confirm", 30)]
+    assert host.service.text == earlier["intent"]
+
+
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_a_second_change_is_refused_while_one_waits(check_mode: bool) -> None:
+    host = ScriptedHost()
+    apply(host, _survey.Replace(WEB_DB), options=GUARDED)
+    before = host.state()
+    writes = list(host.writes)
+    message = r"The change t1 of this host waits.* in (29|30) seconds.*guard \(token=t1 state=confirmed\).*state=aborted"
+    for request in (_survey.Replace(WEB_DB), NOTHING):
+        with pytest.raises(SenetError, match=message):
+            apply(host, request, check_mode, _engine.Options(30, "t2"))
+    assert (host.state(), host.writes) == (before, writes)
+
+
+def test_a_change_of_an_earlier_boot_is_undone_first() -> None:
+    host = ScriptedHost()
+    apply(host, _survey.Replace(WEB_DB), options=GUARDED)
+    host.reboot()
+    outcome = apply(host, _survey.Replace(SEVERAL), options=_engine.Options(30, "t2"))
+    assert host.guard.last is not None
+    assert (host.guard.last["token"], host.guard.last["rolled_back"]) == ("t1", True)
+    assert any("An earlier run died while it was to wait for the confirmation" in said for said in outcome.warnings)
+    assert host.guard.record is not None
+    assert host.guard.record.token == "t2"
+    assert host.guard.record.before["policy"] is None
+
+
+def dead(host: ScriptedHost) -> ScriptedHost:
+    """The host after a guarded run that was killed when it had installed the policy."""
+    host.die_at = 5
+    with pytest.raises(Killed):
+        apply(host, _survey.Replace(WEB_DB), options=GUARDED)
+    return host
+
+
+def test_what_a_dead_run_left_is_undone_and_told() -> None:
+    host = dead(ScriptedHost())
+    assert host.guard.record is not None
+    outcome = apply(host, _survey.Replace(SEVERAL))
+    assert any("died while it was to install the policy module senet_firewall" in said for said in outcome.warnings)
+    assert host.guard.record is None
+    assert not apply(host, _survey.Replace(SEVERAL)).changed
+    # also when there is nothing left to change after that
+    host = dead(ScriptedHost())
+    assert not apply(host, NOTHING).changed
+    assert host.guard.record is None
+    assert host.state() == ScriptedHost().state()
+
+
+def test_check_mode_does_not_undo_a_dead_run_and_says_so() -> None:
+    host = dead(ScriptedHost())
+    before = host.state()
+    with pytest.raises(SenetError, match="The run t1 .*died while it was to install.*without check mode"):
+        apply(host, _survey.Replace(WEB_DB), check_mode=True)
+    assert host.state() == before
+    assert host.guard.record is not None
+
+
+def test_two_runs_never_write_at_once() -> None:
+    host = ScriptedHost()
+    with host.guard.lock(0), pytest.raises(SenetError, match="Another run is changing the flows"):
+        apply(host, _survey.Replace(WEB_DB))
+    assert host.writes == []
+    # looking needs no lock
+    apply(host, _survey.Replace(WEB_DB))
+    with host.guard.lock(0):
+        assert not apply(host, _survey.Replace(WEB_DB)).changed
+        assert apply(host, NOTHING, check_mode=True).changed
+
+
+def test_what_another_run_did_before_the_lock_is_seen() -> None:
+    host = ScriptedHost()
+    lock = host.guard.lock
+
+    def late(wait: float) -> Any:
+        host.guard.lock = lock  # type: ignore[method-assign]
+        apply(host, _survey.Replace(SEVERAL))
+        return lock(wait)
+
+    host.guard.lock = late  # type: ignore[method-assign]
+    outcome = apply(host, _survey.Merge((flow("mail", ports=[25]),)))
+    assert [one.name for one in outcome.flows.flows] == ["cache", "dns", "mail", "web_db"]
+
+
+def test_without_a_timeout_there_is_no_guard() -> None:
+    host = ScriptedHost()
+    outcome = apply(host, _survey.Replace(WEB_DB))
+    assert not outcome.pending
+    assert not any("guard" in step or "confirmation" in step for step in outcome.steps)
+    assert host.guard.stages == host.guard.timers == []
+
+
+def test_putting_the_service_back_needs_no_guard() -> None:
+    host = ScriptedHost()
+    apply(host, _survey.Replace(WEB_DB))
+    host.service.running = False
+    host.writes.clear()
+    outcome = apply(host, _survey.Replace(WEB_DB), options=GUARDED)
+    assert outcome.steps == (str(_plan.Step(_plan.PERSIST)),)
+    assert not outcome.pending
+    assert host.writes == ["start service"]
+    # and what a run that was killed while it removed everything has left of it goes
+    apply(host, NOTHING)
+    host.service.installed = host.service.running = True
+    assert apply(host, NOTHING).steps == (str(_plan.Step(_plan.PERSIST)),)
+    assert not host.service.installed
+
+
+@pytest.mark.parametrize("fail", ["arm apply", "install policy", "restore ipv6", "arm confirm"])
+def test_a_guarded_change_that_fails_is_undone_at_once_and_leaves_no_record(fail: str) -> None:
+    host = ScriptedHost()
+    before = host.state()
+    host.fail = fail
+    with pytest.raises(SenetError, match=f"^Could not {fail}. What had been done was undone.$"):
+        apply(host, _survey.Replace(WEB_DB), options=GUARDED)
+    assert host.state() == before
+    assert host.guard.record is None
+    assert host.guard.last == {"token": "t1", "rolled_back": True, "reason": f"Could not {fail}."}
+
+
+def test_observing_cuts_nobody_and_audits_whoever_would_be() -> None:
+    host = ScriptedHost(
+        process(1, "init_t"), process(2, "httpd_t"), process(3, "postgresql_t"), process(7, "unconfined_t")
+    )
+    outcome = apply(host, _survey.Replace(OBSERVED))
+    assert {(row.domain, row.as_dict()["can_connect"], row.as_dict()["can_serve"]) for row in outcome.access} == {
+        (domain, True, True) for domain in ("init_t", "httpd_t", "postgresql_t", "unconfined_t")
+    }
+    assert host.policy is not None
+    assert host.policy.count("(auditallow ") == 4
+
+
+def test_observing_is_not_refused_for_those_it_would_cut() -> None:
+    host = ScriptedHost(process(7, "sshd_t", listens(5432), command="sshd"))
+    outcome = apply(host, _survey.Replace(OBSERVED), check_mode=True)
+    assert [(cut.domain, cut.mode, cut.meant) for cut in outcome.cuts] == [("sshd_t", "observe", False)]
+    apply(host, _survey.Replace(OBSERVED))
+    with pytest.raises(SenetError, match="'sshd_t' .sshd, pid 7"):
+        apply(host, _survey.Replace(WEB_DB))
+
+
+def test_from_observing_to_enforcing_changes_the_policy_only() -> None:
+    host = ScriptedHost()
+    apply(host, _survey.Replace(OBSERVED))
+    host.writes.clear()
+    outcome = apply(host, _survey.Replace(WEB_DB))
+    assert host.writes == ["install policy", "write intent"]
+    assert not any(row.as_dict()["can_connect"] for row in outcome.access if row.domain == "init_t")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 2, "backend": "iptables", "flows": []}', "\0"])
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_a_damaged_file_is_told_and_nothing_written(text: str, check_mode: bool) -> None:
+    host = ScriptedHost()
+    apply(host, _survey.Replace(WEB_DB))
+    host.service.text = text
+    host.writes.clear()
+    with pytest.raises(SenetError, match="/etc/senet/flows.json is damaged .*; remove it and run the play again"):
+        apply(host, _survey.Replace(SEVERAL), check_mode)
+    assert host.writes == []
+    # and the remedy works
+    host.service.text = None
+    apply(host, _survey.Replace(WEB_DB))
+    assert host.writes == ["write intent"]
+
+
+def test_repairs_by_the_watch_are_told_once() -> None:
+    host = ScriptedHost()
+    apply(host, _survey.Replace(WEB_DB))
+    host.guard.repaired("2026-01-01T00:00:00 ipv4")
+    warnings = apply(host, _survey.Replace(WEB_DB)).warnings
+    assert any("put back, last at 2026-01-01T00:00:00 ipv4" in said for said in warnings)
+    apply(host, _survey.Replace(SEVERAL))
+    assert not any("put back" in said for said in apply(host, _survey.Replace(SEVERAL)).warnings)

@@ -1,0 +1,91 @@
+# Copyright: (c) 2026, senet.firewall contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+import pytest
+
+from ansible_collections.senet.firewall.plugins.module_utils._access import (
+    CHECKED,
+    Access,
+    contexts_by_domain,
+    cut_domains,
+    deviations,
+)
+from ansible_collections.senet.firewall.plugins.module_utils._host.selinuxfs import Decision
+from ansible_collections.senet.firewall.plugins.module_utils._model import flow_set
+from tests.unit.flows import WEB_DB, flow
+from tests.unit.scripted_host import process
+
+NONE: frozenset[str] = frozenset()
+SEND = frozenset(["send"])
+RECV = frozenset(["recv"])
+OBSERVED = flow_set([flow(mode="observe")])
+
+
+@pytest.mark.parametrize(
+    ("domain", "client", "server", "said"),
+    [
+        pytest.param("httpd_t", CHECKED, RECV, "", id="source"),
+        pytest.param("postgresql_t", RECV, CHECKED, "", id="destination"),
+        pytest.param("unconfined_t", NONE, NONE, "", id="other"),
+        pytest.param("kernel_t", SEND, SEND, "", id="kernel-answers"),
+        pytest.param("kernel_t", CHECKED, CHECKED, "may recv its packets", id="kernel-receives"),
+        pytest.param("httpd_t", RECV, RECV, "'httpd_t' may not connect by the flow 'web_db'", id="source-mute"),
+        pytest.param("httpd_t", SEND, RECV, "'httpd_t' may not connect by the flow 'web_db'", id="source-deaf"),
+        pytest.param("postgresql_t", RECV, RECV, "'postgresql_t' may not serve the flow 'web_db'", id="server-mute"),
+        pytest.param("httpd_t", CHECKED, CHECKED, "'httpd_t', which the flow 'web_db' does not name as such, may send",
+                     id="source-serves"),
+        pytest.param("postgresql_t", CHECKED, CHECKED, "may send its packets", id="destination-connects"),
+        pytest.param("unconfined_t", SEND, NONE, "'unconfined_t', which the flow 'web_db' does not name as such, may send",
+                     id="other-sends"),
+        pytest.param("unconfined_t", NONE, RECV, "may recv its packets", id="other-receives"),
+        pytest.param("unconfined_t", CHECKED, CHECKED, "may recv and send its packets", id="other-does-both"),
+    ],
+)  # fmt: skip
+def test_an_answer_of_the_kernel_that_is_not_the_flow_is_told(
+    domain: str, client: frozenset[str], server: frozenset[str], said: str
+) -> None:
+    clauses = deviations(WEB_DB, [Access("web_db", domain, client, server, False)])
+    assert len(clauses) == bool(said)
+    assert said in "".join(clauses)
+
+
+@pytest.mark.parametrize(
+    ("domain", "client", "server", "cut"),
+    [
+        ("unconfined_t", CHECKED, CHECKED, False),
+        ("unconfined_t", CHECKED, RECV, True),
+        ("httpd_t", SEND, CHECKED, True),
+        ("kernel_t", SEND, SEND, False),
+    ],
+)
+def test_a_flow_that_observes_must_cut_nobody(
+    domain: str, client: frozenset[str], server: frozenset[str], cut: bool
+) -> None:
+    clauses = deviations(OBSERVED, [Access("web_db", domain, client, server, False)])
+    assert clauses == ([f"'{domain}' is cut by the flow 'web_db', which only observes"] if cut else [])
+
+
+def test_a_row_says_who_can_connect_and_serve_only_with_both_permissions() -> None:
+    row = Access("web_db", "httpd_t", CHECKED, SEND, True).as_dict()
+    assert row == {
+        "flow": "web_db", "domain": "httpd_t", "client": ["recv", "send"], "server": ["send"],
+        "can_connect": True, "can_serve": False, "permissive": True,
+    }  # fmt: skip
+
+
+def test_the_running_domains_that_lack_a_permission_are_cut() -> None:
+    granted = {("httpd_t", "unlabeled_t"): CHECKED, ("sshd_t", "unlabeled_t"): SEND, ("sshd_t", "other_t"): CHECKED}
+    asked = []
+
+    def ask(source: str, target: str, tclass: str) -> Decision:
+        asked.append((source, target, tclass))
+        return Decision(granted.get((source.split(":")[2], target.split(":")[2]), NONE), False)
+
+    running = [
+        process(1, "sshd_t"), process(2, "httpd_t"), process(3, "httpd_t"),
+        process(4, "kernel_t")._replace(context=None),
+    ]  # fmt: skip
+    assert cut_domains(ask, running, ["unlabeled_t"], mls=True) == ["sshd_t"]
+    assert ("system_u:system_r:httpd_t:s0", "system_u:object_r:unlabeled_t:s0", "packet") in asked
+    assert cut_domains(ask, running, ["unlabeled_t", "other_t"], mls=True) == ["httpd_t", "sshd_t"]
+    assert sorted(contexts_by_domain(running)) == ["httpd_t", "sshd_t"]

@@ -1,0 +1,74 @@
+# Copyright: (c) 2026, senet.firewall contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from typing import Any
+
+import pytest
+
+from ansible_collections.senet.firewall.plugins.module_utils._enforcement import (
+    KERNEL_MODULES,
+    Facts,
+    IptablesFacts,
+    caveats,
+    layer,
+    obstacles,
+)
+
+TOOLS = {family: IptablesFacts("/usr/sbin/iptables", "1.8.9", "nf_tables", False) for family in ("ipv4", "ipv6")}
+LEGACY = {family: tool._replace(variant="legacy") for family, tool in TOOLS.items()}
+ALL = {name: True for name in KERNEL_MODULES}
+GOOD = Facts("enforcing", TOOLS, "/usr/sbin/semodule", ALL, (), ())
+
+
+def without(*names: str) -> dict[str, bool]:
+    return {name: name not in names for name in KERNEL_MODULES}
+
+
+def test_a_host_with_all_it_takes_enforces() -> None:
+    assert layer(GOOD) == {"available": True, "enforced": True, "reasons": [], "notes": []}
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"selinux": "disabled"}, "SELinux is disabled: enable it"),
+        ({"iptables": {"ipv4": TOOLS["ipv4"]}}, "The command ip6tables is missing: install"),
+        ({"iptables": {"ipv6": TOOLS["ipv6"]}}, "The command iptables is missing: install"),
+        ({"semodule": None}, "The command semodule is missing: install"),
+        ({"modules": without("xt_SECMARK")}, "no module xt_SECMARK: install"),
+        ({"modules": without("nft_compat", "xt_conntrack")}, "no module nft_compat, xt_conntrack: install"),
+        ({"modules": without("iptable_security"), "iptables": LEGACY}, "no module iptable_security: install"),
+    ],
+)
+def test_each_obstacle_is_told_with_what_to_do(change: dict[str, Any], reason: str) -> None:
+    facts = GOOD._replace(**change)
+    (said,) = obstacles(facts)
+    assert reason in said
+    assert layer(facts) == {"available": False, "enforced": False, "reasons": [said], "notes": []}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param({"modules": None}, id="nothing is known of the modules"),
+        pytest.param({"modules": without("iptable_security", "ip6table_security")}, id="of the other variant"),
+        pytest.param({"modules": without("nf_tables", "nft_compat"), "iptables": LEGACY}, id="of the other variant"),
+    ],
+)
+def test_what_is_not_needed_is_no_obstacle(change: dict[str, Any]) -> None:
+    assert layer(GOOD._replace(**change))["enforced"]
+
+
+def test_all_obstacles_are_told_at_once() -> None:
+    assert len(obstacles(Facts("disabled", {}, None, without("xt_SECMARK"), (), ()))) == 5
+
+
+def test_a_permissive_host_takes_flows_but_does_not_enforce_them() -> None:
+    said = layer(GOOD._replace(selinux="permissive"))
+    assert (said["available"], said["enforced"]) == (True, False)
+    assert "until 'setenforce 1'" in said["notes"][0]
+
+
+def test_the_domains_that_another_programs_rule_would_cut_are_named() -> None:
+    (note,) = caveats(GOOD._replace(cut=("httpd_t", "sshd_t")))
+    assert "httpd_t, sshd_t" in note

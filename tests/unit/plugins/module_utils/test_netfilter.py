@@ -1,0 +1,121 @@
+# Copyright: (c) 2026, senet.firewall contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.senet.firewall.plugins.module_utils._host.netfilter import Netfilter, Tool, kernel_modules
+from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError
+from tests.unit.commands import Call, Commands
+
+TOOLS = [name + suffix for name in ("iptables", "ip6tables") for suffix in ("", "-save", "-restore")]
+
+
+def netfilter(*names: str) -> tuple[Netfilter, Commands]:
+    commands = Commands(*(names or [*TOOLS, "nft"]))
+    return Netfilter(commands.run, commands.find), commands
+
+
+@pytest.mark.parametrize(("family", "tool"), [("ipv4", "iptables"), ("ipv6", "ip6tables")])
+def test_each_family_has_its_commands(family: str, tool: str) -> None:
+    host, commands = netfilter()
+    commands.answers[f"/sbin/{tool}-save"] = (0, "*security\nCOMMIT\n", "")
+    assert host.save(family) == "*security\nCOMMIT\n"
+    host.restore(family, "*security\nCOMMIT\n")
+    assert commands.calls == [
+        # naming a table would make the legacy variant load it
+        Call((f"/sbin/{tool}-save",), None),
+        Call((f"/sbin/{tool}-restore", "--noflush", "-w", "30"), "*security\nCOMMIT\n"),
+    ]
+
+
+def test_a_command_that_is_missing_is_told_with_its_package() -> None:
+    host, commands = netfilter("nft")
+    for call in (lambda: host.save("ipv4"), lambda: host.has_match("ipv4", "selinux")):
+        with pytest.raises(SenetError, match="The command 'iptables(-save)?' is not on this host; install the package"):
+            call()
+    with pytest.raises(SenetError, match="'ip6tables-restore' is not"):
+        host.restore("ipv6", "")
+    assert host.iptables("ipv4") is None
+    host.drop_empty_table("ipv4")
+    assert commands.calls == []
+
+
+def test_a_held_lock_is_told() -> None:
+    host, commands = netfilter()
+    commands.answers["/sbin/ip6tables-restore"] = (4, "", "Another app is currently holding the xtables lock.\n")
+    with pytest.raises(SenetError, match="held the lock of ip6tables for more than 30 seconds; see who with 'fuser"):
+        host.restore("ipv6", "")
+
+
+def test_a_refusal_shows_the_last_line_of_the_error() -> None:
+    host, commands = netfilter()
+    commands.answers["/sbin/iptables-restore"] = (1, "", "# Warning: something else\niptables: line 3 failed.\n\n")
+    with pytest.raises(SenetError, match=r"/sbin/iptables-restore refused the ipv4 rules \(iptables: line 3 failed\.\)"):
+        host.restore("ipv4", "")
+    commands.answers["/sbin/iptables-save"] = (3, "*security", "")
+    with pytest.raises(SenetError, match=r"/sbin/iptables-save cannot read the rules .*\(it says nothing\)"):
+        host.save("ipv4")
+
+
+@pytest.mark.parametrize(
+    ("said", "version", "variant"),
+    [
+        ("iptables v1.8.9 (nf_tables)\n", "1.8.9", "nf_tables"),
+        ("iptables v1.8.4 (legacy)\n", "1.8.4", "legacy"),
+        ("iptables v1.6.1\n", "1.6.1", "legacy"),
+        ("ip6tables v1.8.10 (nf_tables): no lock\n", "1.8.10", "nf_tables"),
+        ("", None, None),
+    ],
+)
+def test_the_variant_is_what_iptables_says(said: str, version: str | None, variant: str | None) -> None:
+    host, commands = netfilter()
+    commands.answers["/sbin/iptables --version"] = (0, said, "")
+    assert host.iptables("ipv4") == Tool("/sbin/iptables", version, variant)
+
+
+def test_nft_has_a_version() -> None:
+    host, commands = netfilter()
+    commands.answers["/sbin/nft --version"] = (0, "nftables v1.0.6 (Lester Gooch #5)\n", "")
+    assert host.nft() == Tool("/sbin/nft", "1.0.6", None)
+    assert netfilter("iptables")[0].nft() is None
+
+
+def test_a_match_is_there_if_iptables_can_explain_it() -> None:
+    host, commands = netfilter()
+    commands.answers["/sbin/iptables -m selinux --help"] = (2, "", "Couldn't load match `selinux'")
+    assert (host.has_match("ipv4", "selinux"), host.has_match("ipv4", "conntrack")) == (False, True)
+
+
+def test_an_empty_table_is_dropped_chain_by_chain_and_only_with_nf_tables() -> None:
+    host, commands = netfilter()
+    commands.answers["/sbin/ip6tables --version"] = (0, "ip6tables v1.8.9 (nf_tables)", "")
+    host.drop_empty_table("ipv6")
+    script = "delete chain ip6 security INPUT\ndelete chain ip6 security OUTPUT\ndelete table ip6 security\n"
+    assert commands.calls[-1] == Call(("/sbin/nft", "-f", "-"), script)
+    commands.answers["/sbin/nft -f"] = (1, "", "Error: Could not process rule: Device or resource busy\n")
+    with pytest.raises(SenetError, match="delete the empty table 'ip6 security' .*busy.*look at it with 'nft list table"):
+        host.drop_empty_table("ipv6")
+
+    host, commands = netfilter()
+    commands.answers["/sbin/ip6tables --version"] = (0, "ip6tables v1.8.9 (legacy)", "")
+    host.drop_empty_table("ipv6")
+    assert commands.lines == ["/sbin/ip6tables --version"]
+
+
+def test_kernel_modules_are_those_of_both_indexes(tmp_path: Path) -> None:
+    release = tmp_path / "6.1.0"
+    release.mkdir()
+    (release / "modules.builtin").write_text("kernel/net/netfilter/nf-tables.ko\n")
+    (release / "modules.dep").write_text(
+        "kernel/net/netfilter/xt_SECMARK.ko.xz: kernel/net/netfilter/x_tables.ko.xz\n"
+        "kernel/net/netfilter/nft_compat.ko:\n"
+    )
+    names = ["nf_tables", "xt_SECMARK", "nft_compat", "x_tables", "xt_CONNSECMARK"]
+    assert kernel_modules(names, "6.1.0", str(tmp_path)) == {
+        "nf_tables": True, "xt_SECMARK": True, "nft_compat": True, "x_tables": False, "xt_CONNSECMARK": False
+    }  # fmt: skip
+    (release / "modules.dep").unlink()
+    assert kernel_modules(["xt_SECMARK"], "6.1.0", str(tmp_path)) == {"xt_SECMARK": False}
+    assert kernel_modules(["xt_SECMARK"], "6.2.0", str(tmp_path)) is None

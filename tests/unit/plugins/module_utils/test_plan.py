@@ -1,0 +1,114 @@
+# Copyright: (c) 2026, senet.firewall contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+import json
+
+from hypothesis import given
+
+from ansible_collections.senet.firewall.plugins.module_utils import _plan, _survey
+from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables
+from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet, flow_set
+from tests.unit.flows import SEVERAL, WEB_DB, flow, flow_sets
+from tests.unit.scripted_host import Xtables
+
+EMPTY = FlowSet(())
+
+
+def observed(flows: FlowSet) -> _plan.HostState:
+    """A host on which these flows are in force."""
+    desired = _survey.desired_state(flows, True)
+    xtables = Xtables()
+    rules = desired.rules["ipv4"]
+    if rules is not None:
+        xtables.restore(iptables.restore_text(iptables.parse_save(""), rules))
+    table = iptables.parse_save(xtables.save())
+    return _plan.HostState(
+        desired.policy, True, {family: table for family in _plan.FAMILIES}, desired.intent, bool(flows.flows)
+    )
+
+
+def actions(before: _plan.HostState, flows: FlowSet, guarded: bool = False) -> list[str]:
+    return [step.action for step in _plan.plan(before, _survey.desired_state(flows, True), guarded)]
+
+
+@given(flow_sets())
+def test_nothing_is_to_do_where_all_is_as_wanted(flows: FlowSet) -> None:
+    assert actions(observed(flows), flows) == actions(observed(flows), flows, guarded=True) == []
+
+
+@given(flow_sets(), flow_sets())
+def test_the_guard_surrounds_exactly_what_changes_policy_or_rules(first: FlowSet, second: FlowSet) -> None:
+    plain, guarded = (actions(observed(first), second, guarded) for guarded in (False, True))
+    if first == second:
+        assert plain == guarded == []
+        return
+    assert guarded == [_plan.ARM_GUARD, *plain[:-1], _plan.AWAIT_CONFIRMATION, _plan.PERSIST]
+    assert plain[-2:] == [_plan.VERIFY, _plan.PERSIST]
+
+
+def test_policy_comes_before_rules_and_goes_after_them() -> None:
+    rules = [_plan.RESTORE_RULES] * 2
+    assert actions(observed(EMPTY), WEB_DB) == [
+        _plan.INSTALL_POLICY, _plan.CHECK_ACCESS, *rules, _plan.VERIFY, _plan.PERSIST
+    ]  # fmt: skip
+    assert actions(observed(WEB_DB), flow_set([flow("cache", ports=[6379])])) == [
+        *rules, _plan.INSTALL_POLICY, _plan.CHECK_ACCESS, *rules, _plan.VERIFY, _plan.PERSIST
+    ]  # fmt: skip
+    assert actions(observed(WEB_DB), EMPTY) == [
+        *[_plan.RESTORE_RULES, _plan.DROP_TABLE] * 2, _plan.REMOVE_POLICY, _plan.VERIFY, _plan.PERSIST
+    ]  # fmt: skip
+
+
+def test_a_policy_that_is_stored_but_not_loaded_is_installed_again() -> None:
+    before = observed(WEB_DB)._replace(loaded=False)
+    assert actions(before, WEB_DB) == [_plan.INSTALL_POLICY, _plan.CHECK_ACCESS, _plan.VERIFY, _plan.PERSIST]
+
+
+def test_what_only_the_files_lack_is_made_permanent_without_a_guard() -> None:
+    for change in ({"intent": None}, {"service": False}):
+        before = observed(WEB_DB)._replace(**change)  # type: ignore[arg-type]
+        assert actions(before, WEB_DB, guarded=True) == [_plan.PERSIST]
+    assert actions(observed(EMPTY)._replace(service=True), EMPTY, guarded=True) == [_plan.PERSIST]
+
+
+def test_the_table_stays_if_something_else_is_in_it() -> None:
+    before = observed(WEB_DB)
+    tables = {family: table._replace(bare=False) for family, table in before.tables.items()}
+    assert _plan.DROP_TABLE not in actions(before._replace(tables=tables), EMPTY)
+    tables = {family: table._replace(marked=False) for family, table in before.tables.items()}
+    assert _plan.DROP_TABLE not in actions(before._replace(tables=tables), EMPTY)
+
+
+@given(flow_sets())
+def test_releasing_leaves_no_label_and_is_not_repeated(flows: FlowSet) -> None:
+    before = observed(flows)
+    steps = _plan.release_steps(before)
+    assert [step.family for step in steps] == (list(_plan.FAMILIES) if flows.flows else [])
+    for step in steps:
+        assert step.payload is not None
+        xtables = Xtables()
+        xtables.restore(iptables.restore_text(iptables.parse_save(""), iptables.compile_rules(flows, mls=True)))
+        xtables.restore(step.payload)
+        table = iptables.parse_save(xtables.save())
+        assert "SECMARK" not in xtables.save()
+        assert table.rules == ()
+        assert _plan.release_steps(before._replace(tables={"ipv4": table, "ipv6": table})) == ()
+
+
+@given(flow_sets())
+def test_a_state_comes_back_from_the_guards_record_as_it_was(flows: FlowSet) -> None:
+    state = _plan.as_desired(observed(flows))
+    assert state == _survey.desired_state(flows, True)
+    assert _plan.from_record(json.loads(json.dumps(_plan.as_record(state)))) == state
+
+
+def test_the_diff_shows_each_part_that_changes_and_no_other() -> None:
+    diffs = _plan.diffs(observed(EMPTY), _survey.desired_state(WEB_DB, True))
+    assert [diff["after_header"] for diff in diffs] == [
+        "policy module senet_firewall", "ipv4 table security", "ipv6 table security", "/etc/senet/flows.json"
+    ]  # fmt: skip
+    assert {diff["before"] for diff in diffs} == {""}
+    assert "-A SENET_OUTPUT" in diffs[1]["after"]
+    enforced = flow_set([one._replace(mode="enforce") for one in SEVERAL.flows])
+    diffs = _plan.diffs(observed(SEVERAL), _survey.desired_state(enforced, True))
+    assert [diff["before_header"] for diff in diffs] == ["policy module senet_firewall", "/etc/senet/flows.json"]

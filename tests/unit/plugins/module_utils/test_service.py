@@ -1,0 +1,220 @@
+# Copyright: (c) 2026, senet.firewall contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+import json
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.senet.firewall.plugins.module_utils import _units
+from ansible_collections.senet.firewall.plugins.module_utils._host import service as service_module
+from ansible_collections.senet.firewall.plugins.module_utils._host.service import Service
+from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError
+from tests.unit.commands import Commands
+from tests.unit.owner import pretend_owner
+
+PACKAGE = "ansible_collections.senet.firewall.plugins.module_utils"
+IMPORTED = f"""
+import json, sys
+import {PACKAGE}._agent
+print(json.dumps(sorted(name for name in sys.modules)))
+"""
+
+
+class Root:
+    """A host's files below a directory, with systemctl as far as files show what it did."""
+
+    def __init__(self, root: Path) -> None:
+        self.runtime = root / "lib/senet-firewall"
+        self.units = root / "systemd"
+        self.cgroup = root / "cgroup"
+        self.intent = root / "etc/senet/flows.json"
+        self.systemd = True
+        self.commands = Commands("systemctl")
+        self.wants = self.units / "multi-user.target.wants"
+        for directory in (root / "lib", self.wants, self.cgroup, root / "etc"):
+            directory.mkdir(parents=True)
+
+    def service(self) -> Service:
+        return Service(self.run, self.commands.find)
+
+    def run(self, args: list[str]) -> tuple[int, str, str]:
+        verb, *units = args[1:]
+        for unit in units:
+            link = self.wants / unit
+            if verb == "enable" and not link.is_symlink():
+                link.symlink_to(self.units / unit)
+            elif verb == "disable":
+                assert (self.units / unit).exists()
+                link.unlink()
+        if verb == "restart":
+            (self.cgroup / "system.slice" / units[0]).mkdir(parents=True, exist_ok=True)
+        return self.commands.run(args)
+
+    def tree(self) -> list[Path]:
+        return sorted(path for place in (self.runtime, self.units) for path in place.rglob("*") if path != self.wants)
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Root]:
+    pretend_owner(monkeypatch, 0)
+    made = Root(tmp_path)
+    monkeypatch.setattr(service_module, "INTENT_PATH", str(made.intent))
+    monkeypatch.setattr(service_module, "RUNTIME_DIRECTORY", str(made.runtime))
+    monkeypatch.setattr(service_module, "_LAUNCHER", str(made.runtime / "senet-firewall"))
+    monkeypatch.setattr(service_module, "UNIT_DIRECTORY", str(made.units))
+    monkeypatch.setattr(service_module, "_CGROUP_ROOTS", (str(made.cgroup),))
+    monkeypatch.setattr(Service, "systemd", property(lambda self: made.systemd))
+    old = os.umask(0o077)
+    yield made
+    os.umask(old)
+
+
+def test_the_runtime_is_what_the_agent_imports_and_nothing_of_ansible() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORTED], check=True, capture_output=True, text=True,
+        env={**os.environ, "PYTHONPATH": os.environ["ANSIBLE_COLLECTIONS_PATH"]},
+    )  # fmt: skip
+    imported = json.loads(done.stdout)
+    assert {name.removeprefix(PACKAGE + ".") for name in imported if name.startswith(PACKAGE + ".")} == set(
+        service_module.RUNTIME
+    )
+    assert not [name for name in imported if name == "ansible" or name.startswith("ansible.")]
+
+
+def test_what_is_installed_is_in_place_and_goes_without_a_trace(root: Root) -> None:
+    service = root.service()
+    assert not service.in_place()
+    before = root.tree()
+    service.install()
+    assert root.commands.lines == [
+        "/sbin/systemctl daemon-reload", "/sbin/systemctl enable senet-firewall.service senet-firewall-watch.service"
+    ]  # fmt: skip
+    assert not service.in_place(), "nothing watches yet"
+    service.start()
+    assert root.commands.lines[2:] == [
+        "/sbin/systemctl start senet-firewall.service", "/sbin/systemctl restart senet-firewall-watch.service"
+    ]  # fmt: skip
+    assert service.in_place()
+    # systemd and root read it, whatever umask Ansible runs with
+    for path in root.runtime.rglob("*"):
+        assert stat.S_IMODE(path.stat().st_mode) == (0o755 if path.is_dir() else 0o644), path
+    assert {path.name for path in root.units.iterdir() if path != root.wants} == set(_units.NAMES)
+
+    root.commands.calls.clear()
+    service.uninstall()
+    assert root.tree() == before
+    assert not root.runtime.exists()
+    assert root.commands.lines == [
+        "/sbin/systemctl disable senet-firewall.service senet-firewall-watch.service",
+        "/sbin/systemctl daemon-reload",
+        "/sbin/systemctl --no-block stop senet-firewall.service senet-firewall-watch.service",
+    ]
+    root.commands.calls.clear()
+    service.uninstall()
+    assert root.commands.calls == []
+
+
+def test_installing_again_writes_no_file(root: Root) -> None:
+    root.service().install()
+    times = {path: path.stat().st_mtime_ns for path in root.tree()}
+    inodes = {path: path.stat().st_ino for path in root.tree()}
+    root.service().install()
+    assert {path: path.stat().st_mtime_ns for path in root.tree()} == times
+    assert {path: path.stat().st_ino for path in root.tree()} == inodes
+
+
+@pytest.mark.parametrize(
+    "harm", ["senet-firewall", "lib/senet-firewall/senet-firewall", "unit", "link", "watch"]
+)
+def test_whatever_is_missing_or_changed_is_noticed_and_put_back(root: Root, harm: str) -> None:
+    service = root.service()
+    service.install()
+    service.start()
+    if harm == "unit":
+        (root.units / _units.LOAD_UNIT).write_text("[Unit]\n")
+    elif harm == "link":
+        (root.wants / _units.LOAD_UNIT).unlink()
+    elif harm == "watch":
+        shutil.rmtree(root.cgroup / "system.slice")
+    elif harm == "senet-firewall":
+        (root.runtime / harm).write_bytes(b"\xff")
+    else:
+        next(root.runtime.rglob("_plan.py")).unlink()
+    assert not service.in_place()
+    service.install()
+    service.start()
+    assert service.in_place()
+
+
+def test_without_systemd_there_is_the_code_and_no_unit(root: Root) -> None:
+    root.systemd = False
+    service = root.service()
+    service.install()
+    service.start()
+    assert service.in_place()
+    assert sorted(root.units.iterdir()) == [root.wants]
+    service.uninstall()
+    assert not root.runtime.exists()
+    assert root.commands.calls == []
+
+
+def test_a_refusal_of_systemd_is_told(root: Root) -> None:
+    root.commands.answers["/sbin/systemctl start"] = (1, "", "Job for senet-firewall.service failed.\nSee more\n")
+    root.service().install()
+    with pytest.raises(SenetError, match=r"'systemctl start senet-firewall.service' failed \(Job .* See more\); see 'journal"):
+        root.service().start()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [(["load"], 0, ""), (["unload"], 2, "usage: senet-firewall load | clear | watch | rollback TOKEN\n")],
+)
+def test_what_is_installed_runs_without_ansible(root: Root, arguments: list[str], code: int, said: str) -> None:
+    root.service().install()
+    # Where the host keeps things is in the copy's own text.
+    copied = next(root.runtime.rglob("guard.py"))
+    for path in root.runtime.rglob("*.py"):
+        text = path.read_text().replace('"/etc/senet', f'"{root.intent.parent}')
+        text = text.replace('"/var/lib/senet-firewall', f'"{root.intent.parent}').replace('"/run/senet', f'"{root.units}')
+        path.write_text(text)
+    assert str(root.units) in copied.read_text()
+    before = root.tree()
+    # -S: no site-packages, so no ansible
+    done = subprocess.run(
+        [sys.executable, "-IBS", root.runtime / "senet-firewall", *arguments],
+        check=False, capture_output=True, text=True, cwd="/",
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", said)
+    assert [path for path in root.tree() if not path.name.endswith(".lock")] == [*before]
+
+
+def test_the_intent_is_kept_for_root_alone_and_goes_with_its_directory(root: Root) -> None:
+    service = root.service()
+    assert service.intent() is None
+    service.write_intent("one")
+    assert service.intent() == "one"
+    assert stat.S_IMODE(root.intent.stat().st_mode) == 0o600
+    assert stat.S_IMODE(root.intent.parent.stat().st_mode) == 0o700
+    service.write_intent(None)
+    assert not root.intent.parent.exists()
+    service.write_intent(None)
+    # what somebody else has put beside it stays
+    service.write_intent("two")
+    (root.intent.parent / "notes").write_text("mine")
+    service.write_intent(None)
+    assert [path.name for path in root.intent.parent.iterdir()] == ["notes"]
+
+
+def test_an_intent_that_is_there_already_is_not_written(root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
+    service = root.service()
+    service.write_intent("one")
+    inode = root.intent.stat().st_ino
+    service.write_intent("one")
+    assert root.intent.stat().st_ino == inode

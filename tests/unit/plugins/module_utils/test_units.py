@@ -1,0 +1,74 @@
+# Copyright: (c) 2026, senet.firewall contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+import configparser
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.senet.firewall.plugins.module_utils import _units
+
+COMMAND = (sys.executable, "-IB", "/usr/local/lib/senet-firewall/senet-firewall")
+
+
+def parsed(unit: str) -> configparser.RawConfigParser:
+    """A unit; ``After`` stands twice in it, which configparser takes for the last."""
+    parser = configparser.RawConfigParser(strict=False, delimiters=("=",))
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    parser.read_string(_units.units(COMMAND)[unit])
+    return parser
+
+
+@pytest.mark.parametrize(
+    ("unit", "key", "command"),
+    [
+        (_units.LOAD_UNIT, "ExecStart", "load"),
+        (_units.LOAD_UNIT, "ExecReload", "load"),
+        (_units.LOAD_UNIT, "ExecStop", "clear"),
+        (_units.WATCH_UNIT, "ExecStart", "watch"),
+    ],
+)
+def test_the_units_run_the_launcher_by_its_interpreter(unit: str, key: str, command: str) -> None:
+    assert shlex.split(parsed(unit)["Service"][key]) == [*COMMAND, command]
+
+
+def test_labels_are_loaded_before_the_network_and_after_all_that_empties_tables() -> None:
+    unit = parsed(_units.LOAD_UNIT)["Unit"]
+    assert unit["DefaultDependencies"] == "no"
+    assert "network-pre.target" in unit["Before"].split()
+    assert unit["Wants"] == "network-pre.target"
+    emptying = {"nftables", "iptables", "ip6tables", "netfilter-persistent", "ufw", "firewalld"}
+    assert {name.removesuffix(".service") for name in unit["After"].split()} == emptying
+    assert {"/etc", "/usr/local/lib", "/var/lib"} <= set(unit["RequiresMountsFor"].split())
+
+
+def test_the_watch_goes_with_the_unit_it_watches_and_comes_back_by_itself() -> None:
+    watch = parsed(_units.WATCH_UNIT)
+    assert watch["Unit"]["PartOf"] == watch["Unit"]["After"] == _units.LOAD_UNIT
+    assert watch["Service"]["Restart"] == "always"
+    assert set(_units.units(COMMAND)) == set(_units.NAMES)
+
+
+@pytest.mark.parametrize("unit", _units.NAMES)
+def test_systemd_has_nothing_to_say_about_a_unit(unit: str, tmp_path: Path) -> None:
+    for name, text in _units.units((sys.executable, "-c", "pass")).items():
+        (tmp_path / name).write_text(text)
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", str(tmp_path / unit)],
+        check=False, capture_output=True, text=True,
+    )  # fmt: skip
+    assert [line for line in done.stderr.splitlines() if "senet-firewall" in line] == []
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_launcher_is_python_that_hands_its_arguments_on(tmp_path: Path) -> None:
+    package = tmp_path / "ansible_collections/senet/firewall/plugins/module_utils"
+    package.mkdir(parents=True)
+    (package / "_agent.py").write_text("def main(args):\n    print(args)\n    return 7\n")
+    script = tmp_path / "senet-firewall"
+    script.write_text(_units.launcher(str(tmp_path)))
+    done = subprocess.run([sys.executable, "-IB", script, "rollback", "t1"], check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (7, "['rollback', 't1']\n")
