@@ -88,7 +88,7 @@ def parse_save(text: str) -> Table:
     present, marked, bare = False, False, True
     chains = {}  # type: Dict[str, List[str]]
     jumps = {hook: [] for hook in HOOKS}  # type: Dict[str, List[int]]
-    places = {hook: 0 for hook in HOOKS}
+    places = dict.fromkeys(HOOKS, 0)
     foreign = []
     table = ""
     for line in text.splitlines():
@@ -244,7 +244,8 @@ def _hook_rules(hook: str, flows: FlowSet, mls: bool) -> Iterator[str]:
 def _grow(tree: Dict[str, List[str]], root: str, phase: _Phase, claims: Sequence[_Claim], mls: bool) -> str:
     """Add to the chains of a tree one that finds these claims, and all below it; its name."""
     name = "{0}_{1}".format(root, len(tree))
-    tree[name] = rules = []
+    rules = []  # type: List[str]
+    tree[name] = rules
     if len(claims) <= _LEAF_CLAIMS:
         rules.extend(rule for claim in claims for rule in _claim_rules(name, phase, claim, "", mls))
         return name
@@ -255,8 +256,11 @@ def _grow(tree: Dict[str, List[str]], root: str, phase: _Phase, claims: Sequence
 
 
 def _parts(claims: Sequence[_Claim]) -> List[Sequence[_Claim]]:
-    """The claims in parts of about one size, as few as will do."""
-    count = min(_FAN_OUT, -(-len(claims) // _LEAF_CLAIMS))
+    """The claims in as few parts of about one size as keep the tree as low as it can be."""
+    room = _LEAF_CLAIMS
+    while room * _FAN_OUT < len(claims):
+        room *= _FAN_OUT
+    count = -(-len(claims) // room)
     edges = [len(claims) * part // count for part in range(count + 1)]
     return [claims[low:high] for low, high in zip(edges, edges[1:])]
 

@@ -110,7 +110,7 @@ def without_types(rules: Iterable[str], types: Iterable[str]) -> Tuple[str, ...]
     lost = {
         name
         for (kind, name), lines in blocks.items()
-        if kind == "secmark" and any(line.strip('"').split(":")[2:3] in [[packet_type] for packet_type in gone] for line in lines)
+        if kind == "secmark" and gone.intersection(part for line in lines for part in line.strip('"').split(":"))
     }
     return _table_lines(
         {

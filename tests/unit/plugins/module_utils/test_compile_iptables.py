@@ -1,22 +1,30 @@
 # Copyright: (c) 2026, senet.firewall contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-import shlex
+from itertools import pairwise
+from unittest import mock
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables
-from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet
+from ansible_collections.senet.firewall.plugins.module_utils._model import PROTOCOLS, Flow, FlowSet, PortRange, flow_set
 from tests.unit.flows import SEVERAL, WEB_DB, flow, flow_sets
 from tests.unit.golden_files import assert_golden
 from tests.unit.scripted_host import Xtables
 
 EMPTY = iptables.parse_save("")
 
+FORTY = flow_set(
+    [flow(f"service_{port}", protocol=PROTOCOLS[port % 9 == 0], ports=[port]) for port in range(4000, 4037)]
+    + [flow("media", protocol="udp", ports=["16384-32767", 3478]), flow("admin", ports=["8000-8099"])]
+)
 
-@pytest.mark.parametrize(("name", "flows"), [("web_db.rules", WEB_DB), ("several.rules", SEVERAL)])
+
+@pytest.mark.parametrize(
+    ("name", "flows"), [("web_db.rules", WEB_DB), ("several.rules", SEVERAL), ("forty.rules", FORTY)]
+)
 def test_the_rules_are_the_golden_ones(name: str, flows: FlowSet) -> None:
     assert_golden(name, iptables.restore_text(EMPTY, iptables.compile_rules(flows, mls=True)))
 
@@ -25,24 +33,59 @@ def test_without_mls_contexts_have_no_level() -> None:
     assert all(rule.endswith("packet_t") for rule in iptables.compile_rules(WEB_DB, mls=False))
 
 
+def matches(options: dict[str, str], packet: dict[str, str]) -> bool:
+    if options.get("-p", packet["-p"]) != packet["-p"]:
+        return False
+    if "--ctstate" in options and packet.get("--ctstate") not in options["--ctstate"].split(","):
+        return False
+    if options.get("--ctdir", packet.get("--ctdir")) != packet.get("--ctdir"):
+        return False
+    for key in ("--sport", "--dport", "--ctorigsrcport", "--ctreplsrcport"):
+        if key in options:
+            low, _, high = options[key].partition(":")
+            if key not in packet or not int(low) <= int(packet[key]) <= int(high or low):
+                return False
+    return True
+
+
+Chains = dict[str, list[dict[str, str]]]
+
+
+def chains_of(rules: tuple[str, ...]) -> Chains:
+    """The options of each chain's rules, by their names."""
+    chains: Chains = {}
+    for rule in rules:
+        words = rule.split()
+        chains.setdefault(words[1], []).append(dict(pairwise(words)))
+    return chains
+
+
+class Traversal:
+    """A packet's way through the chain of a hook: the type it ends up with, and how many rules it meets."""
+
+    def __init__(self, chains: Chains, hook: str, packet: dict[str, str]) -> None:
+        self.chains = chains
+        self.packet = packet
+        self.type = ""
+        self.met = 0
+        self.enter(f"SENET_{hook}")
+
+    def enter(self, chain: str) -> None:
+        for options in self.chains[chain]:
+            self.met += 1
+            if not matches(options, self.packet):
+                continue
+            if "-g" in options:
+                self.enter(options["-g"])
+                return
+            if options["-j"] == "SECMARK":
+                self.type = options["--selctx"].split(":")[2]
+            else:
+                self.enter(options["-j"])
+
+
 def label(hook: str, packet: dict[str, str], flows: FlowSet) -> str:
-    """The type that a packet ends up with: the last rule of the chain that matches it, as the kernel evaluates."""
-    result = ""
-    for rule in iptables.compile_rules(flows, mls=True):
-        words = shlex.split(rule)
-        if words[1] != f"SENET_{hook}":
-            continue
-        options = dict(zip(words, words[1:]))
-        options.pop("-A")
-        context = options.pop("--selctx")
-        wanted = {key: value for key, value in options.items() if key.startswith("--ct") or key in ("--sport", "--dport")}
-        wanted.pop("--ctproto", None)
-        if "--ctstate" in wanted:
-            wanted["--ctstate"] = packet.get("--ctstate", "") if "UNTRACKED" in wanted["--ctstate"] else "never"
-        protocol = options.get("-p", packet["-p"])
-        if protocol == packet["-p"] and all(value and packet.get(key) == value for key, value in wanted.items()):
-            result = context.split(":")[2]
-    return result
+    return Traversal(chains_of(iptables.compile_rules(flows, mls=True)), hook, packet).type
 
 
 CLIENT, SERVER = flow().client_type, flow().server_type
@@ -81,8 +124,104 @@ def tracked(direction: str, reply_source: str, original_source: str = "40000") -
         ("OUTPUT", {"-p": "icmp", "--ctdir": "ORIGINAL"}, DEFAULT),
     ],
 )
-def test_each_packet_gets_the_type_of_its_side(hook: str, packet: dict[str, str], expected: str) -> None:
-    assert label(hook, packet, SEVERAL) == expected
+@pytest.mark.parametrize("more", [(), FORTY.flows], ids=["list", "tree"])
+def test_each_packet_gets_the_type_of_its_side(
+    hook: str, packet: dict[str, str], expected: str, more: tuple[Flow, ...]
+) -> None:
+    assert label(hook, packet, SEVERAL.with_flows(more)) == expected
+
+
+@st.composite
+def crowds(draw: st.DrawFn) -> FlowSet:
+    """Sets of many flows: ranges between random edges, some of them side by side, over two protocols."""
+    flows = []
+    for protocol in draw(st.sampled_from([("tcp",), ("tcp", "udp"), ("sctp", "dccp")])):
+        edges = sorted(draw(st.sets(st.integers(1, 65535) | st.integers(100, 160), min_size=20, max_size=40)))
+        for low, high in zip(edges[::2], edges[1::2], strict=False):
+            ports = PortRange(low, draw(st.sampled_from([low, high])))
+            flows.append(flow(f"{protocol}_{low}", protocol=protocol, ports=[str(ports)]))
+    return flow_set(flows)
+
+
+@st.composite
+def packets(draw: st.DrawFn, flows: FlowSet) -> dict[str, str]:
+    edges = [port + step for one in flows.flows for ports in one.ports for port in ports for step in (-1, 0, 1)]
+    ports = st.sampled_from(edges or [1]) | st.integers(1, 65535)
+    protocol = draw(st.sampled_from(["tcp", "udp", "sctp", "dccp", "icmp"]))
+    state = draw(st.sampled_from(["INVALID", "UNTRACKED", "ESTABLISHED"]))
+    packet = {"-p": protocol, "--ctstate": state}
+    if protocol != "icmp":
+        packet.update({"--sport": str(draw(ports)), "--dport": str(draw(ports))})
+    if state == "ESTABLISHED":
+        packet["--ctdir"] = draw(st.sampled_from(["ORIGINAL", "REPLY"]))
+        packet.update({"--ctorigsrcport": str(draw(ports)), "--ctreplsrcport": str(draw(ports))})
+    return packet
+
+
+@given(st.data(), crowds(), st.sampled_from(iptables.HOOKS))
+def test_the_tree_labels_as_the_list_does(data: st.DataObject, flows: FlowSet, hook: str) -> None:
+    tree = chains_of(iptables.compile_rules(flows, mls=True))
+    with mock.patch.object(iptables, "_FLAT_CLAIMS", 1 << 16):
+        flat = chains_of(iptables.compile_rules(flows, mls=True))
+    for _ in range(10):
+        packet = data.draw(packets(flows))
+        assert Traversal(tree, hook, packet).type == Traversal(flat, hook, packet).type
+
+
+def test_a_packet_meets_few_rules_however_many_flows_there_are() -> None:
+    flows = flow_set([flow(f"f{port}", ports=[port]) for port in range(1000, 2000)])
+    chains = chains_of(iptables.compile_rules(flows, mls=True))
+    for port in map(str, range(1000, 2000, 7)):
+        for packet in (tracked("ORIGINAL", port), tracked("REPLY", port, port), tracked("REPLY", "22", port)):
+            assert Traversal(chains, "INPUT", packet).met < 60
+        packet = {"-p": "tcp", "--ctstate": "INVALID", "--sport": port, "--dport": port}
+        assert Traversal(chains, "OUTPUT", packet).met < 60
+
+
+def test_chains_have_names_that_iptables_takes() -> None:
+    ports = range(1, 65536, 9)
+    with mock.patch.object(iptables, "_label", lambda name, match, packet_type, mls: f"-A {name} -j ACCEPT"):
+        rules = iptables.compile_rules(FlowSet((flow(protocol="sctp", ports=list(ports)),)), mls=True)
+    names = {rule.split()[1] for rule in rules}
+    assert len(names) > 8 * len(ports) / 4
+    assert max(map(len, names)) <= 28
+
+
+@given(crowds(), crowds())
+def test_the_chains_of_an_earlier_set_go_and_those_of_others_stay(first: FlowSet, second: FlowSet) -> None:
+    host = Xtables()
+    host.restore("*security\n:SENET_LOCAL - [0:0]\n-A SENET_LOCAL -j ACCEPT\n-A INPUT -j SENET_LOCAL\nCOMMIT\n")
+    before = host.save()
+    for flows in (first, second):
+        rules = iptables.compile_rules(flows, mls=True)
+        host.restore(iptables.restore_text(iptables.parse_save(host.save()), rules))
+        table = iptables.parse_save(host.save())
+        assert table.installed(rules)
+        assert table.rules == rules
+        assert set(table.chains) == {rule.split()[1] for rule in rules}
+    host.restore(iptables.restore_text(table, None))
+    assert host.save() == before
+
+
+@pytest.mark.parametrize("drift", ["stale chain", "empty chain", "rule in a chain below", "other part"])
+def test_drift_below_the_hooks_chains_is_noticed(drift: str) -> None:
+    rules = iptables.compile_rules(FORTY, mls=True)
+    host = Xtables()
+    host.restore(iptables.restore_text(EMPTY, rules))
+    if drift == "stale chain":
+        host.restore("*security\n:SENET_INPUT_tcp_rsrc_99 - [0:0]\nCOMMIT\n")
+    elif drift == "empty chain":
+        host.chains["SENET_INPUT_tcp_rsrc_3"].clear()
+    elif drift == "rule in a chain below":
+        host.chains["SENET_INPUT_tcp_rsrc_3"].append("-j ACCEPT")
+    else:
+        parts = host.chains["SENET_OUTPUT_tcp_osrc_0"]
+        parts[0], parts[1] = parts[1], parts[0]
+    drifted = iptables.parse_save(host.save())
+    assert not drifted.installed(rules)
+    host.restore(iptables.restore_text(drifted, rules))
+    assert iptables.parse_save(host.save()).installed(rules)
+    assert "SENET_INPUT_tcp_rsrc_99" not in host.chains
 
 
 @given(flow_sets(), st.lists(st.sampled_from(iptables.HOOKS)), st.booleans())
@@ -118,7 +257,9 @@ def test_rules_spelled_by_another_release_are_the_same_rules() -> None:
     assert iptables.parse_save(respelled).installed(rules)
 
 
-@pytest.mark.parametrize("drift", ["missing rule", "extra rule", "rules swapped", "jump second", "jump twice", "no jump"])
+@pytest.mark.parametrize(
+    "drift", ["missing rule", "extra rule", "rules swapped", "jump second", "jump twice", "no jump"]
+)
 def test_drift_is_noticed(drift: str) -> None:
     rules = iptables.compile_rules(WEB_DB, mls=True)
     host = Xtables()

@@ -1,0 +1,301 @@
+# Copyright: (c) 2026, senet.firewall contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables, nftables
+from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet, flow_set
+from tests.unit.flows import SEVERAL, WEB_DB, flow, flow_sets
+from tests.unit.golden_files import assert_golden
+
+EMPTY = nftables.parse_list("")
+CLIENT, SERVER = flow().client_type, flow().server_type
+DEFAULT = "senet_default_packet_t"
+
+# What nft 1.0.6 on Linux 6.1 listed after the flow web_db had been loaded.
+LISTED = """\
+table inet senet {
+	secmark senet_default_packet_t {
+		"system_u:object_r:senet_default_packet_t:s0"
+	}
+
+	secmark senet_web_db_client_packet_t {
+		"system_u:object_r:senet_web_db_client_packet_t:s0"
+	}
+
+	secmark senet_web_db_server_packet_t {
+		"system_u:object_r:senet_web_db_server_packet_t:s0"
+	}
+
+	map tcp_client {
+		type inet_service : secmark
+		elements = { 5432 : "senet_web_db_client_packet_t" }
+	}
+
+	map tcp_server {
+		type inet_service : secmark
+		elements = { 5432 : "senet_web_db_server_packet_t" }
+	}
+
+	chain input {
+		type filter hook input priority security; policy accept;
+		meta secmark set "senet_default_packet_t"
+		ct state invalid,untracked meta secmark set tcp sport map @tcp_client
+		ct state invalid,untracked meta secmark set tcp dport map @tcp_server
+		meta l4proto tcp ct direction original meta secmark set ct original proto-src map @tcp_client
+		meta l4proto tcp ct direction reply meta secmark set ct original proto-src map @tcp_server
+		meta l4proto tcp ct direction original meta secmark set ct reply proto-src map @tcp_server
+		meta l4proto tcp ct direction reply meta secmark set ct reply proto-src map @tcp_client
+	}
+
+	chain output {
+		type filter hook output priority security; policy accept;
+		meta secmark set "senet_default_packet_t"
+		ct state invalid,untracked meta secmark set tcp sport map @tcp_server
+		ct state invalid,untracked meta secmark set tcp dport map @tcp_client
+		meta l4proto tcp ct direction original meta secmark set ct original proto-src map @tcp_server
+		meta l4proto tcp ct direction reply meta secmark set ct original proto-src map @tcp_client
+		meta l4proto tcp ct direction original meta secmark set ct reply proto-src map @tcp_client
+		meta l4proto tcp ct direction reply meta secmark set ct reply proto-src map @tcp_server
+	}
+}
+"""
+
+
+@pytest.mark.parametrize(("name", "flows"), [("web_db.nft", WEB_DB), ("several.nft", SEVERAL)])
+def test_the_table_is_the_golden_one(name: str, flows: FlowSet) -> None:
+    assert_golden(name, nftables.restore_text(EMPTY, nftables.compile_rules(flows, mls=True)))
+
+
+def test_what_nft_lists_is_what_was_compiled() -> None:
+    table = nftables.parse_list(LISTED)
+    assert table.rules == nftables.compile_rules(WEB_DB, mls=True)
+    assert table.installed(table.rules)
+    assert not table.installed(nftables.compile_rules(SEVERAL, mls=True))
+    assert not table.installed(nftables.compile_rules(WEB_DB, mls=False))
+    assert not EMPTY.installed(nftables.compile_rules(WEB_DB, mls=True))
+
+
+def listed(text: str) -> str:
+    """The elements of each map on one line, and blank lines between blocks, as nft prints them."""
+    return re.sub(r",\s*\}", " }", re.sub(r"(elements = \{|,)\n\s*", r"\1 ", text)).replace("\t}\n\t", "\t}\n\n\t")
+
+
+@given(flow_sets(), st.booleans())
+def test_what_is_restored_is_read_back_as_installed(flows: FlowSet, mls: bool) -> None:
+    rules = nftables.compile_rules(flows, mls)
+    printed = listed(nftables.restore_text(EMPTY, rules))
+    table = nftables.parse_list("table ip nat {\n}\n" + printed + "table ip a {\n}\n")
+    assert table == nftables.Table(True, rules, ())
+    assert table.ours
+    assert nftables.without_types(rules, ["none_t"]) == rules
+
+
+@pytest.mark.parametrize(
+    ("printed", "respelled"),
+    [
+        ("priority security;", "priority 50;"),
+        ("invalid,untracked", "untracked,invalid"),
+        ("meta secmark set tcp", "meta l4proto tcp meta secmark set tcp"),
+        (
+            "ct state invalid,untracked meta secmark set tcp",
+            "meta l4proto tcp ct state invalid,untracked meta secmark set th",
+        ),
+        ("meta l4proto tcp ", "meta l4proto 6 "),
+        (' "senet_web_db_client_packet_t"', " senet_web_db_client_packet_t"),
+        ("type inet_service : secmark", "type inet_service : secmark\t# count 1"),
+        ("map tcp_client {", "map tcp_client { # handle 7"),
+        ("elements = { 5432", "elements = {\n\t\t\t     5432"),
+        ("\n\n", "\n"),
+    ],
+)
+def test_tables_printed_by_another_release_are_the_same(printed: str, respelled: str) -> None:
+    other = LISTED.replace(printed, respelled)
+    assert other != LISTED
+    assert nftables.parse_list(other).installed(nftables.compile_rules(WEB_DB, mls=True))
+
+
+@pytest.mark.parametrize(
+    ("was", "became"),
+    [
+        ("\t\tmeta secmark set \"senet_default_packet_t\"\n", ""),
+        ("\tchain input {", "\tchain input {\n\t\taccept"),
+        ("5432 :", "5433 :"),
+        ("{ 5432", '{ 22 : "senet_web_db_client_packet_t", 5432'),
+        ("sport map", "dport map"),
+        ("policy accept", "policy drop"),
+        ("priority security", "priority -50"),
+        ("ct direction original meta", "ct direction reply meta"),
+        ("meta l4proto tcp ct", "meta l4proto udp ct"),
+        ("senet_web_db_client_packet_t:s0", "senet_web_db_server_packet_t:s0"),
+        ("table inet senet {", "table inet senet {\n\tflags dormant"),
+        ("\tchain input", "\tchain extra {\n\t}\n\n\tchain input"),
+    ],
+)
+def test_drift_is_noticed(was: str, became: str) -> None:
+    drifted = LISTED.replace(was, became)
+    assert drifted != LISTED
+    rules = nftables.compile_rules(WEB_DB, mls=True)
+    table = nftables.parse_list(drifted)
+    assert table.ours
+    assert not table.installed(rules)
+    # what was there can be put back, whoever wrote it
+    assert nftables.parse_list(nftables.restore_text(EMPTY, table.rules)).rules == table.rules
+
+
+def test_a_table_of_ours_is_replaced_in_one_transaction_and_taken_away_alone() -> None:
+    rules = nftables.compile_rules(WEB_DB, mls=True)
+    present = nftables.parse_list(LISTED)
+    replaced = nftables.restore_text(present, nftables.compile_rules(SEVERAL, mls=True))
+    assert replaced.startswith("table inet senet\ndelete table inet senet\ntable inet senet {\n")
+    assert nftables.restore_text(EMPTY, rules).startswith("table inet senet {\n")
+    assert nftables.restore_text(present, None) == "table inet senet\ndelete table inet senet\n"
+    assert nftables.restore_text(EMPTY, None) == ""
+
+
+def test_the_number_of_rules_does_not_grow_with_the_flows() -> None:
+    def chains(flows: FlowSet) -> list[str]:
+        rules = nftables.compile_rules(flows, mls=True)
+        return list(rules[rules.index("\tchain input {"):])
+
+    assert chains(WEB_DB) == chains(flow_set([flow(f"f{port}", ports=[port]) for port in range(1, 1001)]))
+
+
+def evaluate(rules: tuple[str, ...], hook: str, packet: dict[str, str]) -> str:
+    """The type that a packet ends up with, statement by statement; a port not in a map changes nothing."""
+    text = "\n".join(rules)
+    maps = {
+        name: {int(port): value for port, value in re.findall(r'(\d+) : "(\S+)"', body)}
+        for name, body in re.findall(r"map (\w+) \{(.*?)\n\t\}", text, re.DOTALL)
+    }
+    result = ""
+    for line in re.search(rf"chain {hook} \{{\n(.*?)\n\t\}}", text, re.DOTALL)[1].splitlines()[2:]:  # type: ignore[index]
+        match, _, value = line.strip().partition("meta secmark set ")
+        key, _, name = value.partition(" map @")
+        if not name:
+            result = value.strip('"')
+            continue
+        state = "ct state" in match
+        protocol = key.split()[0] if state else match.split()[2]
+        applies = packet["protocol"] == protocol and state == (packet["state"] in ("invalid", "untracked"))
+        if "ct direction" in match:
+            applies = applies and packet["direction"] == match.split()[5]
+        if applies:
+            result = maps[name].get(int(packet[key.split(" ", 1)[1]]), result)
+    return result
+
+
+def tracked(direction: str, reply_source: str, original_source: str = "40000") -> dict[str, str]:
+    return {
+        "protocol": "tcp", "state": "established", "direction": direction,
+        "original proto-src": original_source, "reply proto-src": reply_source,
+    }  # fmt: skip
+
+
+def untracked(state: str, sport: str, dport: str) -> dict[str, str]:
+    return {"protocol": "tcp", "state": state, "sport": sport, "dport": dport}
+
+
+@pytest.mark.parametrize(
+    ("hook", "packet", "expected"),
+    [
+        ("output", tracked("original", "5432"), CLIENT),
+        ("input", tracked("reply", "5432"), CLIENT),
+        ("input", tracked("original", "5432"), SERVER),
+        ("output", tracked("reply", "5432"), SERVER),
+        ("output", tracked("original", "40000", "5432"), SERVER),
+        ("input", tracked("original", "40000", "5432"), CLIENT),
+        ("output", tracked("reply", "40000", "5432"), CLIENT),
+        ("input", tracked("reply", "40000", "5432"), SERVER),
+        ("output", tracked("original", "5432", "6379"), CLIENT),
+        ("input", tracked("original", "5432", "6379"), SERVER),
+        ("output", untracked("untracked", "40000", "5432"), CLIENT),
+        ("output", untracked("invalid", "5432", "40000"), SERVER),
+        ("input", untracked("invalid", "40000", "5432"), SERVER),
+        ("input", untracked("untracked", "5432", "40000"), CLIENT),
+        ("output", untracked("untracked", "6379", "5432"), CLIENT),
+        ("input", untracked("untracked", "6379", "5432"), SERVER),
+        ("output", tracked("original", "22"), DEFAULT),
+        ("input", {**tracked("original", "5432"), "protocol": "udp"}, DEFAULT),
+        ("output", {"protocol": "icmp", "state": "new"}, DEFAULT),
+    ],
+)
+def test_each_packet_gets_the_type_of_its_side(hook: str, packet: dict[str, str], expected: str) -> None:
+    assert evaluate(nftables.compile_rules(SEVERAL, mls=True), hook, packet) == expected
+
+
+FOREIGN = """\
+table ip security {
+	chain OUTPUT {
+		type filter hook output priority 150; policy accept;
+		tcp dport 99 counter xt target SECMARK
+		counter jump SENET_OUTPUT
+	}
+
+	chain SENET_OUTPUT {
+		counter xt target SECMARK
+	}
+
+	chain SENET_OUTPUT_tcp_rsrc_12 {
+		meta l4proto tcp counter xt target "SECMARK"
+	}
+}
+table ip6 mangle {
+	chain OUTPUT {
+		counter # CONNSECMARK save
+		# xt_CONNSECMARK
+	}
+}
+table inet filter {
+	map labels {
+		type inet_service : secmark
+	}
+
+	chain SENET_OUTPUT {
+		tcp dport 22 meta secmark set "ssh" comment "ours"
+		ct secmark set meta secmark
+		meta mark set meta secmark
+	}
+}
+"""
+
+
+def test_labels_of_others_are_found_in_every_table() -> None:
+    assert nftables.parse_list(LISTED + FOREIGN).foreign == nftables.parse_list(FOREIGN + LISTED).foreign
+    assert nftables.parse_list(FOREIGN) == nftables.Table(
+        False,
+        None,
+        (
+            "ip security OUTPUT: tcp dport 99 counter xt target SECMARK",
+            "ip6 mangle OUTPUT: counter # CONNSECMARK save",
+            "ip6 mangle OUTPUT: # xt_CONNSECMARK",
+            'inet filter SENET_OUTPUT: tcp dport 22 meta secmark set "ssh" comment "ours"',
+            "inet filter SENET_OUTPUT: ct secmark set meta secmark",
+        ),
+    )
+
+
+def test_the_chains_of_the_other_backend_are_not_foreign() -> None:
+    flows = flow_set([flow(f"f{port}", ports=[port]) for port in range(1, 41)])
+    names = {rule.split()[1] for rule in iptables.compile_rules(flows, mls=True)}
+    text = "".join(f"\tchain {name} {{\n\t\txt target SECMARK\n\t}}\n" for name in sorted(names))
+    assert nftables.parse_list("table ip6 security {\n" + text + "}\n").foreign == ()
+
+
+def test_a_type_is_left_out_with_its_object_and_elements() -> None:
+    kept = nftables.without_types(nftables.compile_rules(SEVERAL, mls=True), [CLIENT, SERVER])
+    assert not any("web_db" in line for line in kept)
+    less = flow_set(flow for flow in SEVERAL.flows if flow.name != "web_db")
+    assert kept == nftables.compile_rules(less, mls=True)
+
+
+def test_a_map_that_loses_its_last_element_stays_for_its_rules() -> None:
+    kept = nftables.without_types(nftables.compile_rules(WEB_DB, mls=True), [CLIENT, SERVER])
+    assert not any("web_db" in line or "elements" in line for line in kept)
+    assert nftables.parse_list("\n".join(kept)).rules == kept
