@@ -26,7 +26,7 @@ from .vm import Host
 
 _BIN = Path(sys.executable).parent
 _RECAP = re.compile(r"^(\S+)\s+: ok=(\d+)\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)", re.MULTILINE)
-# ansible-core 2.19 takes them out of the result; they are wrapped to the width of a terminal.
+# What is printed is wrapped to the width of a terminal.
 _WARNING = re.compile(r"^\[WARNING\]: (.*?)(?=^\[|\Z)", re.MULTILINE | re.DOTALL)
 
 
@@ -82,7 +82,7 @@ class Controller:
         self._directory.cleanup()
 
     def module(self, host: Host, name: str, check: bool = False, diff: bool = False, **options: Any) -> dict[str, Any]:
-        """One module by an ad-hoc call, failed or not; returns its result, `warnings` among it."""
+        """One module by an ad-hoc call, failed or not; returns its result, `failed` and `warnings` among it."""
         results = self.path / "results"
         flags = [flag for flag, on in (("--check", check), ("--diff", diff)) if on]
         done = self._run(["ansible", host.name, "-m", name, "-a", json.dumps(options) if options else "", "--tree", str(results), *flags])
@@ -91,6 +91,8 @@ class Controller:
         except (OSError, ValueError) as error:
             raise LabError(f"{name} on {host.name} gave no result:\n{done.stdout}{done.stderr}") from error
         (results / host.name).unlink()
+        # ansible-core takes these two out of what it writes to the tree
+        result["failed"] = done.returncode != 0
         result["warnings"] = [" ".join(warning.split()) for warning in _WARNING.findall(done.stderr)]
         return result
 
