@@ -31,6 +31,10 @@ unit: setup ## the unit tests, and the built collection
 vm: setup-lab ## the tests on virtual machines that enforce SELinux
 	@$(PY) -m pytest --junit-xml=build/junit/vm.xml tests/vm
 
+.PHONY: crash
+crash: setup-lab ## a change ended after each of its steps, by kill -9 and by a power cut, into build/crash.json
+	@$(PY) -m tests.crash build/crash.json
+
 .PHONY: molecule
 molecule: setup ## the container scenarios, or one of them: make molecule SCENARIO=no_selinux
 	@tests/setup.sh apt tests/containers/apt-packages.txt

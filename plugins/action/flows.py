@@ -34,7 +34,9 @@ class ActionModule(ActionBase):
         super().run(tmp, task_vars)
         self._task_vars = task_vars
         arguments = dict(self._task.args)
-        checks = [_endpoint(text) for text in _listed(arguments.get("health_checks"))]
+        # In an ad-hoc call a list is one string with commas.
+        texts = ",".join(_listed(arguments.get("health_checks")))
+        checks = [_endpoint(text.strip()) for text in texts.split(",") if text]
         timeout = _seconds(arguments.get("confirm_timeout", _DEFAULT_TIMEOUT))
         if self._task.check_mode or timeout <= 0:
             return self._execute_module(module_name=_FLOWS, module_args=arguments, task_vars=task_vars)
@@ -72,26 +74,29 @@ class ActionModule(ActionBase):
             except AnsibleConnectionFailure as error:
                 return f"The host could not be reached over a new connection: {error}"
             if done["rc"] != 0:
-                return f"The health command '{command}' failed with return code {done['rc']}: {done['stderr'].strip()}"
+                # A connection with a terminal has one stream for both
+                said = (done["stderr"] or done["stdout"]).strip()
+                return f"The health command '{command}' failed with return code {done['rc']}: {said}."
             if time.monotonic() > deadline:
                 return f"The health command '{command}' took longer than confirm_timeout allows."
         return ""
 
     def _confirm(self, result: dict[str, Any], token: str, timeout: int, deadline: float) -> dict[str, Any]:
+        lost = ""
         while True:
             try:
                 answer = self._guard(token, "confirmed")
                 break
             except AnsibleConnectionFailure as error:
+                lost = f"The host could not be reached over a new connection: {error} "
                 if time.monotonic() > deadline:
-                    reason = f"The host could not be reached over a new connection: {error}"
-                    return self._recover(result, token, timeout, reason)
+                    return self._recover(result, token, timeout, lost.strip())
                 time.sleep(_RETRY_SECONDS)
                 self._renew_connection()
         if answer.get("failed"):
             return self._recover(result, token, timeout, f"The change could not be confirmed: {answer.get('msg')}")
         if answer["rolled_back"]:
-            message = f"The host has undone the change: {answer['reason']}."
+            message = f"{lost}The host has undone the change: {answer['reason']}."
             return {**result, "failed": True, "changed": False, "rolled_back": True, "msg": message}
         result["guard"]["confirmed"] = True
         return result

@@ -75,14 +75,55 @@ iptables:
   type: dict
   contains:
     ipv4:
-      description: iptables; C(ipv6) is ip6tables with the same keys.
+      description: The command iptables.
       returned: when the command is there
       type: dict
-      sample:
-        path: /usr/sbin/iptables
-        version: 1.8.9
-        variant: nf_tables
-        selinux_match: false
+      contains:
+        path:
+          description: Where it is.
+          returned: always
+          type: str
+          sample: /usr/sbin/iptables
+        version:
+          description: Its version, or null where it does not tell.
+          returned: always
+          type: str
+          sample: 1.8.9
+        variant:
+          description: V(nf_tables) or V(legacy), or null where it does not tell its version.
+          returned: always
+          type: str
+          sample: nf_tables
+        selinux_match:
+          description: Whether it has a match extension named selinux.
+          returned: always
+          type: bool
+          sample: false
+    ipv6:
+      description: The command ip6tables.
+      returned: when the command is there
+      type: dict
+      contains:
+        path:
+          description: Where it is.
+          returned: always
+          type: str
+          sample: /usr/sbin/ip6tables
+        version:
+          description: Its version, or null where it does not tell.
+          returned: always
+          type: str
+          sample: 1.8.9
+        variant:
+          description: V(nf_tables) or V(legacy), or null where it does not tell its version.
+          returned: always
+          type: str
+          sample: nf_tables
+        selinux_match:
+          description: Whether it has a match extension named selinux.
+          returned: always
+          type: bool
+          sample: false
   sample:
     ipv4:
       path: /usr/sbin/iptables
@@ -93,6 +134,17 @@ nft:
   description: The command nft, or null.
   returned: success
   type: dict
+  contains:
+    path:
+      description: Where it is.
+      returned: always
+      type: str
+      sample: /usr/sbin/nft
+    version:
+      description: Its version, or null where it does not tell.
+      returned: always
+      type: str
+      sample: 1.0.6
   sample:
     path: /usr/sbin/nft
     version: 1.0.6

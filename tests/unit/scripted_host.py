@@ -1,13 +1,15 @@
 # Copyright: (c) 2026, senet.firewall contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A host in memory, as far as the engine can see it: tables that take iptables-restore's input, a policy store, a kernel
-that answers from the policy it was given. Any step can be made to fail."""
+"""A host in memory, as far as the engine can see it: tables that take iptables-restore's input, a policy store, a
+kernel that answers from the policy it was given. Any step can be made to fail."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+
+import pytest
 
 from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Pending
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
@@ -18,7 +20,9 @@ from ansible_collections.senet.firewall.plugins.module_utils._processes import P
 from ansible_collections.senet.firewall.plugins.module_utils._sockets import Socket
 
 BUILT_IN = ("INPUT", "FORWARD", "OUTPUT")
-STOCK_DOMAINS = ("httpd_t", "postgresql_t", "redis_t", "named_t", "sshd_t", "unconfined_t", "kernel_t", "init_t", "my_app.process")
+STOCK_DOMAINS = (
+    "httpd_t", "postgresql_t", "redis_t", "named_t", "sshd_t", "unconfined_t", "kernel_t", "init_t", "my_app.process",
+)  # fmt: skip
 
 
 class Xtables:
@@ -87,6 +91,17 @@ def listens(port: int, protocol: str = "tcp") -> Socket:
 
 def connected(local: int, remote: int) -> Socket:
     return Socket("tcp", "ipv4", "127.0.0.1", local, "127.0.0.1", remote, "established")
+
+
+def before_call(monkeypatch: pytest.MonkeyPatch, thing: Any, name: str, look: Callable[[], object]) -> None:
+    """Look at something each time just before a method of a thing is called."""
+    method = getattr(thing, name)
+
+    def call(*args: Any) -> Any:
+        look()
+        return method(*args)
+
+    monkeypatch.setattr(thing, name, call)
 
 
 class Killed(BaseException):

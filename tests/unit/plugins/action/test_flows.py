@@ -37,7 +37,7 @@ class Connection:
     """A connection that counts how often it was dropped."""
 
     def __init__(self) -> None:
-        self._shell = SimpleNamespace(tmpdir="/tmp/of-the-old-connection")
+        self._shell = SimpleNamespace(tmpdir=None)
         self.resets = 0
         self.fail = False
 
@@ -59,6 +59,7 @@ class Target:
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.connection = Connection()
         self.seconds = 0.0
+        self.down = False
         self.drops_at_call: list[int] = []
 
     def answer(self, what: str, arguments: dict[str, Any]) -> Any:
@@ -82,10 +83,14 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return made
 
 
-def run(target: Target, check_mode: bool = False, **arguments: Any) -> dict[str, Any]:
+def plugin_for(target: Target, task: Task) -> action.ActionModule:
     """The action plugin with the far end in place of what ActionBase does there."""
 
     class Plugin(action.ActionModule):
+        def _make_tmp_path(self, remote_user: Any = None) -> None:  # type: ignore[override]
+            if target.down:
+                raise LOST
+
         def _execute_module(self, module_name: str, module_args: Any, task_vars: Any) -> Any:  # type: ignore[override]
             name = module_name.removeprefix("senet.firewall.")
             return target.answer(module_args["state"] if name == "guard" else name, dict(module_args))
@@ -93,11 +98,16 @@ def run(target: Target, check_mode: bool = False, **arguments: Any) -> dict[str,
         def _low_level_execute_command(self, cmd: str) -> Any:  # type: ignore[override]
             return target.answer("command", {"cmd": cmd})
 
+    others: list[Any] = [target.connection, SimpleNamespace(), None, None, None]
+    return Plugin(task, *others)
+
+
+def run(target: Target, check_mode: bool = False, **arguments: Any) -> dict[str, Any]:
+    """What the action plugin returns, which is never unreachable."""
     task = Task()
     task.args = {"flows": [], "token": "t1", **arguments}
     task.check_mode = check_mode
-    plugin = Plugin(task, target.connection, SimpleNamespace(), None, None, None)
-    result: dict[str, Any] = plugin.run(task_vars={})
+    result = plugin_for(target, task).run(task_vars={})
     assert "unreachable" not in result
     return result
 
@@ -123,7 +133,6 @@ def test_a_change_is_confirmed_over_a_new_connection(clock: Clock) -> None:
     assert target.names() == ["flows", "confirmed"]
     assert target.drops_at_call == [0, 1]
     assert target.calls[1][1] == {"token": "t1", "state": "confirmed"}
-    assert target.connection._shell.tmpdir is None
 
 
 def test_a_token_is_made_up_and_is_the_same_for_both_modules(clock: Clock) -> None:
@@ -133,11 +142,7 @@ def test_a_token_is_made_up_and_is_the_same_for_both_modules(clock: Clock) -> No
     task = Task()
     task.args = {"flows": []}
     target = Target(clock, flows=[APPLIED], confirmed=[KEPT])
-    plugin = action.ActionModule(task, target.connection, SimpleNamespace(), None, None, None)
-    plugin._execute_module = lambda module_name, module_args, task_vars: target.answer(  # type: ignore[method-assign]
-        module_args.get("state", "flows"), dict(module_args)
-    )
-    plugin.run(task_vars={})
+    plugin_for(target, task).run(task_vars={})
     made = [arguments["token"] for dummy, arguments in target.calls]
     assert made[0] == made[1]
     assert len(made[0]) == 12
@@ -163,6 +168,15 @@ def test_a_guard_that_was_faster_is_told(clock: Clock) -> None:
     result = run(Target(clock, flows=[APPLIED], confirmed=[UNDONE]))
     assert (result["failed"], result["changed"], result["rolled_back"]) == (True, False, True)
     assert result["msg"] == "The host has undone the change: it was not confirmed in time."
+
+
+def test_a_host_that_is_down_is_a_failure_before_anything_is_changed(clock: Clock) -> None:
+    target = Target(clock)
+    target.down = True
+    result = run(target)
+    assert (result["failed"], result["changed"]) == (True, False)
+    assert result["msg"] == "The host cannot be reached, nothing was changed: no route to host"
+    assert target.calls == []
 
 
 def test_a_connection_lost_while_the_change_is_made_leads_to_its_undoing(clock: Clock) -> None:
@@ -263,7 +277,7 @@ def test_a_health_check_that_is_no_endpoint_is_refused_before_anything_runs(cloc
 
 @pytest.mark.parametrize(
     ("text", "endpoint"),
-    [("www.example.com:443", ("www.example.com", 443)), ("[2001:db8::1]:80", ("2001:db8::1", 80)), ("::1:1", ("::1", 1))],
+    [("www.example.com:443", ("www.example.com", 443)), ("[2001:db8::1]:80", ("2001:db8::1", 80)), ("a:1", ("a", 1))],
 )
 def test_an_endpoint_is_a_host_and_a_port(text: str, endpoint: tuple[str, int]) -> None:
     assert action._endpoint(text) == endpoint
@@ -281,7 +295,7 @@ def test_a_connection_is_closed_where_it_cannot_be_reset(clock: Clock) -> None:
     assert target.connection.resets == 101
 
     class Plain(Connection):
-        reset = ConnectionBase.reset  # type: ignore[assignment]
+        reset = ConnectionBase.reset
 
     target = Target(clock, flows=[APPLIED], confirmed=[KEPT])
     target.connection = Plain()

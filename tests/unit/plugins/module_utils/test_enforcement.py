@@ -16,7 +16,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._enforcement import
 
 TOOLS = {family: IptablesFacts("/usr/sbin/iptables", "1.8.9", "nf_tables", False) for family in ("ipv4", "ipv6")}
 LEGACY = {family: tool._replace(variant="legacy") for family, tool in TOOLS.items()}
-ALL = {name: True for name in KERNEL_MODULES}
+ALL = dict.fromkeys(KERNEL_MODULES, True)
 GOOD = Facts("enforcing", TOOLS, "/usr/sbin/semodule", ALL, (), ())
 
 

@@ -23,7 +23,7 @@ def observed(flows: FlowSet) -> _plan.HostState:
         xtables.restore(iptables.restore_text(iptables.parse_save(""), rules))
     table = iptables.parse_save(xtables.save())
     return _plan.HostState(
-        desired.policy, True, {family: table for family in _plan.FAMILIES}, desired.intent, bool(flows.flows)
+        desired.policy, True, dict.fromkeys(_plan.FAMILIES, table), desired.intent, bool(flows.flows)
     )
 
 
@@ -66,7 +66,7 @@ def test_a_policy_that_is_stored_but_not_loaded_is_installed_again() -> None:
 
 def test_what_only_the_files_lack_is_made_permanent_without_a_guard() -> None:
     for change in ({"intent": None}, {"service": False}):
-        before = observed(WEB_DB)._replace(**change)  # type: ignore[arg-type]
+        before = observed(WEB_DB)._replace(**change)
         assert actions(before, WEB_DB, guarded=True) == [_plan.PERSIST]
     assert actions(observed(EMPTY)._replace(service=True), EMPTY, guarded=True) == [_plan.PERSIST]
 

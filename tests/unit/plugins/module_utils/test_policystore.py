@@ -106,7 +106,7 @@ def test_the_store_is_where_semanage_conf_puts_it(tmp_path: Path) -> None:
 
 
 def test_a_module_goes_in_and_out_by_one_run_of_semodule_each(made: Store) -> None:
-    contents = []
+    contents: list[str] = []
 
     def run(args: list[str]) -> tuple[int, str, str]:
         contents.extend(Path(arg).read_text() for arg in args if arg.endswith(".cil"))
@@ -133,8 +133,8 @@ def test_without_semodule_nothing_is_installed(made: Store) -> None:
 
 
 def test_what_semodule_says_last_is_told(made: Store) -> None:
-    made.commands.answers["/sbin/semodule"] = (1, "", "noise\nFailed to resolve allow\nline 3\nsemodule:  Failed!\n")
-    with pytest.raises(SenetError, match=r"not install the policy module 'senet_firewall' \(Failed to resolve allow; line 3;"):
+    made.commands.answers["/sbin/semodule"] = (1, "", "noise\nFailed to resolve\nline 3\nsemodule:  Failed!\n")
+    with pytest.raises(SenetError, match=r"not install .* 'senet_firewall' \(Failed to resolve; line 3;"):
         made.store.install(TEXT)
     with pytest.raises(SenetError, match="not remove .*semodule:  Failed!.*the policy store is unchanged"):
         made.store.remove()

@@ -14,7 +14,7 @@ from ansible_collections.senet.firewall.plugins.module_utils import _agent, _eng
 from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables
 from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet, SenetError
 from tests.unit.flows import SEVERAL, WEB_DB, flow_sets
-from tests.unit.scripted_host import Killed, ScriptedHost
+from tests.unit.scripted_host import Killed, ScriptedHost, before_call
 
 TOKEN = "t1"
 GUARDED = _engine.Options(30, TOKEN)
@@ -52,12 +52,13 @@ def abort(host: ScriptedHost) -> dict[str, Any]:
     return _recovery.abort(host.host(), TOKEN, "it was not confirmed in time")
 
 
-def test_a_confirmed_change_is_made_permanent_and_its_units_start_after_the_lock() -> None:
+def test_a_confirmed_change_is_made_permanent_and_its_units_start_after_the_lock(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     host = host_with(NOTHING, pending=WEB_DB)
     assert host.service.text is None
-    locked_at_start = []
-    start = host.service.start
-    host.service.start = lambda: (locked_at_start.append(host.guard.locked), start())[1]  # type: ignore[method-assign]
+    locked_at_start: list[bool] = []
+    before_call(monkeypatch, host.service, "start", lambda: locked_at_start.append(host.guard.locked))
     outcome = _recovery.confirm(host.host(), TOKEN)
     assert outcome == {"token": TOKEN, "rolled_back": False, "reason": ""}
     assert host.writes == ["write intent", "start service"]
@@ -69,11 +70,12 @@ def test_a_confirmed_change_is_made_permanent_and_its_units_start_after_the_lock
     assert host.writes == ["write intent", "start service"]
 
 
-def test_a_confirmed_removal_keeps_the_units_until_the_guard_needs_them_no_more() -> None:
+def test_a_confirmed_removal_keeps_the_units_until_the_guard_needs_them_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     host = host_with(WEB_DB, pending=NOTHING)
     records: list[object] = []
-    uninstall = host.service.uninstall
-    host.service.uninstall = lambda: (records.append(host.guard.record), uninstall())[1]  # type: ignore[method-assign]
+    before_call(monkeypatch, host.service, "uninstall", lambda: records.append(host.guard.record))
     _recovery.confirm(host.host(), TOKEN)
     assert host.writes == ["remove intent", "uninstall service"]
     assert records == [None]
@@ -126,9 +128,25 @@ def test_an_aborted_change_lets_traffic_through_then_brings_policy_rules_and_fil
     assert abort(host)["rolled_back"]
 
 
-def test_undoing_takes_the_units_away_last() -> None:
+def test_a_dead_run_is_undone_in_the_same_order() -> None:
+    host = host_with(SEVERAL)
+    before = view(host)
+    make(host, WEB_DB, GUARDED)
+    host.writes.clear()
+    assert host.guard.record is not None
+    with host.guard.lock(0):
+        _recovery.undo_pending(host.host(), host.guard.record, "it died")
+    assert host.writes == ["restore ipv4", "restore ipv6", "install policy", "restore ipv4", "restore ipv6"]
+    assert view(host) == before
+
+
+def test_undoing_takes_the_units_away_last_when_the_record_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     host = host_with(NOTHING, pending=WEB_DB)
+    records: list[object] = []
+    # At boot one of the units is what runs this, and dies of it.
+    before_call(monkeypatch, host.service, "uninstall", lambda: records.append(host.guard.record))
     assert abort(host)["rolled_back"]
+    assert records == [None]
     assert host.writes == [
         "restore ipv4", "restore ipv6", "restore ipv4", "drop ipv4", "restore ipv6", "drop ipv6", "remove policy",
         "uninstall service",
@@ -157,7 +175,7 @@ def test_an_abort_after_the_guard_tells_what_the_guard_did() -> None:
 def test_an_abort_that_a_confirmation_overtakes_puts_the_labels_back() -> None:
     host = host_with(NOTHING, pending=WEB_DB)
     lock = host.guard.lock
-    answers = []
+    answers: list[object] = []
 
     def overtaken(wait: float) -> Any:
         if not answers:

@@ -70,5 +70,6 @@ def test_the_launcher_is_python_that_hands_its_arguments_on(tmp_path: Path) -> N
     (package / "_agent.py").write_text("def main(args):\n    print(args)\n    return 7\n")
     script = tmp_path / "senet-firewall"
     script.write_text(_units.launcher(str(tmp_path)))
-    done = subprocess.run([sys.executable, "-IB", script, "rollback", "t1"], check=False, capture_output=True, text=True)
+    command = [sys.executable, "-IB", str(script), "rollback", "t1"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (7, "['rollback', 't1']\n")

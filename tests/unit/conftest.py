@@ -1,0 +1,9 @@
+# Copyright: (c) 2026, senet.firewall contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Hypothesis for machines of any speed: an example that waits for a busy disk is no failure."""
+
+from hypothesis import settings
+
+settings.register_profile("unit", deadline=None)
+settings.load_profile("unit")

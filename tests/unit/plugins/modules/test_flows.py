@@ -1,0 +1,191 @@
+# Copyright: (c) 2026, senet.firewall contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import yaml
+from ansible.module_utils.testing import patch_module_args
+
+from ansible_collections.senet.firewall.plugins.modules import flows as plugin
+from tests.unit.module_run import assert_documented, run_module
+from tests.unit.scripted_host import ScriptedHost, connected, listens, process
+
+FLOW = {"name": "web_db", "source": ["httpd_t"], "destination": ["postgresql_t"], "ports": [5432]}
+CACHE = {"name": "cache", "source": ["httpd_t"], "destination": ["redis_t"], "ports": ["6379-6380"]}
+
+Run = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def host() -> ScriptedHost:
+    return ScriptedHost()
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], host: ScriptedHost) -> Run:
+    """The module without a guard, unless it is told otherwise."""
+
+    def call(check_mode: bool = False, **arguments: Any) -> dict[str, Any]:
+        return run_module(monkeypatch, capsys, plugin, host, {"confirm_timeout": 0, **arguments}, check_mode)
+
+    return call
+
+
+def names(result: dict[str, Any]) -> list[str]:
+    return [flow["name"] for flow in result["flows"]]
+
+
+def test_a_result_is_as_documented_in_every_state(run: Run, host: ScriptedHost) -> None:
+    host.running += [process(8, "unconfined_t", connected(40000, 5432)), process(9, "redis_t", listens(6379))]
+    results = [
+        run(flows=[FLOW, CACHE], check_mode=True),
+        run(flows=[FLOW, CACHE]),
+        run(flows=[FLOW, CACHE]),
+        run(state="absent", confirm_timeout=30),
+    ]
+    for result in results:
+        assert_documented(plugin, result)
+    assert [result["changed"] for result in results] == [True, True, False, True]
+    assert results[0]["access"] == []
+    assert results[1]["access"]
+    assert [cut["domain"] for cut in results[1]["cut"]] == ["unconfined_t"]
+    assert results[0]["steps"] == results[1]["steps"]
+    assert results[0]["diff"] == results[1]["diff"] != []
+    assert results[2]["steps"] == results[2]["diff"] == []
+
+
+def test_a_guarded_change_is_named_and_waits(run: Run, host: ScriptedHost) -> None:
+    result = run(flows=[FLOW], token="abc", confirm_timeout=30)
+    assert result["guard"] == {"token": "abc", "confirmed": False}
+    assert host.guard.record is not None
+    assert host.guard.record.token == "abc"
+    assert host.guard.timers[-1] == ("confirm", 30)
+    refused = run(flows=[FLOW], confirm_timeout=30)
+    assert refused["failed"]
+    assert "token=abc" in refused["msg"]
+
+
+def test_without_a_name_a_change_gets_one_and_the_guard_is_the_default(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], host: ScriptedHost
+) -> None:
+    result = run_module(monkeypatch, capsys, plugin, host, {"flows": [FLOW]})
+    assert host.guard.record is not None
+    assert result["guard"]["token"] == host.guard.record.token
+    assert len(host.guard.record.token) == 12
+    assert host.guard.timers[-1] == ("confirm", 30)
+
+
+def test_check_mode_leaves_no_guard(run: Run, host: ScriptedHost) -> None:
+    result = run(flows=[FLOW], confirm_timeout=30, check_mode=True)
+    assert "guard" not in result
+    assert result["steps"][0].startswith("arm the guard")
+    assert (host.writes, host.guard.stages) == ([], [])
+
+
+@pytest.mark.parametrize("token", ["T1", "a b", "../x", "", "a" * 33, "t1\n"])
+def test_a_token_that_cannot_name_a_unit_is_refused(run: Run, host: ScriptedHost, token: str) -> None:
+    result = run(flows=[FLOW], token=token)
+    assert result["failed"]
+    assert "cannot name a change; use 1 to 32 lower-case letters and digits" in result["msg"]
+    assert host.writes == []
+
+
+def test_the_list_is_the_whole_set_or_is_merged(run: Run) -> None:
+    run(flows=[FLOW])
+    assert names(run(flows=[CACHE], purge=False)) == ["cache", "web_db"]
+    changed = run(flows=[{**CACHE, "ports": [11211]}], purge=False)
+    assert [flow["ports"] for flow in changed["flows"]] == [["11211"], ["5432"]]
+    assert names(run(flows=[CACHE])) == ["cache"]
+    assert names(run(flows=[])) == []
+
+
+def test_flows_are_removed_by_name_or_all(run: Run, host: ScriptedHost) -> None:
+    run(flows=[FLOW, CACHE])
+    assert names(run(state="absent", flows=[{"name": "cache"}])) == ["web_db"]
+    assert not run(state="absent", flows=[{"name": "cache"}])["changed"]
+    run(flows=[{"pair": "httpd_to_postgresql"}, CACHE])
+    assert names(run(state="absent", flows=[{"pair": "httpd_to_postgresql"}])) == ["cache"]
+    assert not run(state="absent", flows=[])["changed"]
+    assert run(state="absent")["flows"] == []
+    assert host.policy is None
+
+
+def test_a_flows_own_mode_goes_before_that_of_the_set(run: Run) -> None:
+    result = run(flows=[FLOW, {**CACHE, "mode": "observe"}])
+    assert [flow["mode"] for flow in result["flows"]] == ["observe", "enforce"]
+    result = run(flows=[{**FLOW, "mode": "enforce"}, CACHE], mode="observe")
+    assert [flow["mode"] for flow in result["flows"]] == ["observe", "enforce"]
+
+
+def test_a_pair_fills_in_what_is_not_given(run: Run) -> None:
+    result = run(flows=[{"pair": "httpd_to_postgresql", "ports": [5433]}])
+    assert result["flows"] == [
+        {"name": "httpd_to_postgresql", "source": ["httpd_t"], "destination": ["postgresql_t"], "protocol": "tcp",
+         "ports": ["5433"], "mode": "enforce"}
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({}, "state is present but all of the following are missing: flows"),
+        ({"flows": [{"ports": [1]}]}, "one of the following is required: name, pair"),
+        ({"flows": [{"pair": "httpd_to_redis"}]}, "'httpd_to_redis' is not in the catalogue"),
+        ({"flows": [{**FLOW, "ports": []}]}, "'web_db' has no ports"),
+        ({"flows": [{**FLOW, "protocol": "icmp"}]}, "value of protocol must be one of: tcp, udp, sctp, dccp"),
+        ({"flows": [FLOW, {**CACHE, "ports": [5432]}]}, "both claim tcp/5432"),
+        ({"flows": [FLOW], "mode": "permissive"}, "value of mode must be one of: enforce, observe"),
+        ({"flows": [{**FLOW, "source": ["no_t"]}]}, "'no_t' of the flow 'web_db' is not in the loaded policy"),
+        ({"state": "absent", "flows": [{"name": "Web"}]}, "'Web' cannot become part of a type name"),
+        ({"flows": [FLOW], "confirm_timeout": "soon"}, "confirm_timeout"),
+    ],
+)
+def test_what_cannot_be_is_told_and_nothing_written(
+    run: Run, host: ScriptedHost, arguments: dict[str, Any], message: str
+) -> None:
+    result = run(**arguments)
+    assert result["failed"]
+    assert message in result["msg"]
+    assert host.writes == []
+
+
+def test_warnings_reach_the_user(run: Run, host: ScriptedHost) -> None:
+    host.mode = "permissive"
+    result = run(flows=[FLOW])
+    assert result["selinux"] == "permissive"
+    assert any("SELinux is permissive on this host" in warning for warning in result["warnings"])
+
+
+def test_the_options_are_those_of_the_documentation(monkeypatch: pytest.MonkeyPatch) -> None:
+    specs = []
+
+    class Stop(Exception):
+        pass
+
+    def stop(**kwargs: Any) -> None:
+        specs.append(kwargs["argument_spec"])
+        raise Stop
+
+    monkeypatch.setattr(plugin, "AnsibleModule", stop)
+    with patch_module_args({}), pytest.raises(Stop):
+        plugin.main()
+
+    def comparable(options: dict[str, Any], below: str) -> dict[str, Any]:
+        return {
+            name: {
+                **{key: option.get(key) for key in ("type", "elements", "choices", "default")},
+                "options": comparable(option.get(below, {}), below),
+            }
+            for name, option in options.items()
+        }
+
+    documented = yaml.safe_load(plugin.DOCUMENTATION)["options"]
+    assert comparable(specs[0], "options") == comparable(documented, "suboptions")
+
+
+@pytest.mark.parametrize("task", yaml.safe_load(plugin.EXAMPLES), ids=lambda task: task["name"])
+def test_the_examples_work(run: Run, task: dict[str, Any]) -> None:
+    result = run(**task["senet.firewall.flows"])
+    assert not result.get("failed"), result
