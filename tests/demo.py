@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, senet.firewall contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The main job on a virtual machine that enforces SELinux: who reaches PostgreSQL before the role ran, and who after."""
+"""The main job on a virtual machine that enforces SELinux: who reaches PostgreSQL before the role ran, who after."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SOURCES = (
 def probe_all(host: Host) -> dict[tuple[str, str, str], Probe]:
     """Each source's connection to PostgreSQL, over both families."""
     probes = {}
-    for source, user, _ in SOURCES:
+    for source, user, dummy in SOURCES:
         for family, address in ADDRESSES.items():
             if source == "httpd_t":
                 probe = through_apache(host, f"pg{family[-1]}")
@@ -62,7 +62,8 @@ def table(rows: list[dict[str, str]]) -> str:
     """The rows, aligned under their keys."""
     lines = [list(rows[0]), *(list(row.values()) for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in lines)
+    padded = [[cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in lines]
+    return "\n".join("  ".join(line).rstrip() for line in padded)
 
 
 def main() -> int:
@@ -72,7 +73,8 @@ def main() -> int:
         print(f"[{time.monotonic() - start:4.0f} s] {text}", flush=True)
 
     with Lab(progress=print) as lab, lab.start("web") as host, Controller(host) as controller:
-        say(f"{host.run('. /etc/os-release; echo $PRETTY_NAME').stdout.strip()}, SELinux {host.run('getenforce').stdout.strip()}")
+        name = host.run(". /etc/os-release; echo $PRETTY_NAME").stdout.strip()
+        say(f"{name}, SELinux {host.run('getenforce').stdout.strip()}")
         say("probing: everybody reaches PostgreSQL")
         before = probe_all(host)
         say("running the role senet.firewall.httpd_to_postgresql")

@@ -38,14 +38,15 @@ class ActionModule(ActionBase):
         texts = ",".join(_listed(arguments.get("health_checks")))
         checks = [_endpoint(text.strip()) for text in texts.split(",") if text]
         timeout = _seconds(arguments.get("confirm_timeout", _DEFAULT_TIMEOUT))
-        if self._task.check_mode or timeout <= 0:
-            return self._execute_module(module_name=_FLOWS, module_args=arguments, task_vars=task_vars)
-        token = arguments.setdefault("token", uuid.uuid4().hex[:12])
         try:
             # Executing the module would make this directory first: a host that is down is known before it is changed.
             self._make_tmp_path()
         except AnsibleConnectionFailure as error:
-            return {"failed": True, "changed": False, "msg": f"The host cannot be reached, nothing was changed: {error}"}
+            message = f"The host cannot be reached, and nothing was changed: {error}"
+            return {"failed": True, "changed": False, "msg": message}
+        if self._task.check_mode or timeout <= 0:
+            return self._execute_module(module_name=_FLOWS, module_args=arguments, task_vars=task_vars)
+        token = arguments.setdefault("token", uuid.uuid4().hex[:12])
         try:
             result: dict[str, Any] = self._execute_module(
                 module_name=_FLOWS, module_args=arguments, task_vars=task_vars
@@ -112,11 +113,8 @@ class ActionModule(ActionBase):
                 break
             except AnsibleConnectionFailure as error:
                 if time.monotonic() > deadline:
-                    return {
-                        **failure,
-                        "rolled_back": False,
-                        "msg": f"{reason} It has not come back since, although its guard was to undo the change: {error}",
-                    }
+                    message = f"It has not come back since, although its guard was to undo the change: {error}"
+                    return {**failure, "rolled_back": False, "msg": f"{reason} {message}"}
                 time.sleep(_RETRY_SECONDS)
         if answer.get("failed"):
             return {**failure, "rolled_back": False, "msg": f"{reason} {answer.get('msg', '')}"}
@@ -156,7 +154,7 @@ def _seconds(value: Any) -> int:
 
 
 def _endpoint(text: str) -> tuple[str, int]:
-    host, colon, port = text.rpartition(":")
+    host, dummy, port = text.rpartition(":")
     host = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     if not host or not port.isdecimal() or not 0 < int(port) < 65536:
         raise AnsibleActionFail(

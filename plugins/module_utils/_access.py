@@ -57,7 +57,7 @@ def cut_domains(
     return [
         domain
         for domain, context in sorted(contexts_by_domain(processes).items())
-        if not all(CHECKED <= ask(context, target, "packet").allowed for target in targets)
+        if not all(ask(context, target, "packet").allowed >= CHECKED for target in targets)
     ]
 
 

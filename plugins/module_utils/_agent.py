@@ -13,7 +13,7 @@ import sys
 import time
 from typing import List, Optional
 
-from ansible_collections.senet.firewall.plugins.module_utils import _plan, _recovery, _survey
+from ansible_collections.senet.firewall.plugins.module_utils import _recovery, _survey
 from ansible_collections.senet.firewall.plugins.module_utils._host.commands import find_command, run_command
 from ansible_collections.senet.firewall.plugins.module_utils._host.guard import boot_id
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host, open_host
@@ -70,8 +70,8 @@ def _report(loaded: _recovery.Loaded) -> int:
 
 def _clear(host: Host) -> int:
     with host.guard.lock(_LOCK_SECONDS):
-        for step in _plan.release_steps(_survey.observe(host, host.selinux.mls())):
-            _recovery.take(host, step)
+        intent = _survey.stored_intent(host)
+        _recovery.release(host, _survey.families_to_read(host, None, intent.backend if intent else None))
     _say("Stopped: packets carry no labels, and NO flow is enforced until senet-firewall.service is started again.")
     return 0
 

@@ -3,15 +3,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a host can enforce, and why not, from facts about it. No I/O."""
 
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Set, Tuple
 
-# What the rules of a flow need of the kernel: by each variant of iptables, and by both.
-_NEEDED = ("xt_SECMARK", "xt_conntrack")
+# What the rules of a flow need of the kernel: those of each variant of iptables, and those of nft, whose secmark is a
+# part of nf_tables itself (CONFIG_NETWORK_SECMARK).
 _NEEDED_BY_VARIANT = {
-    "legacy": ("iptable_security", "ip6table_security"),
-    "nf_tables": ("nf_tables", "nft_compat"),
+    "legacy": ("iptable_security", "ip6table_security", "xt_SECMARK", "xt_conntrack"),
+    "nf_tables": ("nf_tables", "nft_compat", "xt_SECMARK", "xt_conntrack"),
 }
-KERNEL_MODULES = tuple(sorted(_NEEDED + _NEEDED_BY_VARIANT["legacy"] + _NEEDED_BY_VARIANT["nf_tables"]))
+_NEEDED_BY_NFT = ("nf_tables", "nft_ct")
+KERNEL_MODULES = tuple(sorted(set(_NEEDED_BY_NFT).union(*_NEEDED_BY_VARIANT.values())))
 
 
 class IptablesFacts(NamedTuple):
@@ -26,13 +27,14 @@ class IptablesFacts(NamedTuple):
 class Facts(NamedTuple):
     """What was found on a host.
 
-    ``iptables`` has a family for each command that is there; ``modules`` is None where the kernel's modules cannot
-    be listed, as in most containers; ``label_rules`` are rules that label packets, each as ``table: rule``;
-    ``cut`` are the running domains that a SECMARK rule would cut off now.
+    ``iptables`` has a family for each command that is there, ``nft`` is the path of that command; ``modules`` is None
+    where the kernel's modules cannot be listed, as in most containers; ``label_rules`` are rules that label packets,
+    each as ``table: rule``; ``cut`` are the running domains that a SECMARK rule would cut off now.
     """
 
     selinux: str
     iptables: Mapping[str, IptablesFacts]
+    nft: Optional[str]
     semodule: Optional[str]
     modules: Optional[Mapping[str, bool]]
     label_rules: Tuple[str, ...]
@@ -40,28 +42,48 @@ class Facts(NamedTuple):
 
 
 def obstacles(facts: Facts) -> List[str]:
-    """Why flows cannot be put in place here, each a sentence; none where they can."""
+    """Why flows cannot be put in place here by any backend, each a sentence; none where they can."""
     reasons = []
     if facts.selinux == "disabled":
         reasons.append(
             "SELinux is disabled: enable it in /etc/selinux/config and on the kernel command line, and reboot."
         )
-    for family, command in (("ipv4", "iptables"), ("ipv6", "ip6tables")):
-        if family not in facts.iptables:
-            reasons.append("The command {0} is missing: install the package iptables.".format(command))
     if facts.semodule is None:
         reasons.append("The command semodule is missing: install the package policycoreutils.")
-    if facts.modules is not None:
-        needed = set(_NEEDED)
-        for tool in facts.iptables.values():
-            needed.update(_NEEDED_BY_VARIANT.get(tool.variant or "", ()))
-        missing = sorted(name for name in needed if not facts.modules.get(name))
-        if missing:
-            reasons.append(
-                "The kernel has no module {0}: install the package with the kernel's other modules, or boot the "
-                "distribution's own kernel.".format(", ".join(missing))
-            )
+    by_backend = backends(facts)
+    if not any(backend["available"] for backend in by_backend.values()):
+        reasons.extend(reason for backend in by_backend.values() for reason in backend["reasons"])
     return reasons
+
+
+def backends(facts: Facts) -> Dict[str, Dict[str, Any]]:
+    """What can put labels on packets, and why not, as the module returns it."""
+    iptables = [
+        "The command {0} is missing: install the package iptables.".format(command)
+        for family, command in (("ipv4", "iptables"), ("ipv6", "ip6tables"))
+        if family not in facts.iptables
+    ]
+    needed = set()  # type: Set[str]
+    for tool in facts.iptables.values():
+        needed.update(_NEEDED_BY_VARIANT.get(tool.variant or "", ()))
+    nftables = ["The command nft is missing: install the package nftables."] if facts.nft is None else []
+    reasons = {
+        "iptables": iptables + _missing_modules(facts, needed),
+        "nftables": nftables + _missing_modules(facts, _NEEDED_BY_NFT),
+    }
+    return {name: {"available": not why, "reasons": why} for name, why in reasons.items()}
+
+
+def _missing_modules(facts: Facts, needed: Iterable[str]) -> List[str]:
+    if facts.modules is None:
+        return []
+    missing = sorted(name for name in needed if not facts.modules.get(name))
+    if not missing:
+        return []
+    return [
+        "The kernel has no module {0}: install the package with the kernel's other modules, or boot the "
+        "distribution's own kernel.".format(", ".join(missing))
+    ]
 
 
 def caveats(facts: Facts) -> List[str]:
@@ -87,4 +109,5 @@ def layer(facts: Facts) -> Dict[str, Any]:
         "enforced": not reasons and facts.selinux == "enforcing",
         "reasons": reasons,
         "notes": caveats(facts) if not reasons else [],
+        "backends": backends(facts),
     }

@@ -5,7 +5,7 @@
 
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
-from ansible_collections.senet.firewall.plugins.module_utils import _plan, _preflight, _recovery, _survey
+from ansible_collections.senet.firewall.plugins.module_utils import _backends, _plan, _preflight, _recovery, _survey
 from ansible_collections.senet.firewall.plugins.module_utils._access import Access
 from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Pending, boot_id, clock
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
@@ -19,10 +19,11 @@ _LOCK_SECONDS = 5
 
 
 class Options(NamedTuple):
-    """How to go about a change: seconds until it is undone unless confirmed (0: no guard), and its name."""
+    """How to go about a change: seconds until it is undone unless confirmed (0: no guard), its name, the backend."""
 
     confirm_timeout: int
     token: str
+    backend: str = _backends.AUTO
 
 
 class Outcome(NamedTuple):
@@ -39,12 +40,14 @@ class Outcome(NamedTuple):
     diffs: List[Dict[str, Any]]
     warnings: Tuple[str, ...]
     selinux: str
+    backend: _backends.Choice
     pending: bool
 
 
 class _Change(NamedTuple):
     mode: str
     mls: bool
+    backend: _backends.Choice
     observed: _plan.HostState
     flows: FlowSet
     desired: _plan.Desired
@@ -95,6 +98,7 @@ def run(host: Host, request: _survey.Request, options: Options, check_mode: bool
         _plan.diffs(change.observed, change.desired) if change.steps else [],
         tuple(warnings + _survey.find_warnings(change.mode, change.flows, access, change.processes)),
         change.mode,
+        change.backend,
         _guarded(change) and not check_mode,
     )
 
@@ -130,14 +134,17 @@ def _prepare(host: Host, request: _survey.Request, options: Options) -> _Change:
             "/etc/selinux/config and on the kernel command line, and reboot."
         )
     mls = host.selinux.mls()
-    _survey.stored_intent(host)
-    observed = _survey.observe(host, mls)
+    intent = _survey.stored_intent(host)
+    recorded = intent.backend if intent is not None else None
+    backend = _backends.choose(options.backend, recorded, host.netfilter.backends())
+    families = _survey.families_to_read(host, backend.backend, recorded)
+    observed = _survey.observe(host, mls, families)
     flows = _survey.resolve_domains(host, _survey.wanted(request, observed), mls)
-    desired = _survey.desired_state(flows, mls)
+    desired = _survey.desired_state(flows, mls, backend.backend, families)
     steps = _plan.plan(observed, desired, options.confirm_timeout > 0)
     processes = host.processes()
     cuts = tuple(_preflight.find_cuts(flows, processes, host.pid)) if steps else ()
-    change = _Change(mode, mls, observed, flows, desired, steps, processes, cuts)
+    change = _Change(mode, mls, backend, observed, flows, desired, steps, processes, cuts)
     if steps:
         _refuse(host, change)
     return change
@@ -145,7 +152,7 @@ def _prepare(host: Host, request: _survey.Request, options: Options) -> _Change:
 
 def _refuse(host: Host, change: _Change) -> None:
     """Raise for whatever speaks against the change, before anything is written."""
-    foreign = [rule for family in _plan.FAMILIES for rule in change.observed.tables[family].foreign]
+    foreign = [rule for table in change.observed.tables.values() for rule in table.foreign]
     if foreign and change.flows.flows:
         raise SenetError(
             "Another rule on this host labels packets too, and the last label wins: '{0}'. Nothing was changed; "
@@ -189,9 +196,10 @@ def _apply(host: Host, change: _Change, options: Options) -> None:
         except (SenetError, OSError) as second:
             raise SenetError(
                 "{0} Undoing it failed as well: {1} To let all traffic through, run 'iptables -t security -F "
-                "SENET_OUTPUT; iptables -t security -F SENET_INPUT', and the same with ip6tables.".format(exc, second)
-            )
-        raise SenetError("{0} What had been done was undone.".format(exc))
+                "SENET_OUTPUT; iptables -t security -F SENET_INPUT', the same with ip6tables, and 'nft delete table "
+                "inet senet'.".format(exc, second)
+            ) from second
+        raise SenetError("{0} What had been done was undone.".format(exc)) from exc
     host.guard.forget_repairs()
 
 
@@ -215,7 +223,7 @@ def _take(host: Host, change: _Change, options: Options, pending: Pending, step:
 
 
 def _verify(host: Host, change: _Change) -> None:
-    left = _plan.enforcement_steps(_survey.observe(host, change.mls), change.desired)
+    left = _plan.enforcement_steps(_survey.observe(host, change.mls, change.desired.rules), change.desired)
     if left:
         raise SenetError(
             "The change did not hold: read back, the host still needs to {0}; look for another program that "

@@ -6,6 +6,7 @@
 import json
 from typing import NamedTuple
 
+from ansible_collections.senet.firewall.plugins.module_utils._backends import FAMILIES
 from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet, SenetError, flow_set, parse_flow
 
 _FORMAT = 1
@@ -37,9 +38,11 @@ def parse_intent(text: str, path: str) -> Intent:
         content = json.loads(text)
         if content["format"] != _FORMAT:
             raise ValueError("format {0}".format(content["format"]))
-        return Intent(flow_set(parse_flow(raw) for raw in content["flows"]), str(content["backend"]))
+        if content["backend"] not in FAMILIES:
+            raise ValueError("backend {0}".format(content["backend"]))
+        return Intent(flow_set(parse_flow(raw) for raw in content["flows"]), content["backend"])
     except (ValueError, TypeError, KeyError, AttributeError, SenetError) as exc:
         raise SenetError(
             "The file {0} is damaged ({1}: {2}), so it does not say what is to be enforced after a reboot; remove it "
             "and run the play again.".format(path, type(exc).__name__, exc)
-        )
+        ) from exc

@@ -9,9 +9,9 @@ carries a type that the loaded policy does not know (it would count as unlabelle
 
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
-from ansible_collections.senet.firewall.plugins.module_utils._compile import cil, iptables
-
-FAMILIES = ("ipv4", "ipv6")
+from ansible_collections.senet.firewall.plugins.module_utils import _backends
+from ansible_collections.senet.firewall.plugins.module_utils._backends import Rules
+from ansible_collections.senet.firewall.plugins.module_utils._compile import cil
 
 ARM_GUARD = "arm_guard"
 INSTALL_POLICY = "install_policy"
@@ -23,19 +23,18 @@ VERIFY = "verify"
 AWAIT_CONFIRMATION = "await_confirmation"
 PERSIST = "persist"
 
-Rules = Optional[Tuple[str, ...]]
-
 
 class HostState(NamedTuple):
     """What a host has of ours.
 
-    ``policy`` is the policy module's text and ``loaded`` whether the kernel has it; ``tables`` has a table per family;
+    ``policy`` is the policy module's text and ``loaded`` whether the kernel has it; ``tables`` has a table per family
+    that was looked at;
     ``intent`` is the text of /etc/senet/flows.json; ``service`` says whether the units are in place and run.
     """
 
     policy: Optional[str]
     loaded: bool
-    tables: Mapping[str, iptables.Table]
+    tables: Mapping[str, Any]
     intent: Optional[str]
     service: bool
 
@@ -95,16 +94,17 @@ def enforcement_steps(observed: HostState, desired: Desired) -> Tuple[Step, ...]
     tables = dict(observed.tables)
 
     if desired.policy is not None and lost_types:
-        for family in FAMILIES:
-            rules = tables[family].rules
-            kept = iptables.without_types(rules or (), lost_types)
-            if rules and kept != rules:
-                steps.append(Step(RESTORE_RULES, family, iptables.restore_text(tables[family], kept)))
-                tables[family] = tables[family]._replace(rules=kept, jumps={hook: (0,) for hook in iptables.HOOKS})
+        for family, table in observed.tables.items():
+            kept = _backends.without_types(family, table.rules or (), lost_types)
+            if table.rules and kept != table.rules:
+                steps.append(Step(RESTORE_RULES, family, _backends.restore_text(family, table, kept)))
+                tables[family] = _backends.restored(family, table, kept)
     if new_policy:
         steps.append(Step(INSTALL_POLICY, None, desired.policy))
 
-    rule_steps = [step for family in FAMILIES for step in _rule_steps(family, tables[family], desired.rules[family])]
+    # What gets rules comes before what loses them: a host that changes its backend is labelled by both in between.
+    families = sorted(tables, key=lambda family: (desired.rules[family] is None, family))
+    rule_steps = [step for family in families for step in _rule_steps(family, tables[family], desired.rules[family])]
     if desired.policy is not None and (new_policy or rule_steps):
         steps.append(Step(CHECK_ACCESS))
     steps.extend(rule_steps)
@@ -114,11 +114,11 @@ def enforcement_steps(observed: HostState, desired: Desired) -> Tuple[Step, ...]
 
 
 def release_steps(observed: HostState) -> Tuple[Step, ...]:
-    """The steps that let all traffic through at once: our chains emptied, so that no packet gets a label of ours."""
+    """The steps that let all traffic through at once: our rules gone, so that no packet gets a label of ours."""
     return tuple(
-        Step(RESTORE_RULES, family, iptables.restore_text(observed.tables[family], ()))
-        for family in FAMILIES
-        if observed.tables[family].rules
+        Step(RESTORE_RULES, family, _backends.restore_text(family, table, ()))
+        for family, table in observed.tables.items()
+        if table.rules
     )
 
 
@@ -142,23 +142,22 @@ def from_record(record: Mapping[str, Any]) -> Desired:
 def diffs(observed: HostState, desired: Desired) -> List[Dict[str, Any]]:
     """What changes, for Ansible's ``--diff``: the policy module, each family's own rules, flows.json."""
     result = [_diff("policy module " + cil.MODULE_NAME, observed.policy or "", desired.policy or "")]
-    for family in FAMILIES:
-        before = observed.tables[family].rules or ()
+    for family, table in observed.tables.items():
         after = desired.rules[family] or ()
-        result.append(_diff("{0} table security".format(family), _text(before), _text(after)))
+        result.append(_diff("{0} rules".format(family), _text(table.rules or ()), _text(after)))
     result.append(_diff("/etc/senet/flows.json", observed.intent or "", desired.intent or ""))
     return [diff for diff in result if diff["before"] != diff["after"]]
 
 
-def _rule_steps(family: str, table: iptables.Table, rules: Rules) -> List[Step]:
+def _rule_steps(family: str, table: Any, rules: Rules) -> List[Step]:
     if rules is not None:
         if table.installed(rules):
             return []
-        return [Step(RESTORE_RULES, family, iptables.restore_text(table, rules))]
+        return [Step(RESTORE_RULES, family, _backends.restore_text(family, table, rules))]
     if not table.ours:
         return []
-    steps = [Step(RESTORE_RULES, family, iptables.restore_text(table, None))]
-    if table.marked and table.bare:
+    steps = [Step(RESTORE_RULES, family, _backends.restore_text(family, table, None))]
+    if _backends.leaves_empty_table(family, table):
         steps.append(Step(DROP_TABLE, family))
     return steps
 

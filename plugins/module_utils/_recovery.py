@@ -3,10 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What happens to a change after it was made: confirmed, undone, loaded again at boot or after a neighbour's flush."""
 
-from typing import Any, Dict, List, NamedTuple
+from typing import Any, Dict, Iterable, List, NamedTuple
 
-from ansible_collections.senet.firewall.plugins.module_utils import _plan, _survey
-from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables
+from ansible_collections.senet.firewall.plugins.module_utils import _backends, _plan, _survey
 from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Pending
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
 from ansible_collections.senet.firewall.plugins.module_utils._model import (
@@ -84,7 +83,7 @@ def confirm(host: Host, token: str) -> Dict[str, Any]:
             persist(host, after)
         except (SenetError, OSError) as exc:
             undo_pending(host, pending, str(exc))
-            raise SenetError("{0} The change was undone.".format(exc))
+            raise SenetError("{0} The change was undone.".format(exc)) from exc
         outcome = {"token": token, "rolled_back": False, "reason": ""}
         host.guard.forget(outcome)
         remove_service(host, after)
@@ -101,9 +100,7 @@ def abort(host: Host, token: str, reason: str) -> Dict[str, Any]:
     if pending is None or pending.token != token:
         return _ended(host, token)
     # Connectivity first: whoever holds the lock may be the one who is stuck.
-    mls = host.selinux.mls()
-    for step in _plan.release_steps(_survey.observe(host, mls)):
-        take(host, step)
+    release(host, pending.before["rules"])
     with host.guard.lock(_UNDO_LOCK_SECONDS):
         pending = host.guard.pending()
         if pending is None or pending.token != token:
@@ -128,14 +125,21 @@ def roll_back(host: Host, before: _plan.Desired) -> None:
 
     :raises SenetError: a part could not be brought back.
     """
-    mls = host.selinux.mls()
-    for step in _plan.release_steps(_survey.observe(host, mls)):
-        take(host, step)
-    for step in _plan.enforcement_steps(_survey.observe(host, mls), before):
+    release(host, before.rules)
+    for step in _plan.enforcement_steps(_survey.observe(host, host.selinux.mls(), before.rules), before):
         take(host, step)
     # Not where it is the same: a file system that has become read-only must not keep us from the end.
     if host.service.intent() != before.intent:
         host.service.write_intent(before.intent)
+
+
+def release(host: Host, families: Iterable[str]) -> None:
+    """Let all traffic through at once, by taking our labels away in these families.
+
+    :raises SenetError: the rules cannot be read or changed.
+    """
+    for step in _plan.release_steps(_survey.observe(host, host.selinux.mls(), families)):
+        take(host, step)
 
 
 def load(host: Host) -> Loaded:
@@ -155,12 +159,12 @@ def load(host: Host) -> Loaded:
     flows = [flow.name for flow in intent.flows.flows if {flow.client_type, flow.server_type}.intersection(unknown)]
     if DEFAULT_PACKET_TYPE in unknown:
         return Loaded([], flows)
-    rules = iptables.without_types(iptables.compile_rules(intent.flows, mls), unknown)
     written = []
-    for family in _plan.FAMILIES:
-        table = iptables.parse_save(host.netfilter.save(family))
+    for family, compiled in _backends.compile_rules(intent.backend, intent.flows, mls).items():
+        rules = _backends.without_types(family, compiled or (), unknown)
+        table = _backends.parse(family, host.netfilter.save(family))
         if not table.installed(rules):
-            host.netfilter.restore(family, iptables.restore_text(table, rules))
+            host.netfilter.restore(family, _backends.restore_text(family, table, rules))
             written.append(family)
     return Loaded(written, flows)
 

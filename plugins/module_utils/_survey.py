@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Looking at a host through its edges, and turning a request into what the host shall have. It writes nothing."""
 
-from typing import Iterable, List, NamedTuple, Optional, Tuple, Union
+from typing import Dict, Iterable, List, NamedTuple, Optional, Tuple, Union
 
-from ansible_collections.senet.firewall.plugins.module_utils import _plan
+from ansible_collections.senet.firewall.plugins.module_utils import _backends, _plan
 from ansible_collections.senet.firewall.plugins.module_utils._access import (
     CHECKED,
     UNLABELED_TYPE,
@@ -14,7 +14,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._access import (
     cut_domains,
     deviations,
 )
-from ansible_collections.senet.firewall.plugins.module_utils._compile import cil, iptables
+from ansible_collections.senet.firewall.plugins.module_utils._compile import cil
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
 from ansible_collections.senet.firewall.plugins.module_utils._host.service import INTENT_PATH
 from ansible_collections.senet.firewall.plugins.module_utils._intent import Intent, compile_intent, parse_intent
@@ -26,8 +26,6 @@ from ansible_collections.senet.firewall.plugins.module_utils._model import (
     packet_context,
 )
 from ansible_collections.senet.firewall.plugins.module_utils._processes import Process
-
-BACKEND = "iptables"
 
 
 class Replace(NamedTuple):
@@ -51,8 +49,16 @@ class Remove(NamedTuple):
 Request = Union[Replace, Merge, Remove]
 
 
-def observe(host: Host, mls: bool) -> _plan.HostState:
-    """One read of everything of ours on the host.
+def families_to_read(host: Host, backend: Optional[str], recorded: Optional[str]) -> Tuple[str, ...]:
+    """The families where something of ours is or will be; without a record, all that the host has."""
+    backends = set(host.netfilter.backends()) if recorded is None else {recorded}
+    if backend is not None:
+        backends.add(backend)
+    return tuple(family for name in sorted(backends) for family in _backends.FAMILIES[name])
+
+
+def observe(host: Host, mls: bool, families: Iterable[str]) -> _plan.HostState:
+    """One read of everything of ours on the host, as far as the packet labels go in these families.
 
     :raises SenetError: a part cannot be read, or is not as we wrote it and cannot be trusted.
     """
@@ -60,7 +66,7 @@ def observe(host: Host, mls: bool) -> _plan.HostState:
     loaded = all(
         host.selinux.canonical(packet_context(packet_type, mls)) for packet_type in cil.declared_types(policy)
     )
-    tables = {family: iptables.parse_save(host.netfilter.save(family)) for family in _plan.FAMILIES}
+    tables = {family: _backends.parse(family, host.netfilter.save(family)) for family in families}
     return _plan.HostState(policy, loaded, tables, host.service.intent(), host.service.in_place())
 
 
@@ -75,13 +81,13 @@ def wanted(request: Request, observed: _plan.HostState) -> FlowSet:
     return current.with_flows(request.flows) if isinstance(request, Merge) else current.without(request.names)
 
 
-def desired_state(flows: FlowSet, mls: bool) -> _plan.Desired:
-    """What a host shall have for a set of flows."""
+def desired_state(flows: FlowSet, mls: bool, backend: str, families: Iterable[str]) -> _plan.Desired:
+    """What a host shall have for a set of flows: rules of the backend, and none in the other families."""
+    rules = dict.fromkeys(families)  # type: Dict[str, _backends.Rules]
     if not flows.flows:
-        return _plan.Desired(None, {family: None for family in _plan.FAMILIES}, None)
-    rules = iptables.compile_rules(flows, mls)
-    intent = compile_intent(Intent(flows, BACKEND))
-    return _plan.Desired(cil.compile_policy(flows), {family: rules for family in _plan.FAMILIES}, intent)
+        return _plan.Desired(None, rules, None)
+    rules.update(_backends.compile_rules(backend, flows, mls))
+    return _plan.Desired(cil.compile_policy(flows), rules, compile_intent(Intent(flows, backend)))
 
 
 def stored_intent(host: Host) -> Optional[Intent]:

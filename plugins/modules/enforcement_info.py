@@ -159,8 +159,8 @@ kernel:
       type: str
       sample: 6.1.0-40-cloud-amd64
     modules:
-      description: Which of the modules that rules may need it has, built in or on disk; null where they cannot be listed,
-        as in most containers.
+      description: Which of the modules that rules may need it has, built in or on disk; null where they cannot be
+        listed, as in most containers.
       returned: always
       type: dict
       sample: {"xt_SECMARK": true, "xt_conntrack": true}
@@ -209,12 +209,18 @@ layers:
           type: list
           elements: str
           sample: []
+        backends:
+          description: What can put labels on packets, each with C(available) and the C(reasons) against it.
+          returned: always
+          type: dict
+          sample: {"iptables": {"available": true, "reasons": []}, "nftables": {"available": true, "reasons": []}}
 """
 
 import os
 from typing import Any, Dict, List
 
 from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.senet.firewall.plugins.module_utils import _enforcement
 from ansible_collections.senet.firewall.plugins.module_utils._access import UNLABELED_TYPE, cut_domains
 from ansible_collections.senet.firewall.plugins.module_utils._compile.iptables import label_rules
@@ -261,6 +267,7 @@ def main() -> None:
         facts = _enforcement.Facts(
             selinux=status,
             iptables=tools,
+            nft=nft.path if nft else None,
             semodule=host.store.command(),
             modules=kernel_modules(_enforcement.KERNEL_MODULES, release),
             label_rules=tuple(rule for family in tools for rule in label_rules(host.netfilter.save(family))),

@@ -24,7 +24,7 @@ description:
     boot before the network is up, and puts them back when another program empties the tables.
 requirements:
   - A Linux kernel with SELinux, SECMARK and conntrack on the target
-  - The commands C(iptables-save), C(iptables-restore), C(ip6tables-save), C(ip6tables-restore), and C(semodule)
+  - The command C(semodule), and either iptables with ip6tables or nft
   - Root on the target
 extends_documentation_fragment:
   - senet.firewall.attributes
@@ -114,8 +114,8 @@ options:
     elements: str
     default: []
   health_commands:
-    description: Shell commands that must succeed on the host before the change is confirmed. If one fails, the change is
-      undone.
+    description: Shell commands that must succeed on the host before the change is confirmed. If one fails, the change
+      is undone.
     type: list
     elements: str
     default: []
@@ -130,10 +130,15 @@ options:
     choices: [selinux]
     default: selinux
   backend:
-    description: What puts labels on packets. V(iptables) is both iptables and ip6tables, of either variant.
+    description:
+      - What puts labels on packets. V(iptables) is both iptables and ip6tables, of either variant. V(nftables) is a
+        table of nftables' own, whose cost to a packet does not grow with the number of flows.
+      - V(auto) is the backend that the host's flows use already, else V(iptables) where its commands are installed,
+        else V(nftables). The result says which it is and why.
+      - A host that changes its backend is labelled by both for a moment, and never by none.
     type: str
-    choices: [iptables]
-    default: iptables
+    choices: [auto, iptables, nftables]
+    default: auto
 notes:
   - Stopping C(senet-firewall.service) opens every flow to everybody. It is logged, and the next run starts it again.
   - Established connections of domains that are not allowed are cut at once.
@@ -327,6 +332,11 @@ backend:
   returned: success
   type: str
   sample: iptables
+backend_reason:
+  description: Why it is that backend.
+  returned: success
+  type: str
+  sample: it was asked for
 selinux:
   description: The mode of SELinux; nothing is enforced in C(permissive).
   returned: success
@@ -337,6 +347,7 @@ selinux:
 from typing import Any, Dict, Mapping
 
 from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.senet.firewall.plugins.module_utils import _catalogue, _engine, _survey
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import open_module_host
 from ansible_collections.senet.firewall.plugins.module_utils._model import (
@@ -368,7 +379,8 @@ def _returned(outcome: _engine.Outcome, params: Mapping[str, Any]) -> Dict[str, 
         "access": [row.as_dict() for row in outcome.access],
         "cut": [cut.as_dict() for cut in outcome.cuts],
         "layer": params["layer"],
-        "backend": params["backend"],
+        "backend": outcome.backend.backend,
+        "backend_reason": outcome.backend.reason,
         "selinux": outcome.selinux,
         "diff": outcome.diffs,
     }
@@ -402,7 +414,7 @@ def main() -> None:
             "health_commands": {"type": "list", "elements": "str", "default": []},
             "token": {"type": "str", "no_log": False},
             "layer": {"type": "str", "choices": ["selinux"], "default": "selinux"},
-            "backend": {"type": "str", "choices": ["iptables"], "default": "iptables"},
+            "backend": {"type": "str", "choices": ["auto", "iptables", "nftables"], "default": "auto"},
         },
         required_if=[("state", "present", ["flows"])],
         supports_check_mode=True,
@@ -410,7 +422,7 @@ def main() -> None:
     params = dict(module.params)
     try:
         params["token"] = parse_token(params["token"])
-        options = _engine.Options(params["confirm_timeout"], params["token"])
+        options = _engine.Options(params["confirm_timeout"], params["token"], params["backend"])
         outcome = _engine.run(open_module_host(module), _request(params), options, module.check_mode)
     except SenetError as exc:
         module.fail_json(msg=str(exc))

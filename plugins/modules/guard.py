@@ -70,6 +70,7 @@ reason:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.senet.firewall.plugins.module_utils import _recovery
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import open_module_host
 from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError, parse_token

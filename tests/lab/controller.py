@@ -78,14 +78,16 @@ class Controller:
     def close(self) -> None:
         """End the shared SSH connections and remove the directory."""
         for socket in (self.path / "cp").glob("*"):
-            subprocess.run(["ssh", "-o", f"ControlPath={socket}", "-O", "exit", "senet"], capture_output=True, check=False)
+            command = ["ssh", "-o", f"ControlPath={socket}", "-O", "exit", "senet"]
+            subprocess.run(command, capture_output=True, check=False)
         self._directory.cleanup()
 
     def module(self, host: Host, name: str, check: bool = False, diff: bool = False, **options: Any) -> dict[str, Any]:
         """One module by an ad-hoc call, failed or not; returns its result, `failed` and `warnings` among it."""
         results = self.path / "results"
         flags = [flag for flag, on in (("--check", check), ("--diff", diff)) if on]
-        done = self._run(["ansible", host.name, "-m", name, "-a", json.dumps(options) if options else "", "--tree", str(results), *flags])
+        arguments = json.dumps(options) if options else ""
+        done = self._run(["ansible", host.name, "-m", name, "-a", arguments, "--tree", str(results), *flags])
         try:
             result: dict[str, Any] = json.loads((results / host.name).read_text())
         except (OSError, ValueError) as error:

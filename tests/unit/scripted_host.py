@@ -62,6 +62,29 @@ class Xtables:
         return "\n".join(rule for name in names for rule in self.chains.get(name, []))
 
 
+class NftTable:
+    """The table ``inet senet``; it lists itself as it was loaded."""
+
+    def __init__(self) -> None:
+        self.text = ""
+
+    def restore(self, text: str) -> None:
+        lines = text.splitlines()
+        if "delete table inet senet" in lines:
+            assert self.text, "there is no table inet senet"
+            self.text = ""
+        block = [line for line in lines if line not in ("table inet senet", "delete table inet senet")]
+        assert not (block and self.text), "the table inet senet is there already"
+        if block:
+            self.text = "\n".join([*block, ""])
+
+    def save(self) -> str:
+        return self.text
+
+    def rules(self, *names: str) -> str:
+        return self.text
+
+
 def process(pid: int, domain: str, *sockets: Socket, ppid: int = 1, command: str = "program") -> Process:
     """A running process with sockets, listening or connected as each of them is."""
     raw = f"system_u:system_r:{domain}:s0"
@@ -205,7 +228,7 @@ class ScriptedHost:
     def __init__(self, *processes: Process, mode: str = "enforcing", fail: str = "") -> None:
         self.mode = mode
         self.running = list(processes) or [process(1, "init_t"), process(2, "httpd_t"), process(3, "postgresql_t")]
-        self.families = {"ipv4": Xtables(), "ipv6": Xtables()}
+        self.families: dict[str, Any] = {"ipv4": Xtables(), "ipv6": Xtables(), "inet": NftTable()}
         self.policy: str | None = None
         self.extra_policy = ""
         self.holder: str | None = None
@@ -233,7 +256,7 @@ class ScriptedHost:
 
     def reboot(self) -> None:
         """Rules, timers and processes of ours are gone, and the record is of an earlier boot."""
-        self.families = {"ipv4": Xtables(), "ipv6": Xtables()}
+        self.families = {"ipv4": Xtables(), "ipv6": Xtables(), "inet": NftTable()}
         self.service.running = False
         self.guard.timers.clear()
         self.guard.notes.clear()
@@ -285,8 +308,13 @@ class ScriptedHost:
         self.reads.append(f"save {family}")
         return self.families[family].save()
 
+    def backends(self) -> list[str]:
+        has_iptables = "ipv4" in self.tools and "ipv6" in self.tools
+        return (["iptables"] if has_iptables else []) + (["nftables"] if "nft" in self.tools else [])
+
     def restore(self, family: str, text: str) -> None:
-        for context in re.findall(r"^-A .* --selctx (\S+)$", text, re.MULTILINE):
+        for found in re.findall(r"^-A .* --selctx (\S+)$|^\t\t\"(\S+)\"$", text, re.MULTILINE):
+            context = "".join(found)
             if self.canonical(context) is None:
                 raise SenetError(f"The kernel knows no context {context}.")
         self.write(f"restore {family}")

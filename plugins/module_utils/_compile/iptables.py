@@ -179,6 +179,17 @@ def restore_text(observed: Table, rules: Optional[Tuple[str, ...]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def restored(observed: Table, rules: Tuple[str, ...]) -> Table:
+    """The table once :func:`restore_text` has been committed."""
+    return observed._replace(
+        present=True,
+        marked=observed.marked or not observed.present,
+        rules=rules,
+        jumps=dict.fromkeys(HOOKS, (0,)),
+        chains=tuple(_chains(rules)),
+    )
+
+
 class _Claim(NamedTuple):
     """Ports of a flow, and the packet types of its sides."""
 

@@ -128,6 +128,11 @@ def restore_text(observed: Table, rules: Optional[Tuple[str, ...]]) -> str:
     return "".join(line + "\n" for line in lines)
 
 
+def restored(observed: Table, rules: Tuple[str, ...]) -> Table:
+    """The table once :func:`restore_text` has been committed."""
+    return Table(bool(rules), rules or None, observed.foreign)
+
+
 def _map_lines(flows: FlowSet, protocol: str, side: str) -> Iterator[str]:
     elements = sorted(
         (ports, flow.client_type if side == "client" else flow.server_type)

@@ -5,6 +5,7 @@
 
 import os
 import stat
+from contextlib import suppress
 from typing import Optional
 
 from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError
@@ -20,8 +21,8 @@ def read_owned(path: str) -> Optional[str]:
             status = os.lstat(part)
             if status.st_uid != 0 or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) or stat.S_ISLNK(status.st_mode):
                 raise SenetError(
-                    "{0} is not root's alone (owner {1}, mode {2:04o}), so its content is not trusted; look at it, then "
-                    "give it back with 'chown root:root' and 'chmod go-w', or remove it.".format(
+                    "{0} is not root's alone (owner {1}, mode {2:04o}), so its content is not trusted; look at it, "
+                    "then give it back with 'chown root:root' and 'chmod go-w', or remove it.".format(
                         part, status.st_uid, stat.S_IMODE(status.st_mode)
                     )
                 )
@@ -30,7 +31,7 @@ def read_owned(path: str) -> Optional[str]:
     except FileNotFoundError:
         return None
     except OSError as exc:
-        raise SenetError("{0} cannot be read ({1}); run as root.".format(path, exc.strerror))
+        raise SenetError("{0} cannot be read ({1}); run as root.".format(path, exc.strerror)) from exc
 
 
 def write_owned(path: str, text: str, mode: int = 0o600) -> None:
@@ -54,13 +55,11 @@ def write_owned(path: str, text: str, mode: int = 0o600) -> None:
         os.rename(temporary, path)
         sync_directory(directory)
     except OSError as exc:
-        try:
+        with suppress(OSError):
             os.unlink(temporary)
-        except OSError:
-            pass
         raise SenetError(
             "{0} cannot be written ({1}); make its file system writable and give it room.".format(path, exc.strerror)
-        )
+        ) from exc
 
 
 def remove(path: str) -> None:
@@ -79,7 +78,7 @@ def remove(path: str) -> None:
     except FileNotFoundError:
         return
     except OSError as exc:
-        raise SenetError("{0} cannot be removed ({1}); remove it by hand.".format(path, exc.strerror))
+        raise SenetError("{0} cannot be removed ({1}); remove it by hand.".format(path, exc.strerror)) from exc
 
 
 def sync_directory(path: str) -> None:

@@ -82,12 +82,15 @@ class Guard:
         if text is None:
             return None
         try:
-            return Pending(**json.loads(text))
+            pending = Pending(**json.loads(text))
+            if not all(isinstance(state, dict) for state in (pending.before, pending.after)):
+                raise ValueError("a state is no object")
+            return pending
         except (ValueError, TypeError) as exc:
             raise SenetError(
                 "The record {0} of an unconfirmed change is damaged ({1}); move it away, and run the play again to "
                 "bring the host to a known state.".format(_PENDING, exc)
-            )
+            ) from exc
 
     def write(self, pending: Pending) -> None:
         """Write the record.
@@ -98,7 +101,13 @@ class Guard:
 
     def forget(self, outcome: Dict[str, Any]) -> None:
         """Remove the record and its timers, and write down what became of it."""
-        write_owned(_OUTCOME, json.dumps(outcome))
+        text = json.dumps(outcome)
+        try:
+            write_owned(_OUTCOME, text)
+        except SenetError:
+            # On a full disk the record itself is what can make room
+            remove(_PENDING)
+            write_owned(_OUTCOME, text)
         remove(_PENDING)
         if self._systemd:
             # Not the service: it may be the one that runs this.
@@ -108,7 +117,11 @@ class Guard:
     def outcome(self) -> Optional[Dict[str, Any]]:
         """What became of the last guarded change: its token, whether it was rolled back, and why."""
         text = read_owned(_OUTCOME)
-        return json.loads(text) if text else None
+        try:
+            outcome = json.loads(text or "null")  # type: Optional[Dict[str, Any]]
+        except ValueError:
+            return None
+        return outcome
 
     def arm(self, token: str, phase: str, seconds: int) -> None:
         """Start a timer that undoes the change, in no way tied to this process.
@@ -133,8 +146,8 @@ class Guard:
         )
         if code:
             raise SenetError(
-                "systemd-run cannot start the timer that would undo the change ({0}); nothing was changed, mend systemd "
-                "or run with confirm_timeout=0.".format(" ".join(err.split()))
+                "systemd-run cannot start the timer that would undo the change ({0}); nothing was changed, mend "
+                "systemd or run with confirm_timeout=0.".format(" ".join(err.split()))
             )
 
     def repaired(self, what: str) -> None:

@@ -4,7 +4,7 @@
 """The edges of one host, put together for a module or for what runs on the host by itself."""
 
 import os
-from typing import Any, Callable, List, NamedTuple
+from typing import Any, Callable, List, NamedTuple, Optional, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Guard
 from ansible_collections.senet.firewall.plugins.module_utils._host.netfilter import FindCommand, Netfilter, RunCommand
@@ -46,4 +46,10 @@ def open_module_host(module: Any) -> Host:
     """The host that an AnsibleModule runs on."""
     # Messages of the tools are matched and shown: keep them in English.
     module.run_command_environ_update = {"LANG": "C", "LC_ALL": "C"}
-    return open_host(module.run_command, lambda name: module.get_bin_path(name, opt_dirs=["/usr/sbin", "/sbin"]))
+
+    def run_command(args: List[str], data: Optional[str] = None) -> Tuple[int, str, str]:
+        # An OSError instead of the end of the process, so that the engine can undo what it has done
+        result = module.run_command(args, data=data, handle_exceptions=False)  # type: Tuple[int, str, str]
+        return result
+
+    return open_host(run_command, lambda name: module.get_bin_path(name, opt_dirs=["/usr/sbin", "/sbin"]))

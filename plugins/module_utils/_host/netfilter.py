@@ -5,7 +5,7 @@
 
 import os
 import re
-from typing import Any, Callable, Dict, Iterable, NamedTuple, Optional, Set, Tuple
+from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Set, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError
 
@@ -17,6 +17,7 @@ FindCommand = Callable[[str], Optional[str]]
 LOCK_SECONDS = 30
 
 COMMANDS = {"ipv4": "iptables", "ipv6": "ip6tables"}
+_INET_TABLE = ("inet", "senet")
 _NFT_FAMILY = {"ipv4": "ip", "ipv6": "ip6"}
 _VERSION = re.compile(r"v?([0-9]+(?:\.[0-9]+)+)(?: \((nf_tables|legacy)\))?")
 
@@ -30,17 +31,27 @@ class Tool(NamedTuple):
 
 
 class Netfilter:
-    """iptables and ip6tables as the host's PATH has them."""
+    """iptables, ip6tables and nft as the host's PATH has them. A family is ipv4 or ipv6, or inet, which is nft's."""
 
     def __init__(self, run_command: RunCommand, find_command: FindCommand) -> None:
         self._run = run_command
         self._find = find_command
 
+    def backends(self) -> List[str]:
+        """The backends whose commands are here, the one to be preferred first."""
+        has_iptables = all(self._find(command + "-restore") for command in COMMANDS.values())
+        return (["iptables"] if has_iptables else []) + (["nftables"] if self._find("nft") else [])
+
     def save(self, family: str) -> str:
         """What ``iptables-save`` prints for all tables: naming one would make the legacy variant load it.
 
+        For inet, what ``nft`` lists of our table alone, since other tables may hold very large sets; empty where it is
+        not there.
+
         :raises SenetError: the command is missing or fails.
         """
+        if family == "inet":
+            return self._list_inet()
         command = self._need(COMMANDS[family] + "-save")
         code, out, err = self._run([command])
         if code:
@@ -56,6 +67,9 @@ class Netfilter:
 
         :raises SenetError: the command is missing, the lock is held, or the kernel refuses.
         """
+        if family == "inet":
+            self._load_inet(text)
+            return
         command = self._need(COMMANDS[family] + "-restore")
         code, dummy, err = self._run([command, "--noflush", "-w", str(LOCK_SECONDS)], data=text)
         if code == 4:
@@ -67,6 +81,29 @@ class Netfilter:
             raise SenetError(
                 "{0} refused the {1} rules ({2}); check with 'enforcement_info' that the kernel has SECMARK and "
                 "conntrack.".format(command, family, _last_line(err))
+            )
+
+    def _list_inet(self) -> str:
+        nft = self._need("nft")
+        code, out, err = self._run([nft, "-s", "list", "table"] + list(_INET_TABLE))
+        if code and "No such file or directory" in err:
+            return ""
+        if code:
+            raise SenetError(
+                "{0} cannot read the rules of this host ({1}); run as root on a kernel with nf_tables.".format(
+                    nft, _last_line(err)
+                )
+            )
+        return out
+
+    def _load_inet(self, text: str) -> None:
+        # No trial with "nft -c" before: it turns the kernel's packet checks on for a moment, policy or not
+        nft = self._need("nft")
+        code, dummy, err = self._run([nft, "-f", "-"], data=text)
+        if code:
+            raise SenetError(
+                "{0} cannot load its rules ({1}); check with 'enforcement_info' what the kernel has, or use "
+                "backend=iptables.".format(nft, _first_line(err))
             )
 
     def drop_empty_table(self, family: str) -> None:
@@ -118,8 +155,9 @@ class Netfilter:
         path = self._find(name)
         if path is None:
             raise SenetError(
-                "The command '{0}' is not on this host; install the package iptables (iptables-nft on the RHEL "
-                "family).".format(name)
+                "The command '{0}' is not on this host; install the package {1}.".format(
+                    name, "nftables" if name == "nft" else "iptables (iptables-nft on the RHEL family)"
+                )
             )
         return path
 
@@ -141,6 +179,11 @@ def kernel_modules(names: Iterable[str], release: str, modules: str = "/lib/modu
 
 def _module_name(line: str) -> str:
     return os.path.basename(line.split(":", 1)[0].strip()).split(".ko", 1)[0].replace("-", "_")
+
+
+def _first_line(text: str) -> str:
+    # nft names the trouble first, then shows the place
+    return next((line.strip() for line in text.splitlines() if line.strip()), "it says nothing")
 
 
 def _last_line(text: Any) -> str:

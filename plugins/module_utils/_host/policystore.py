@@ -64,7 +64,7 @@ class PolicyStore:
             raise SenetError(
                 "The policy module {0} cannot be read ({1}); run as root, and rebuild the store with 'semodule "
                 "-B' if it is damaged.".format(path, exc)
-            )
+            ) from exc
 
     def install(self, text: str) -> None:
         """Put our module in the store, enable it, rebuild and load the policy: one run of semodule.

@@ -65,7 +65,7 @@ class SELinuxFS:
         except OSError as exc:
             if exc.errno == errno.EINVAL:
                 return None
-            raise SenetError(self._refused("context", exc))
+            raise SenetError(self._refused("context", exc)) from exc
 
     def access(self, source: str, target: str, tclass: str) -> Decision:
         """What a process in one context may do to an object in another; booleans are taken into account.
@@ -80,8 +80,8 @@ class SELinuxFS:
                 raise SenetError(
                     "The kernel knows no context '{0}' or '{1}'; check that both types are in the loaded "
                     "policy (seinfo -t).".format(source, target)
-                )
-            raise SenetError(self._refused("access", exc))
+                ) from exc
+            raise SenetError(self._refused("access", exc)) from exc
         # allowed decided auditallow auditdeny seqno flags (sel_write_access)
         allowed = int(answer[0], 16)
         flags = int(answer[5], 16)

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, senet.firewall contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What stays on a host: /etc/senet/flows.json, the code that loads labels at boot, and its units. It decides nothing."""
+"""What stays on a host: /etc/senet/flows.json, the code that loads labels at boot, its units. It decides nothing."""
 
 import os
 import sys
@@ -26,9 +26,11 @@ UNIT_DIRECTORY = "/etc/systemd/system"
 RUNTIME = (
     "_access",
     "_agent",
+    "_backends",
     "_compile",
     "_compile.cil",
     "_compile.iptables",
+    "_compile.nftables",
     "_host",
     "_host.commands",
     "_host.files",

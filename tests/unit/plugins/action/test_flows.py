@@ -175,7 +175,7 @@ def test_a_host_that_is_down_is_a_failure_before_anything_is_changed(clock: Cloc
     target.down = True
     result = run(target)
     assert (result["failed"], result["changed"]) == (True, False)
-    assert result["msg"] == "The host cannot be reached, nothing was changed: no route to host"
+    assert result["msg"] == "The host cannot be reached, and nothing was changed: no route to host"
     assert target.calls == []
 
 

@@ -17,7 +17,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._enforcement import
 TOOLS = {family: IptablesFacts("/usr/sbin/iptables", "1.8.9", "nf_tables", False) for family in ("ipv4", "ipv6")}
 LEGACY = {family: tool._replace(variant="legacy") for family, tool in TOOLS.items()}
 ALL = dict.fromkeys(KERNEL_MODULES, True)
-GOOD = Facts("enforcing", TOOLS, "/usr/sbin/semodule", ALL, (), ())
+GOOD = Facts("enforcing", TOOLS, "/usr/sbin/nft", "/usr/sbin/semodule", ALL, (), ())
 
 
 def without(*names: str) -> dict[str, bool]:
@@ -25,7 +25,24 @@ def without(*names: str) -> dict[str, bool]:
 
 
 def test_a_host_with_all_it_takes_enforces() -> None:
-    assert layer(GOOD) == {"available": True, "enforced": True, "reasons": [], "notes": []}
+    said = layer(GOOD)
+    assert (said["available"], said["enforced"], said["reasons"], said["notes"]) == (True, True, [], [])
+    assert said["backends"] == {name: {"available": True, "reasons": []} for name in ("iptables", "nftables")}
+
+
+@pytest.mark.parametrize(
+    ("change", "backend"),
+    [
+        pytest.param({"iptables": {}}, "nftables", id="iptables is missing"),
+        pytest.param({"modules": without("xt_SECMARK")}, "nftables", id="xt_SECMARK is missing"),
+        pytest.param({"nft": None}, "iptables", id="nft is missing"),
+        pytest.param({"modules": without("nft_ct")}, "iptables", id="nft_ct is missing"),
+    ],
+)
+def test_one_backend_is_enough(change: dict[str, Any], backend: str) -> None:
+    said = layer(GOOD._replace(**change))
+    assert (said["available"], said["reasons"]) == (True, [])
+    assert [name for name, one in said["backends"].items() if one["available"]] == [backend]
 
 
 @pytest.mark.parametrize(
@@ -41,10 +58,12 @@ def test_a_host_with_all_it_takes_enforces() -> None:
     ],
 )
 def test_each_obstacle_is_told_with_what_to_do(change: dict[str, Any], reason: str) -> None:
-    facts = GOOD._replace(**change)
-    (said,) = obstacles(facts)
-    assert reason in said
-    assert layer(facts) == {"available": False, "enforced": False, "reasons": [said], "notes": []}
+    facts = GOOD._replace(nft=None, **change)
+    others = [said for said in obstacles(facts) if reason not in said]
+    assert len(obstacles(facts)) - len(others) == 1
+    assert all("nft" in said for said in others)
+    said = layer(facts)
+    assert (said["available"], said["enforced"], said["reasons"]) == (False, False, obstacles(facts))
 
 
 @pytest.mark.parametrize(
@@ -52,7 +71,7 @@ def test_each_obstacle_is_told_with_what_to_do(change: dict[str, Any], reason: s
     [
         pytest.param({"modules": None}, id="nothing is known of the modules"),
         pytest.param({"modules": without("iptable_security", "ip6table_security")}, id="of the other variant"),
-        pytest.param({"modules": without("nf_tables", "nft_compat"), "iptables": LEGACY}, id="of the other variant"),
+        pytest.param({"modules": without("nft_compat"), "iptables": LEGACY, "nft": None}, id="of the other variant"),
     ],
 )
 def test_what_is_not_needed_is_no_obstacle(change: dict[str, Any]) -> None:
@@ -60,7 +79,7 @@ def test_what_is_not_needed_is_no_obstacle(change: dict[str, Any]) -> None:
 
 
 def test_all_obstacles_are_told_at_once() -> None:
-    assert len(obstacles(Facts("disabled", {}, None, without("xt_SECMARK"), (), ()))) == 5
+    assert len(obstacles(Facts("disabled", {}, None, None, without("nft_ct"), (), ()))) == 6
 
 
 def test_a_permissive_host_takes_flows_but_does_not_enforce_them() -> None:

@@ -12,23 +12,28 @@ from tests.unit.flows import SEVERAL, WEB_DB, flow, flow_sets
 from tests.unit.scripted_host import Xtables
 
 EMPTY = FlowSet(())
+FAMILIES = ("ipv4", "ipv6")
+
+
+def wanted(flows: FlowSet) -> _plan.Desired:
+    return _survey.desired_state(flows, True, "iptables", FAMILIES)
 
 
 def observed(flows: FlowSet) -> _plan.HostState:
     """A host on which these flows are in force."""
-    desired = _survey.desired_state(flows, True)
+    desired = wanted(flows)
     xtables = Xtables()
     rules = desired.rules["ipv4"]
     if rules is not None:
         xtables.restore(iptables.restore_text(iptables.parse_save(""), rules))
     table = iptables.parse_save(xtables.save())
     return _plan.HostState(
-        desired.policy, True, dict.fromkeys(_plan.FAMILIES, table), desired.intent, bool(flows.flows)
+        desired.policy, True, dict.fromkeys(FAMILIES, table), desired.intent, bool(flows.flows)
     )
 
 
 def actions(before: _plan.HostState, flows: FlowSet, guarded: bool = False) -> list[str]:
-    return [step.action for step in _plan.plan(before, _survey.desired_state(flows, True), guarded)]
+    return [step.action for step in _plan.plan(before, wanted(flows), guarded)]
 
 
 @given(flow_sets())
@@ -83,7 +88,7 @@ def test_the_table_stays_if_something_else_is_in_it() -> None:
 def test_releasing_leaves_no_label_and_is_not_repeated(flows: FlowSet) -> None:
     before = observed(flows)
     steps = _plan.release_steps(before)
-    assert [step.family for step in steps] == (list(_plan.FAMILIES) if flows.flows else [])
+    assert [step.family for step in steps] == (list(FAMILIES) if flows.flows else [])
     for step in steps:
         assert step.payload is not None
         xtables = Xtables()
@@ -98,17 +103,17 @@ def test_releasing_leaves_no_label_and_is_not_repeated(flows: FlowSet) -> None:
 @given(flow_sets())
 def test_a_state_comes_back_from_the_guards_record_as_it_was(flows: FlowSet) -> None:
     state = _plan.as_desired(observed(flows))
-    assert state == _survey.desired_state(flows, True)
+    assert state == wanted(flows)
     assert _plan.from_record(json.loads(json.dumps(_plan.as_record(state)))) == state
 
 
 def test_the_diff_shows_each_part_that_changes_and_no_other() -> None:
-    diffs = _plan.diffs(observed(EMPTY), _survey.desired_state(WEB_DB, True))
+    diffs = _plan.diffs(observed(EMPTY), wanted(WEB_DB))
     assert [diff["after_header"] for diff in diffs] == [
-        "policy module senet_firewall", "ipv4 table security", "ipv6 table security", "/etc/senet/flows.json"
+        "policy module senet_firewall", "ipv4 rules", "ipv6 rules", "/etc/senet/flows.json"
     ]  # fmt: skip
     assert {diff["before"] for diff in diffs} == {""}
     assert "-A SENET_OUTPUT" in diffs[1]["after"]
     enforced = flow_set([one._replace(mode="enforce") for one in SEVERAL.flows])
-    diffs = _plan.diffs(observed(SEVERAL), _survey.desired_state(enforced, True))
+    diffs = _plan.diffs(observed(SEVERAL), wanted(enforced))
     assert [diff["before_header"] for diff in diffs] == ["policy module senet_firewall", "/etc/senet/flows.json"]

@@ -1,0 +1,92 @@
+# Copyright: (c) 2026, senet.firewall contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The backends that put labels on packets, behind one set of functions. No I/O.
+
+A backend keeps its rules by *family*: iptables has one set for ipv4 and one for ipv6, nftables one for inet, both.
+"""
+
+from typing import Any, Dict, Iterable, NamedTuple, Optional, Sequence, Tuple
+
+from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables, nftables
+from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet, SenetError
+
+AUTO = "auto"
+IPTABLES = "iptables"
+NFTABLES = "nftables"
+FAMILIES = {IPTABLES: ("ipv4", "ipv6"), NFTABLES: ("inet",)}
+
+Rules = Optional[Tuple[str, ...]]
+
+_COMPILERS = {"ipv4": iptables, "ipv6": iptables, "inet": nftables}  # type: Dict[str, Any]
+_MISSING = {
+    IPTABLES: "install the package iptables, which brings ip6tables too",
+    NFTABLES: "install the package nftables",
+}
+
+
+class Choice(NamedTuple):
+    """A backend, and why it is that one."""
+
+    backend: str
+    reason: str
+
+
+def choose(asked: str, recorded: Optional[str], available: Sequence[str]) -> Choice:
+    """The backend for a host: what is asked for, else what it has already, else the first that is available.
+
+    :raises SenetError: the host has none, or not the one that is asked for.
+    """
+    if asked != AUTO:
+        if asked not in available:
+            raise SenetError(
+                "This host has not the commands of the backend '{0}'; {1}, or ask for backend=auto.".format(
+                    asked, _MISSING[asked]
+                )
+            )
+        return Choice(asked, "it was asked for")
+    if not available:
+        raise SenetError(
+            "This host has neither iptables and ip6tables nor nft, so nothing can label its packets; {0}, or "
+            "{1}.".format(_MISSING[IPTABLES], _MISSING[NFTABLES])
+        )
+    if recorded in available:
+        return Choice(str(recorded), "the host's flows use it already")
+    if len(available) == 1:
+        return Choice(available[0], "the host has the commands of no other")
+    return Choice(available[0], "it is the first of those that the host has: " + ", ".join(available))
+
+
+def compile_rules(backend: str, flows: FlowSet, mls: bool) -> Dict[str, Rules]:
+    """The rules of a backend by family."""
+    return {family: _COMPILERS[family].compile_rules(flows, mls) for family in FAMILIES[backend]}
+
+
+def parse(family: str, text: str) -> Any:
+    """The table of a family in what the host's tool prints."""
+    return nftables.parse_list(text) if family == "inet" else iptables.parse_save(text)
+
+
+def restore_text(family: str, table: Any, rules: Rules) -> str:
+    """The tool's input that puts rules in the place of those in a table, in one commit.
+
+    No rules at all release every packet from its label; None takes everything of ours away.
+    """
+    text = _COMPILERS[family].restore_text(table, rules)  # type: str
+    return text
+
+
+def restored(family: str, table: Any, rules: Tuple[str, ...]) -> Any:
+    """The table as it is once that input has been committed."""
+    return _COMPILERS[family].restored(table, rules)
+
+
+def without_types(family: str, rules: Tuple[str, ...], types: Iterable[str]) -> Tuple[str, ...]:
+    """The rules less everything that puts one of these packet types on packets."""
+    kept = _COMPILERS[family].without_types(rules, types)  # type: Tuple[str, ...]
+    return kept
+
+
+def leaves_empty_table(family: str, table: Any) -> bool:
+    """Whether taking our rules away leaves an empty table behind that was not there before us."""
+    return family in FAMILIES[IPTABLES] and table.marked and table.bare
