@@ -139,7 +139,8 @@ class Service:
         if present:
             # Without its file a unit has no ExecStop that would wait for our lock. It may be the one that runs this.
             self._systemctl("daemon-reload")
-            self._systemctl("--no-block", "stop", *_units.NAMES)
+            # Unchecked: systemd does not know a unit any more that was never started, and says so as an error.
+            self._run([self._find("systemctl") or "systemctl", "--no-block", "stop"] + list(_units.NAMES))
 
     def _files(self) -> Dict[str, str]:
         """Path and text of each file of the code and the units."""
