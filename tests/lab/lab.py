@@ -165,6 +165,7 @@ class Lab:
         os.replace(saving, directory)
         prune(directory.parent, name, directory)
 
+
 def _exit_on_signal(number: int, frame: FrameType | None) -> None:
     sys.exit(128 + number)
 

@@ -18,6 +18,11 @@ _KINDS = {"str": str, "bool": bool, "int": int, "dict": dict, "list": list}
 _COMMON = {"changed", "diff", "failed", "invocation", "msg", "warnings"}
 
 
+def _is_a(value: Any, kind: str) -> bool:
+    """Whether a value is of a documented type; to Python True is an int as well."""
+    return isinstance(value, _KINDS[kind]) and (kind == "bool" or not isinstance(value, bool))
+
+
 def run_module(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -53,10 +58,10 @@ def _compare(place: str, value: dict[str, Any], documented: dict[str, Any]) -> N
         if part is None:
             assert "null" in about["description"], f"{place}.{key} is null"
             continue
-        assert type(part) is _KINDS[about["type"]], f"{place}.{key}"
+        assert _is_a(part, about["type"]), f"{place}.{key}"
         items: list[Any] = part if isinstance(part, list) else [part]
         for item in items:
             if isinstance(part, list):
-                assert type(item) is _KINDS[about["elements"]], f"{place}.{key}"
+                assert _is_a(item, about["elements"]), f"{place}.{key}"
             if "contains" in about:
                 _compare(f"{place}.{key}", item, about["contains"])

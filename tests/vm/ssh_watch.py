@@ -65,7 +65,7 @@ class SshWatch:
             start = time.monotonic()
             self._session.stdin.write(line)
             self._session.stdin.flush()
-            ready, _, _ = select.select([self._session.stdout], [], [], ANSWER_SECONDS)
+            ready, dummy, dummy2 = select.select([self._session.stdout], [], [], ANSWER_SECONDS)
             if not ready or self._session.stdout.readline() != line:
                 self._failures.append(f"the open session did not answer {line!r} within {ANSWER_SECONDS} s")
                 return

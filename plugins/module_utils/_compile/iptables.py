@@ -165,7 +165,7 @@ def restore_text(observed: Table, rules: Optional[Tuple[str, ...]]) -> str:
         at = observed.jumps.get(hook, ())
         if rules is not None and at == (0,):
             continue
-        lines.extend("-D " + jump for _ in at)
+        lines.extend("-D " + jump for dummy in at)
         if rules is not None:
             lines.append("-I {0} 1 -j {1}".format(hook, chain(hook)))
     lines.extend("-X {0}".format(name) for name in stale)

@@ -6,6 +6,8 @@ a2enmod -q proxy proxy_http
 a2enconf -q senet-lab
 
 systemctl enable --quiet systemd-networkd.service
+# Neighbours that rewrite tables: installed, and quiet until a test starts them.
+systemctl disable --quiet containerd.service docker.service docker.socket firewalld.service ufw.service
 systemctl mask --quiet \
     apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service \
     fstrim.timer logrotate.timer man-db.timer systemd-networkd-wait-online.service systemd-tmpfiles-clean.timer

@@ -1,4 +1,3 @@
-#!/usr/bin/python3
 # Copyright: (c) 2026, senet.firewall contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -189,12 +188,12 @@ def hold(args: argparse.Namespace) -> int:
         control.bind(args.control)
         control.listen(4)
         while True:
-            caller, _ = control.accept()
+            caller, dummy = control.accept()
             with caller, caller.makefile("rw") as stream:
-                verb, _, rest = stream.readline().rstrip("\n").partition(" ")
+                verb, dummy, rest = stream.readline().rstrip("\n").partition(" ")
                 try:
                     if connection is None and listener is not None:
-                        connection, _ = listener.accept()
+                        connection, dummy = listener.accept()
                     assert connection is not None
                     answer = act(connection, verb, rest)
                 except OSError as error:

@@ -42,7 +42,7 @@ def matches(options: dict[str, str], packet: dict[str, str]) -> bool:
         return False
     for key in ("--sport", "--dport", "--ctorigsrcport", "--ctreplsrcport"):
         if key in options:
-            low, _, high = options[key].partition(":")
+            low, dummy, high = options[key].partition(":")
             if key not in packet or not int(low) <= int(packet[key]) <= int(high or low):
                 return False
     return True
@@ -163,7 +163,7 @@ def test_the_tree_labels_as_the_list_does(data: st.DataObject, flows: FlowSet, h
     tree = chains_of(iptables.compile_rules(flows, mls=True))
     with mock.patch.object(iptables, "_FLAT_CLAIMS", 1 << 16):
         flat = chains_of(iptables.compile_rules(flows, mls=True))
-    for _ in range(10):
+    for dummy in range(10):
         packet = data.draw(packets(flows))
         assert Traversal(tree, hook, packet).type == Traversal(flat, hook, packet).type
 

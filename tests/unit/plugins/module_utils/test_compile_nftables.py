@@ -12,60 +12,14 @@ from hypothesis import strategies as st
 from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables, nftables
 from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet, flow_set
 from tests.unit.flows import SEVERAL, WEB_DB, flow, flow_sets
-from tests.unit.golden_files import assert_golden
+from tests.unit.golden_files import DIRECTORY, assert_golden
 
 EMPTY = nftables.parse_list("")
 CLIENT, SERVER = flow().client_type, flow().server_type
 DEFAULT = "senet_default_packet_t"
 
 # What nft 1.0.6 on Linux 6.1 listed after the flow web_db had been loaded.
-LISTED = """\
-table inet senet {
-	secmark senet_default_packet_t {
-		"system_u:object_r:senet_default_packet_t:s0"
-	}
-
-	secmark senet_web_db_client_packet_t {
-		"system_u:object_r:senet_web_db_client_packet_t:s0"
-	}
-
-	secmark senet_web_db_server_packet_t {
-		"system_u:object_r:senet_web_db_server_packet_t:s0"
-	}
-
-	map tcp_client {
-		type inet_service : secmark
-		elements = { 5432 : "senet_web_db_client_packet_t" }
-	}
-
-	map tcp_server {
-		type inet_service : secmark
-		elements = { 5432 : "senet_web_db_server_packet_t" }
-	}
-
-	chain input {
-		type filter hook input priority security; policy accept;
-		meta secmark set "senet_default_packet_t"
-		ct state invalid,untracked meta secmark set tcp sport map @tcp_client
-		ct state invalid,untracked meta secmark set tcp dport map @tcp_server
-		meta l4proto tcp ct direction original meta secmark set ct original proto-src map @tcp_client
-		meta l4proto tcp ct direction reply meta secmark set ct original proto-src map @tcp_server
-		meta l4proto tcp ct direction original meta secmark set ct reply proto-src map @tcp_server
-		meta l4proto tcp ct direction reply meta secmark set ct reply proto-src map @tcp_client
-	}
-
-	chain output {
-		type filter hook output priority security; policy accept;
-		meta secmark set "senet_default_packet_t"
-		ct state invalid,untracked meta secmark set tcp sport map @tcp_server
-		ct state invalid,untracked meta secmark set tcp dport map @tcp_client
-		meta l4proto tcp ct direction original meta secmark set ct original proto-src map @tcp_server
-		meta l4proto tcp ct direction reply meta secmark set ct original proto-src map @tcp_client
-		meta l4proto tcp ct direction original meta secmark set ct reply proto-src map @tcp_client
-		meta l4proto tcp ct direction reply meta secmark set ct reply proto-src map @tcp_server
-	}
-}
-"""
+LISTED = (DIRECTORY / "nft_listed.txt").read_text()
 
 
 @pytest.mark.parametrize(("name", "flows"), [("web_db.nft", WEB_DB), ("several.nft", SEVERAL)])
@@ -176,8 +130,8 @@ def evaluate(rules: tuple[str, ...], hook: str, packet: dict[str, str]) -> str:
     }
     result = ""
     for line in re.search(rf"chain {hook} \{{\n(.*?)\n\t\}}", text, re.DOTALL)[1].splitlines()[2:]:  # type: ignore[index]
-        match, _, value = line.strip().partition("meta secmark set ")
-        key, _, name = value.partition(" map @")
+        match, dummy, value = line.strip().partition("meta secmark set ")
+        key, dummy, name = value.partition(" map @")
         if not name:
             result = value.strip('"')
             continue
@@ -230,40 +184,7 @@ def test_each_packet_gets_the_type_of_its_side(hook: str, packet: dict[str, str]
     assert evaluate(nftables.compile_rules(SEVERAL, mls=True), hook, packet) == expected
 
 
-FOREIGN = """\
-table ip security {
-	chain OUTPUT {
-		type filter hook output priority 150; policy accept;
-		tcp dport 99 counter xt target SECMARK
-		counter jump SENET_OUTPUT
-	}
-
-	chain SENET_OUTPUT {
-		counter xt target SECMARK
-	}
-
-	chain SENET_OUTPUT_tcp_rsrc_12 {
-		meta l4proto tcp counter xt target "SECMARK"
-	}
-}
-table ip6 mangle {
-	chain OUTPUT {
-		counter # CONNSECMARK save
-		# xt_CONNSECMARK
-	}
-}
-table inet filter {
-	map labels {
-		type inet_service : secmark
-	}
-
-	chain SENET_OUTPUT {
-		tcp dport 22 meta secmark set "ssh" comment "ours"
-		ct secmark set meta secmark
-		meta mark set meta secmark
-	}
-}
-"""
+FOREIGN = (DIRECTORY / "nft_foreign.txt").read_text()
 
 
 def test_labels_of_others_are_found_in_every_table() -> None:
