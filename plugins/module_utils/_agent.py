@@ -51,8 +51,9 @@ def _load(host: Host) -> int:
             if pending.boot == boot_id():
                 _say("The change {0} waits to be confirmed; nothing is loaded meanwhile.".format(pending.token))
                 return 0
+            # Said first: undoing a first change ends with stopping the unit that runs this.
+            _say("The change {0} had not been confirmed before the restart; it is undone.".format(pending.token))
             _recovery.undo_pending(host, pending, "the host was restarted before the change was confirmed")
-            _say("The change {0} had not been confirmed before the restart; it was undone.".format(pending.token))
             return 0
         return _report(_recovery.load(host))
 
