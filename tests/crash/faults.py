@@ -75,7 +75,7 @@ class Stepper:
         deadline = time.monotonic() + STEP_SECONDS
         while True:
             files = self._host.run(f"cd {_WORK}; cat {name}; echo; cat end", check=False).stdout
-            text, _, end = files.partition("\n")
+            text, dummy, end = files.partition("\n")
             if text and text != old:
                 return text
             if end or time.monotonic() > deadline:

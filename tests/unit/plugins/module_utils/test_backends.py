@@ -2,6 +2,8 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
+from typing import Optional
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,7 +32,9 @@ def apply(host: ScriptedHost, flows: FlowSet, backend: str, timeout: int = 0) ->
         ("auto", "iptables", ["nftables"], "nftables", "no other"),
     ],
 )
-def test_the_choice_says_why(asked: str, recorded: str | None, available: list[str], backend: str, reason: str) -> None:
+def test_the_choice_says_why(
+    asked: str, recorded: Optional[str], available: list[str], backend: str, reason: str
+) -> None:
     choice = choose(asked, recorded, available)
     assert choice.backend == backend
     assert reason in choice.reason

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Optional
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -43,7 +44,7 @@ def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def make(commands: Commands | None = None, systemd: bool = True) -> Guard:
+def make(commands: Optional[Commands] = None, systemd: bool = True) -> Guard:
     commands = commands or Commands("systemctl", "systemd-run")
     return Guard(commands.run, commands.find, systemd)
 

@@ -2,6 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 from pathlib import Path
+from typing import Optional
 
 import pytest
 
@@ -69,7 +70,7 @@ def test_a_refusal_shows_the_last_line_of_the_error() -> None:
         ("", None, None),
     ],
 )
-def test_the_variant_is_what_iptables_says(said: str, version: str | None, variant: str | None) -> None:
+def test_the_variant_is_what_iptables_says(said: str, version: Optional[str], variant: Optional[str]) -> None:
     host, commands = netfilter()
     commands.answers["/sbin/iptables --version"] = (0, said, "")
     assert host.iptables("ipv4") == Tool("/sbin/iptables", version, variant)

@@ -5,7 +5,7 @@ import copy
 import io
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr
-from typing import Any
+from typing import Any, Optional
 
 import pytest
 from hypothesis import given, settings
@@ -26,7 +26,7 @@ def make(host: ScriptedHost, flows: FlowSet, options: _engine.Options = UNGUARDE
     return _engine.run(host.host(), _survey.Replace(flows), options, check_mode=False)
 
 
-def host_with(flows: FlowSet, pending: FlowSet | None = None) -> ScriptedHost:
+def host_with(flows: FlowSet, pending: Optional[FlowSet] = None) -> ScriptedHost:
     """A host with flows in place for good, and perhaps a change of them that waits."""
     host = ScriptedHost()
     make(host, flows)

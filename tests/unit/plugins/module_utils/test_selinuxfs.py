@@ -4,6 +4,7 @@
 import errno
 from collections.abc import Callable
 from pathlib import Path
+from typing import Optional
 
 import pytest
 
@@ -67,7 +68,9 @@ def test_without_a_mount_or_a_policy_selinux_is_disabled(tmp_path: Path, tree: P
         (None, None),
     ],
 )
-def test_the_policy_is_the_one_that_the_configuration_names(tmp_path: Path, text: str | None, name: str | None) -> None:
+def test_the_policy_is_the_one_that_the_configuration_names(
+    tmp_path: Path, text: Optional[str], name: Optional[str]
+) -> None:
     config = tmp_path / "config"
     if text is not None:
         config.write_text(text)
