@@ -29,7 +29,7 @@ unit: setup ## the unit tests, and the built collection
 	@$(PY) -m pytest --junit-xml=build/junit/unit.xml tests/unit tests/package
 
 vm: setup-lab ## the tests on virtual machines that enforce SELinux
-	@$(PY) -m pytest --junit-xml=build/junit/vm.xml tests/vm
+	@$(PY) -m pytest --numprocesses=2 --dist=loadfile --verbose --durations=20 --junit-xml=build/junit/vm.xml tests/vm
 
 .PHONY: crash
 crash: setup-lab ## a change ended after each of its steps, by kill -9 and by a power cut, into build/crash.json
