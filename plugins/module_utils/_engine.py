@@ -5,7 +5,14 @@
 
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
-from ansible_collections.senet.firewall.plugins.module_utils import _backends, _plan, _preflight, _recovery, _survey
+from ansible_collections.senet.firewall.plugins.module_utils import (
+    _backends,
+    _labels,
+    _plan,
+    _preflight,
+    _recovery,
+    _survey,
+)
 from ansible_collections.senet.firewall.plugins.module_utils._access import Access
 from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Pending, boot_id, clock
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
@@ -152,11 +159,12 @@ def _prepare(host: Host, request: _survey.Request, options: Options) -> _Change:
 
 def _refuse(host: Host, change: _Change) -> None:
     """Raise for whatever speaks against the change, before anything is written."""
-    foreign = [rule for table in change.observed.tables.values() for rule in table.foreign]
-    if foreign and change.flows.flows:
+    foreign = _labels.foreign_labels(host.netfilter.saves(), host.netfilter.ruleset()) if change.flows.flows else []
+    if foreign:
+        more = " (and {0} more)".format(len(foreign) - 1) if foreign[1:] else ""
         raise SenetError(
-            "Another rule on this host labels packets too, and the last label wins: '{0}'. Nothing was changed; "
-            "remove that rule first.".format(foreign[0])
+            "Another rule on this host labels packets too, and the last label wins: '{0}'{1}. Nothing was changed; "
+            "remove that rule first.".format(foreign[0], more)
         )
     error = _preflight.refusal(change.cuts)
     if error:

@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What happens to a change after it was made: confirmed, undone, loaded again at boot or after a neighbour's flush."""
 
+from contextlib import suppress
 from typing import Any, Dict, Iterable, List, NamedTuple
 
 from ansible_collections.senet.firewall.plugins.module_utils import _backends, _plan, _survey
@@ -100,7 +101,8 @@ def abort(host: Host, token: str, reason: str) -> Dict[str, Any]:
     if pending is None or pending.token != token:
         return _ended(host, token)
     # Connectivity first: whoever holds the lock may be the one who is stuck.
-    release(host, pending.before["rules"])
+    with suppress(SenetError):  # undoing tries again, and tells
+        release(host, pending.before["rules"])
     with host.guard.lock(_UNDO_LOCK_SECONDS):
         pending = host.guard.pending()
         if pending is None or pending.token != token:
@@ -125,9 +127,12 @@ def roll_back(host: Host, before: _plan.Desired) -> None:
 
     :raises SenetError: a part could not be brought back.
     """
-    release(host, before.rules)
-    for step in _plan.enforcement_steps(_survey.observe(host, host.selinux.mls(), before.rules), before):
-        take(host, step)
+    mls = host.selinux.mls()
+    failures = _take_all(host, _plan.release_steps(_survey.observe(host, mls, before.rules)))
+    failures += _take_all(host, _plan.enforcement_steps(_survey.observe(host, mls, before.rules), before))
+    # What failed may have had nothing to bring back
+    if failures and _plan.enforcement_steps(_survey.observe(host, mls, before.rules), before):
+        raise failures[0]
     # Not where it is the same: a file system that has become read-only must not keep us from the end.
     if host.service.intent() != before.intent:
         host.service.write_intent(before.intent)
@@ -138,8 +143,9 @@ def release(host: Host, families: Iterable[str]) -> None:
 
     :raises SenetError: the rules cannot be read or changed.
     """
-    for step in _plan.release_steps(_survey.observe(host, host.selinux.mls(), families)):
-        take(host, step)
+    failures = _take_all(host, _plan.release_steps(_survey.observe(host, host.selinux.mls(), families)))
+    if failures:
+        raise failures[0]
 
 
 def load(host: Host) -> Loaded:
@@ -167,6 +173,17 @@ def load(host: Host) -> Loaded:
             host.netfilter.restore(family, _backends.restore_text(family, table, rules))
             written.append(family)
     return Loaded(written, flows)
+
+
+def _take_all(host: Host, steps: Iterable[_plan.Step]) -> List[SenetError]:
+    """Take steps, going on after one that fails: one family's trouble must not keep another cut off."""
+    failures = []
+    for step in steps:
+        try:
+            take(host, step)
+        except SenetError as exc:
+            failures.append(exc)
+    return failures
 
 
 def _ended(host: Host, token: str) -> Dict[str, Any]:

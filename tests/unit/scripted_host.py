@@ -13,7 +13,7 @@ import pytest
 
 from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Pending
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
-from ansible_collections.senet.firewall.plugins.module_utils._host.netfilter import Tool
+from ansible_collections.senet.firewall.plugins.module_utils._host.netfilter import Saved, Tool
 from ansible_collections.senet.firewall.plugins.module_utils._host.selinuxfs import Decision
 from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError
 from ansible_collections.senet.firewall.plugins.module_utils._processes import Process, ProcessContext
@@ -241,6 +241,9 @@ class ScriptedHost:
             "ipv6": Tool("/sbin/ip6tables", "1.8.9", "nf_tables"),
             "nft": Tool("/sbin/nft", "1.0.6", None),
         }
+        # by family what the save command of the legacy variant prints, and what nft lists
+        self.legacy = {"ipv4": "", "ipv6": ""}
+        self.listed = ""
         self.writes: list[str] = []
         self.reads: list[str] = []
         self.service = ScriptedService(self)
@@ -307,6 +310,21 @@ class ScriptedHost:
     def save(self, family: str) -> str:
         self.reads.append(f"save {family}")
         return self.families[family].save()
+
+    def saves(self) -> list[Saved]:
+        self.reads.append("saves")
+        return [
+            one
+            for family, command in (("ipv4", "iptables"), ("ipv6", "ip6tables"))
+            for one in (
+                Saved(family, command, "nf_tables", True, self.families[family].save()),
+                Saved(family, f"{command}-legacy", "legacy", False, self.legacy[family]),
+            )
+        ]
+
+    def ruleset(self) -> str:
+        self.reads.append("ruleset")
+        return self.listed
 
     def backends(self) -> list[str]:
         has_iptables = "ipv4" in self.tools and "ipv6" in self.tools

@@ -63,14 +63,15 @@ def test_stock_debian_can_enforce_and_a_foreign_label_rule_would_cut_ssh(booted:
 
 
 def test_reasons_when_commands_are_missing(booted: Host, module: OnHost) -> None:
-    with commands_gone(booted, "{ip*tables*,semodule}"):
+    with commands_gone(booted, "{ip*tables*,nft,semodule}"):
         layer = module(booted)("enforcement_info")["layers"]["selinux"]
     assert not layer["available"]
     assert not layer["enforced"]
     assert [reason.split(":")[0] for reason in layer["reasons"]] == [
+        "The command semodule is missing",
         "The command iptables is missing",
         "The command ip6tables is missing",
-        "The command semodule is missing",
+        "The command nft is missing",
     ]
 
 

@@ -34,9 +34,9 @@ class Target:
         self.host = host
         self.controller = controller
 
-    def refuses(self, *flows: dict[str, Any]) -> str:
+    def refuses(self, *flows: dict[str, Any], **options: Any) -> str:
         """The message with which the module refuses these flows."""
-        result = self.controller.module(self.host, "senet.firewall.flows", flows=list(flows))
+        result = self.controller.module(self.host, "senet.firewall.flows", flows=list(flows), **options)
         return refusal(result)
 
 
@@ -125,11 +125,18 @@ def test_policy_store_without_room(target: Target) -> None:
     assert "Could not copy files to sandbox" in message
 
 
-@pytest.mark.parametrize(("pattern", "missing"), [("ip*tables*", "iptables-save"), ("ip6tables*", "ip6tables-save")])
-def test_no_iptables(target: Target, pattern: str, missing: str) -> None:
+@pytest.mark.parametrize("pattern", ["ip*tables*", "ip6tables*"])
+def test_no_iptables(target: Target, pattern: str) -> None:
     with commands_gone(target.host, pattern):
+        message = target.refuses(PAIR, backend="iptables")
+    assert message.startswith("This host has not the commands of the backend 'iptables'; install the package iptables")
+
+
+def test_nothing_that_labels(target: Target) -> None:
+    with commands_gone(target.host, "{ip*tables*,nft}"):
         message = target.refuses(PAIR)
-    assert message.startswith(f"The command '{missing}' is not on this host; install the package iptables")
+    assert message.startswith("This host has neither iptables and ip6tables nor nft")
+    assert "install the package nftables" in message
 
 
 @pytest.mark.parametrize("tool", ["iptables", "ip6tables"])

@@ -1,12 +1,13 @@
 # Copyright: (c) 2026, senet.firewall contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The host's netfilter tools: save, restore, drop a table. It decides nothing."""
+"""The host's netfilter tools: save, list, restore, drop a table. It decides nothing."""
 
 import os
 import re
-from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Set, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Set, Tuple
 
+from ansible_collections.senet.firewall.plugins.module_utils._compile.nftables import LIST_FLAGS
 from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError
 
 # AnsibleModule.run_command(args, data=…) -> (rc, stdout, stderr)
@@ -18,7 +19,11 @@ LOCK_SECONDS = 30
 
 COMMANDS = {"ipv4": "iptables", "ipv6": "ip6tables"}
 _INET_TABLE = ("inet", "senet")
-_NFT_FAMILY = {"ipv4": "ip", "ipv6": "ip6"}
+NFT_FAMILIES = {"ipv4": "ip", "ipv6": "ip6"}
+# Each variant's commands by the middle of their names, whatever the alternatives say
+_INFIXES = {"nf_tables": "-nft", "legacy": "-legacy"}
+# The tables that the legacy variant has in this network namespace, a line each
+_LEGACY_TABLES = {"ipv4": "ip_tables_names", "ipv6": "ip6_tables_names"}
 _VERSION = re.compile(r"v?([0-9]+(?:\.[0-9]+)+)(?: \((nf_tables|legacy)\))?")
 
 
@@ -30,12 +35,26 @@ class Tool(NamedTuple):
     variant: Optional[str]
 
 
-class Netfilter:
-    """iptables, ip6tables and nft as the host's PATH has them. A family is ipv4 or ipv6, or inet, which is nft's."""
+class Saved(NamedTuple):
+    """What a variant's save command printed; ``command`` is what an administrator calls to change it."""
 
-    def __init__(self, run_command: RunCommand, find_command: FindCommand) -> None:
+    family: str
+    command: str
+    variant: str
+    default: bool
+    text: str
+
+
+class Netfilter:
+    """iptables, ip6tables and nft as the host's PATH has them. A family is ipv4 or ipv6, or inet, which is nft's.
+
+    ``proc`` is the kernel's directory of network state.
+    """
+
+    def __init__(self, run_command: RunCommand, find_command: FindCommand, proc: str = "/proc/net") -> None:
         self._run = run_command
         self._find = find_command
+        self._proc = proc
 
     def backends(self) -> List[str]:
         """The backends whose commands are here, the one to be preferred first."""
@@ -52,15 +71,31 @@ class Netfilter:
         """
         if family == "inet":
             return self._list_inet()
-        command = self._need(COMMANDS[family] + "-save")
-        code, out, err = self._run([command])
-        if code:
+        return self._read(self._need(COMMANDS[family] + "-save"))
+
+    def saves(self) -> List[Saved]:
+        """What the save command of every variant prints, the default one's first: the other's rules are in force too.
+
+        :raises SenetError: a command fails on rules that are there.
+        """
+        return [saved for family in COMMANDS for saved in self._saves(family)]
+
+    def ruleset(self) -> str:
+        """What nft lists of every table; nothing where it is not installed, or the kernel has no nf_tables.
+
+        :raises SenetError: nft fails on a host whose iptables keeps its rules in nf_tables.
+        """
+        path = self._find("nft")
+        if path is None:
+            return ""
+        code, out, err = self._run([path] + list(LIST_FLAGS))
+        if code and any(self._variant(family) == "nf_tables" for family in COMMANDS):
             raise SenetError(
-                "{0} cannot read the rules of this host ({1}); run as root on a kernel with netfilter.".format(
-                    command, _last_line(err)
+                "{0} cannot list the rules of this host ({1}); see what 'nft list ruleset' says.".format(
+                    path, _last_line(err)
                 )
             )
-        return out
+        return "" if code else out
 
     def restore(self, family: str, text: str) -> None:
         """Commit rules at once, leaving what the text does not name; nothing is committed on an error.
@@ -82,6 +117,44 @@ class Netfilter:
                 "{0} refused the {1} rules ({2}); check with 'enforcement_info' that the kernel has SECMARK and "
                 "conntrack.".format(command, family, _last_line(err))
             )
+
+    def _saves(self, family: str) -> Iterator[Saved]:
+        default = self._variant(family)
+        if self._find(COMMANDS[family] + "-save") is not None:
+            yield Saved(family, COMMANDS[family], default, True, self.save(family))
+        for variant, infix in _INFIXES.items():
+            command = COMMANDS[family] + infix
+            path = self._find(command + "-save")
+            if variant == default or path is None:
+                continue
+            if variant == "nf_tables":
+                # It fails on a kernel without nf_tables, which has no such rules.
+                code, out, dummy = self._run([path])
+                text = "" if code else out
+            else:
+                text = self._read(path) if self._has_legacy_tables(family) else ""
+            yield Saved(family, command, variant, False, text)
+
+    def _variant(self, family: str) -> str:
+        tool = self.iptables(family)
+        return (tool.variant if tool else None) or "legacy"
+
+    def _has_legacy_tables(self, family: str) -> bool:
+        try:
+            with open(os.path.join(self._proc, _LEGACY_TABLES[family]), encoding="ascii") as names:
+                return bool(names.read().strip())
+        except FileNotFoundError:
+            return False
+
+    def _read(self, command: str) -> str:
+        code, out, err = self._run([command])
+        if code:
+            raise SenetError(
+                "{0} cannot read the rules of this host ({1}); run as root on a kernel with netfilter.".format(
+                    command, _last_line(err)
+                )
+            )
+        return out
 
     def _list_inet(self) -> str:
         nft = self._need("nft")
@@ -117,7 +190,7 @@ class Netfilter:
         iptables = self.iptables(family)
         if nft is None or iptables is None or iptables.variant != "nf_tables":
             return
-        table = _NFT_FAMILY[family] + " security"
+        table = NFT_FAMILIES[family] + " security"
         script = "delete chain {0} INPUT\ndelete chain {0} OUTPUT\ndelete table {0}\n".format(table)
         code, dummy, err = self._run([nft, "-f", "-"], data=script)
         if code:

@@ -6,7 +6,12 @@ from typing import Optional
 
 import pytest
 
-from ansible_collections.senet.firewall.plugins.module_utils._host.netfilter import Netfilter, Tool, kernel_modules
+from ansible_collections.senet.firewall.plugins.module_utils._host.netfilter import (
+    Netfilter,
+    Saved,
+    Tool,
+    kernel_modules,
+)
 from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError
 from tests.unit.commands import Call, Commands
 
@@ -87,6 +92,66 @@ def test_a_match_is_there_if_iptables_can_explain_it() -> None:
     host, commands = netfilter()
     commands.answers["/sbin/iptables -m selinux --help"] = (2, "", "Couldn't load match `selinux'")
     assert (host.has_match("ipv4", "selinux"), host.has_match("ipv4", "conntrack")) == (False, True)
+
+
+def save_commands(default: str, tmp_path: Path, *names: str) -> tuple[Netfilter, Commands]:
+    """A host whose iptables is of a variant; each save command prints its own name."""
+    commands = Commands("iptables", "iptables-save", "nft", *names)
+    said = {"nf_tables": "iptables v1.8.9 (nf_tables)\n", "legacy": "iptables v1.8.9 (legacy)\n"}
+    commands.answers["/sbin/iptables --version"] = (0, said[default], "")
+    for name in ("iptables-save", *names):
+        commands.answers[f"/sbin/{name}"] = (0, f"{name}\n", "")
+    return Netfilter(commands.run, commands.find, str(tmp_path)), commands
+
+
+@pytest.mark.parametrize(("content", "asked"), [("", False), ("\n", False), ("mangle\nfilter\n", True), (None, False)])
+def test_the_legacy_command_is_asked_where_the_kernel_has_its_tables(
+    tmp_path: Path, content: str | None, asked: bool
+) -> None:
+    if content is not None:
+        (tmp_path / "ip_tables_names").write_text(content)
+    host, commands = save_commands("nf_tables", tmp_path, "iptables-nft-save", "iptables-legacy-save")
+    assert host.saves() == [
+        Saved("ipv4", "iptables", "nf_tables", True, "iptables-save\n"),
+        Saved("ipv4", "iptables-legacy", "legacy", False, "iptables-legacy-save\n" if asked else ""),
+    ]
+    assert ("/sbin/iptables-legacy-save" in commands.lines) == asked
+    assert "/sbin/iptables-nft-save" not in commands.lines
+
+
+def test_legacy_rules_that_cannot_be_read_are_an_error(tmp_path: Path) -> None:
+    (tmp_path / "ip_tables_names").write_text("mangle\n")
+    host, commands = save_commands("nf_tables", tmp_path, "iptables-legacy-save")
+    commands.answers["/sbin/iptables-legacy-save"] = (1, "", "no\n")
+    with pytest.raises(SenetError, match=r"/sbin/iptables-legacy-save cannot read the rules of this host \(no\)"):
+        host.saves()
+
+
+def test_on_a_legacy_host_nf_tables_is_asked_as_far_as_the_kernel_has_it(tmp_path: Path) -> None:
+    (tmp_path / "ip_tables_names").write_text("mangle\n")
+    host, commands = save_commands("legacy", tmp_path, "iptables-nft-save", "iptables-legacy-save")
+    default = Saved("ipv4", "iptables", "legacy", True, "iptables-save\n")
+    assert host.saves() == [default, Saved("ipv4", "iptables-nft", "nf_tables", False, "iptables-nft-save\n")]
+    commands.answers["/sbin/iptables-nft-save"] = (1, "half", "Protocol not supported\n")
+    assert host.saves() == [default, Saved("ipv4", "iptables-nft", "nf_tables", False, "")]
+    host, dummy = save_commands("legacy", tmp_path)
+    assert host.saves() == [default]
+    host, commands = netfilter("nft")
+    assert (host.saves(), commands.calls) == ([], [])
+
+
+def test_the_ruleset_is_nfts_and_its_failure_counts_where_iptables_uses_nf_tables(tmp_path: Path) -> None:
+    host, commands = save_commands("nf_tables", tmp_path)
+    commands.answers["/sbin/nft -s list ruleset"] = (0, "table inet t {\n}\n", "")
+    assert host.ruleset() == "table inet t {\n}\n"
+    commands.answers["/sbin/nft -s list ruleset"] = (1, "half", "Error: netlink\n")
+    with pytest.raises(SenetError, match=r"/sbin/nft cannot list the rules of this host \(Error: netlink\)"):
+        host.ruleset()
+    commands.answers["/sbin/iptables --version"] = (0, "iptables v1.8.9 (legacy)\n", "")
+    assert host.ruleset() == ""
+    commands.names.remove("nft")
+    commands.calls.clear()
+    assert (host.ruleset(), commands.calls) == ("", [])
 
 
 def test_an_empty_table_is_dropped_chain_by_chain_and_only_with_nf_tables() -> None:

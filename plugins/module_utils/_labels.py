@@ -1,0 +1,28 @@
+# Copyright: (c) 2026, senet.firewall contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Rules of other programs that label packets, from what every tool that can hold one says. No I/O."""
+
+from typing import Iterable, List
+
+from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables, nftables
+from ansible_collections.senet.firewall.plugins.module_utils._host.netfilter import NFT_FAMILIES, Saved
+
+
+def foreign_labels(saves: Iterable[Saved], ruleset: str) -> List[str]:
+    """Each such rule as ``command table: rule``, or ``nft family table chain: rule``.
+
+    Chains of ours under the variant that is not the default one are foreign too: they label packets, and no run ever
+    looks at them again. nft lists the rules of iptables-nft as well: it is heard on tables that iptables-nft cannot
+    read, since somebody put a rule of nft's own there, and on all others.
+    """
+    rules = []  # type: List[str]
+    read = []  # type: List[str]
+    for saved in saves:
+        found = iptables.parse_save(saved.text).foreign if saved.default else iptables.label_rules(saved.text)
+        rules.extend("{0} {1}".format(saved.command, rule) for rule in found)
+        if saved.variant == "nf_tables":
+            names = [line[1:] for line in saved.text.splitlines() if line.startswith("*")]
+            read.extend("{0} {1} ".format(NFT_FAMILIES[saved.family], name) for name in names)
+    listed = nftables.parse_list(ruleset).foreign
+    return rules + ["nft " + rule for rule in listed if not rule.startswith(tuple(read))]

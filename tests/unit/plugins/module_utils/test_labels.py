@@ -1,0 +1,95 @@
+# Copyright: (c) 2026, senet.firewall contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+import pytest
+
+from ansible_collections.senet.firewall.plugins.module_utils import _engine, _survey
+from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables, nftables
+from ansible_collections.senet.firewall.plugins.module_utils._host.netfilter import Saved
+from ansible_collections.senet.firewall.plugins.module_utils._labels import foreign_labels
+from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet, SenetError
+from tests.unit.flows import WEB_DB
+from tests.unit.scripted_host import ScriptedHost
+
+LABEL = "-j SECMARK --selctx system_u:object_r:http_server_packet_t:s0"
+OURS = iptables.compile_rules(WEB_DB, mls=True)
+
+
+def saved(table: str, *rules: str, default: bool = True, family: str = "ipv4", variant: str = "nf_tables") -> Saved:
+    own = sorted({rule.split()[1] for rule in rules if "SENET_" in rule})
+    text = "\n".join([f"*{table}", *(f":{name} - [0:0]" for name in own), *rules, "COMMIT", ""])
+    command = {"ipv4": "iptables", "ipv6": "ip6tables"}[family]
+    return Saved(family, command if default else f"{command}-{variant}", variant, default, text)
+
+
+def listed(table: str, chain: str, *rules: str) -> str:
+    head = "type filter hook input priority 0; policy accept;"
+    body = "".join(f"\t\t{rule}\n" for rule in (head, *rules))
+    return f"table {table} {{\n\tchain {chain} {{\n{body}\t}}\n}}\n"
+
+
+@pytest.mark.parametrize("table", ["raw", "mangle", "nat", "filter", "security"])
+@pytest.mark.parametrize("target", [LABEL, "-j CONNSECMARK --restore", "-j CONNSECMARK --save"])
+def test_iptables_rules_are_found_in_every_table_of_either_variant(table: str, target: str) -> None:
+    rule = f"-A OUTPUT -p tcp -m tcp --dport 80 {target}"
+    default = saved(table, rule)
+    other = saved(table, rule, default=False, family="ipv6", variant="legacy")
+    assert foreign_labels([default, other], "") == [f"iptables {table}: {rule}", f"ip6tables-legacy {table}: {rule}"]
+
+
+def test_ours_are_not_foreign_but_those_of_the_other_variant_are() -> None:
+    assert foreign_labels([saved("security", *OURS)], "") == []
+    other = foreign_labels([saved("security"), saved("security", *OURS, default=False, variant="legacy")], "")
+    assert other == [f"iptables-legacy security: {rule}" for rule in OURS]
+
+
+def test_our_table_of_nft_is_not_foreign() -> None:
+    assert foreign_labels([saved("security")], "\n".join(nftables.compile_rules(WEB_DB, mls=True))) == []
+
+
+@pytest.mark.parametrize("rule", ["meta secmark set 0x1", "ct secmark set meta secmark", 'meta secmark set "web"'])
+@pytest.mark.parametrize("table", ["inet mine", "ip mine", "ip6 mangle", "netdev edge"])
+def test_rules_of_nft_are_found(rule: str, table: str) -> None:
+    found = foreign_labels([saved("filter"), saved("filter", family="ipv6")], listed(table, "input", rule))
+    assert found == [f"nft {table} input: {rule}"]
+
+
+@pytest.mark.parametrize("text", ['xt target "SECMARK"', "counter packets 0 bytes 0 # xt_SECMARK"])
+def test_a_rule_that_both_tools_show_is_told_once(text: str) -> None:
+    rule = f"-A OUTPUT {LABEL}"
+    ruleset = listed("ip mangle", "OUTPUT", text)
+    assert foreign_labels([saved("mangle", rule)], ruleset) == [f"iptables mangle: {rule}"]
+    # legacy's table of the same name is another one, and so is the other family's
+    assert len(foreign_labels([saved("mangle", rule, variant="legacy")], ruleset)) == 2
+    assert len(foreign_labels([saved("mangle", rule, family="ipv6")], ruleset)) == 2
+
+
+def test_a_table_that_iptables_cannot_read_is_left_to_nft() -> None:
+    unread = Saved("ipv4", "iptables", "nf_tables", True, "# Table `mangle' is incompatible, use 'nft' tool.\n")
+    found = foreign_labels([unread], listed("ip mangle", "OUTPUT", 'xt target "SECMARK"', "meta secmark set 0x1"))
+    assert found == ['nft ip mangle OUTPUT: xt target "SECMARK"', "nft ip mangle OUTPUT: meta secmark set 0x1"]
+
+
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_a_change_is_refused_with_the_rules_text(check_mode: bool) -> None:
+    host = ScriptedHost()
+    host.legacy["ipv6"] = saved("mangle", f"-A INPUT {LABEL}").text
+    host.listed = listed("inet mine", "input", "meta secmark set 0x1", "ct secmark set meta secmark")
+    options = _engine.Options(30, "t1")
+    with pytest.raises(SenetError) as refusal:
+        _engine.run(host.host(), _survey.Replace(WEB_DB), options, check_mode)
+    assert f"'ip6tables-legacy mangle: -A INPUT {LABEL}' (and 2 more). Nothing was changed" in str(refusal.value)
+    assert host.writes == []
+
+
+def test_other_tools_are_asked_for_a_change_of_flows_only() -> None:
+    host = ScriptedHost()
+    options = _engine.Options(0, "t1")
+    _engine.run(host.host(), _survey.Replace(WEB_DB), options, check_mode=False)
+    assert {"saves", "ruleset"} < set(host.reads)
+    host.listed = listed("inet mine", "input", "meta secmark set 0x1")
+    host.reads.clear()
+    assert not _engine.run(host.host(), _survey.Replace(WEB_DB), options, check_mode=False).changed
+    # what takes our labels away can be done beside anybody's
+    _engine.run(host.host(), _survey.Replace(FlowSet(())), options, check_mode=False)
+    assert {"saves", "ruleset"}.isdisjoint(host.reads)

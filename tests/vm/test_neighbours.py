@@ -1,0 +1,203 @@
+# Copyright: (c) 2026, senet.firewall contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Programs that rewrite the tables: the flows stay enforced or are back at once, and what is theirs stays theirs."""
+
+import re
+from typing import NamedTuple
+
+import pytest
+
+from tests.lab.controller import Controller
+from tests.lab.lab import Lab
+from tests.lab.probes import ADDRESSES, connect, through_apache
+from tests.lab.vm import Host
+from tests.vm.conftest import FirstRun
+
+FLOWS = "senet.firewall.flows"
+# As the documentation promises
+BACK_SECONDS = 10
+WARNING = "Labels had been taken away by another program and were put back"
+
+# Rules of an administrator beside those of the neighbour, in tables that events empty and tables they leave
+ADMIN = """
+for command in iptables ip6tables; do
+    $command -t mangle -A POSTROUTING -p tcp --dport 9 -j MARK --set-mark 9
+    $command -t nat -A OUTPUT -p tcp --dport 10 -j REDIRECT --to-ports 9
+    $command -A INPUT -p tcp --dport 9 -m comment --comment 'of the admin' -j ACCEPT
+done
+nft 'table inet admin { set known { type inet_service; elements = { 9, 10 } }
+    chain input { type filter hook input priority 5; tcp dport @known accept; } }'
+"""
+# All rules but ours. Chains' own counters say nothing. What nft shows of the table security, iptables-save shows too.
+FOREIGN = (
+    "for command in iptables ip6tables iptables-legacy ip6tables-legacy; do echo $command; $command-save; done | "
+    "sed -e '/^#/d' -e 's/ \\[[0-9]*:[0-9]*\\]$//' -e '/SENET_/d'; "
+    "nft -s list ruleset | sed -e '/^table ip6\\? security {/,/^}/d'"
+)
+EMPTY_TABLE = re.compile(r"^\*security\n(:[A-Z]+ ACCEPT\n)*COMMIT\n", re.MULTILINE)
+# The first rule of each hook, and the rules of our chains
+OWN = (
+    "for command in iptables ip6tables; do for hook in INPUT OUTPUT; do $command -t security -S $hook 1; done; "
+    "$command -t security -S | grep -e '^-A SENET_'; done"
+)
+NOTES = "cat /run/senet-firewall.repairs 2>/dev/null | wc -l"
+# Ends when root is refused in both families and the watch has noted so many repairs; prints the seconds it took.
+BACK = r"""
+start=$(cut -d' ' -f1 /proc/uptime)
+until {probes} && [ $({notes}) -ge {expected} ]; do
+    sleep 0.1
+    awk "{{ exit \$1 > $start + 60 }}" /proc/uptime || {{ echo 'not back after 60 seconds' >&2; exit 1; }}
+done
+awk "{{ print \$1 - $start }}" /proc/uptime
+"""
+PROBES = " && ".join(
+    f"senet-probe connect {address} 5432 | grep -q '\"refused\"'" for address in ADDRESSES.values()
+)
+
+
+class Event(NamedTuple):
+    """What an administrator types; `empties` says that it takes the labels away."""
+
+    command: str
+    empties: bool
+
+
+class Neighbour(NamedTuple):
+    """A program that writes rules; `prepare` makes it ready without a rule written."""
+
+    name: str
+    prepare: str
+    events: tuple[Event, ...]
+
+
+# Neither the start nor the reload says when it is done, so a chain goes in that every rebuild takes away.
+FIREWALLD_READY = {
+    "nftables": (
+        "nft add chain inet firewalld marker 2>/dev/null || true",
+        "nft list table inet firewalld 2>/dev/null | grep -q 'chain filter_IN_public_allow' && "
+        "! nft list ruleset | grep -qE 'chain marker|firewalld_policy_drop'",
+    ),
+    "iptables": (
+        "iptables -N marker 2>/dev/null || true",
+        "! iptables -S | grep -q '^-N marker' && "
+        "for tool in iptables ip6tables; do $tool -S | grep -q -e '^-A IN_public_allow' && "
+        "$tool -S INPUT | grep -q -e '-j REJECT' && $tool -S FORWARD | grep -q -e '-j REJECT' && "
+        "$tool -S | grep -q -e '^-P INPUT ACCEPT' || exit 1; done",
+    ),
+}
+# What firewall-cmd --complete-reload asks for. Debian's policy lets firewalld_t answer nobody over D-Bus, so that
+# fails: the call is carried out, as long as somebody waits for the answer that never comes.
+COMPLETE_RELOAD = (
+    "{ dbus-send --system --print-reply --reply-timeout=5000 --dest=org.fedoraproject.FirewallD1 "
+    "/org/fedoraproject/FirewallD1 org.fedoraproject.FirewallD1.completeReload || true; }"
+)
+
+
+def firewalld(backend: str) -> Neighbour:
+    mark, ready = FIREWALLD_READY[backend]
+    rebuilds = [f"systemctl {verb} firewalld" for verb in ("start", "reload", "restart")] + [COMPLETE_RELOAD]
+    return Neighbour(
+        f"firewalld-{backend}",
+        f"sed -i 's/^FirewallBackend=.*/FirewallBackend={backend}/' /etc/firewalld/firewalld.conf",
+        (
+            *(Event(f"{mark}; {command} && until ({ready}); do sleep 0.2; done", True) for command in rebuilds),
+            Event("systemctl stop firewalld", True),
+        ),
+    )
+
+
+def flushes(command: str) -> Neighbour:
+    return Neighbour(
+        command,
+        "true",
+        (
+            Event(f"{command} -F", False),
+            Event(f"{command} -F -t security", True),
+            # A chain that is in use cannot be deleted, so this alone fails beside ours.
+            Event(f"{command} -X -t security || true", False),
+            Event(f"{command} -F -t security && {command} -X -t security", True),
+        ),
+    )
+
+
+NEIGHBOURS = (
+    firewalld("nftables"),
+    firewalld("iptables"),
+    Neighbour(
+        "docker",
+        "true",
+        (
+            Event("systemctl start docker", False),
+            Event("systemctl restart docker", False),
+            Event("systemctl stop docker", False),
+        ),
+    ),
+    Neighbour(
+        "nftables",
+        "true",
+        (
+            Event("systemctl start nftables", True),
+            Event("systemctl restart nftables", True),
+            Event("systemctl reload nftables", True),
+            Event("systemctl stop nftables", True),
+            Event("nft flush ruleset", True),
+        ),
+    ),
+    flushes("iptables"),
+    flushes("ip6tables"),
+    Neighbour(
+        "ufw",
+        "ufw allow ssh",
+        (Event("ufw --force enable", False), Event("ufw reload", False), Event("ufw disable", False)),
+    ),
+)
+
+
+def foreign(host: Host) -> str:
+    """All rules of others. The table security is there for our chains only, unless somebody else has a rule in it."""
+    return EMPTY_TABLE.sub("", host.run(FOREIGN, timeout=120).stdout)
+
+
+def notes(host: Host) -> int:
+    """How often the watch has put labels back."""
+    return int(host.run(NOTES).stdout)
+
+
+def left_without_us(lab: Lab, neighbour: Neighbour) -> list[str]:
+    """The rules after each event on a host that has never seen the collection."""
+    left = []
+    with lab.start("web") as stock:
+        stock.run(ADMIN + neighbour.prepare, timeout=120)
+        for event in neighbour.events:
+            stock.run(event.command, timeout=180)
+            left.append(foreign(stock))
+    return left
+
+
+@pytest.mark.parametrize("neighbour", NEIGHBOURS, ids=lambda neighbour: neighbour.name)
+def test_flows_stay_enforced_beside(lab: Lab, first_run: FirstRun, neighbour: Neighbour) -> None:
+    expected = left_without_us(lab, neighbour)
+    with lab.start("web", state="enforced") as host, Controller(host) as controller:
+        host.run(ADMIN + neighbour.prepare, timeout=120)
+        own = host.run(OWN).stdout
+        assert own.count("-j SENET_") == 4
+        for event, rules in zip(neighbour.events, expected, strict=True):
+            wanted = notes(host) + event.empties
+            back = BACK.format(probes=PROBES, notes=NOTES, expected=wanted)
+            # Over the session that was open before, which thereby has outlived it
+            done = host.run(f"{{ {event.command}; }} >&2 || exit 1; {back}", timeout=240)
+            seconds = float(done.stdout)
+            print(f"{neighbour.name}: {event.command}: enforced after {seconds:.1f} s")
+            assert seconds < BACK_SECONDS, event.command
+            assert (notes(host) > wanted - event.empties) == event.empties, event.command
+            assert host.run(OWN).stdout == own, event.command
+            for path in ("pg4", "pg6"):
+                assert through_apache(host, path).result == "connected", event.command
+            assert [connect(host, address, 5432).result for address in ADDRESSES.values()] == ["refused"] * 2
+            assert host.run("echo in", fresh=True).stdout == "in\n"
+            assert foreign(host) == rules, event.command
+        again = controller.module(host, FLOWS, flows=[], purge=False)
+        assert (again["failed"], again["changed"]) == (False, False), again
+        emptied = any(event.empties for event in neighbour.events)
+        assert any(WARNING in warning for warning in again["warnings"]) == emptied

@@ -1,0 +1,74 @@
+# Copyright: (c) 2026, senet.firewall contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Labels that other programs put on packets, wherever a rule can stand: no change is made beside them."""
+
+from typing import NamedTuple
+
+from tests.lab.controller import Controller
+from tests.lab.vm import Host
+from tests.vm.conftest import MORE_FLOWS, WEB_DB
+from tests.vm.facts import facts
+
+FLOWS = "senet.firewall.flows"
+# On a port that nobody uses
+MATCH = "-p tcp -m tcp --dport 9999"
+SECMARK = "-j SECMARK --selctx system_u:object_r:http_client_packet_t:s0"
+# An object with a label turns packet checks on, which cut SSH without our policy. Neither CONNSECMARK nor ct does.
+OBJECT = 'secmark web { "system_u:object_r:http_client_packet_t:s0" };'
+
+
+class Rule(NamedTuple):
+    """Commands that add and remove a foreign rule, and how the refusal quotes it."""
+
+    add: str
+    remove: str
+    quoted: str
+
+
+def rule_of_iptables(command: str, table: str, chain: str, target: str) -> Rule:
+    rule = f"{chain} {MATCH} {target}"
+    return Rule(f"{command} -t {table} -A {rule}", f"{command} -t {table} -F {chain}", f"{command} {table}: -A {rule}")
+
+
+def rule_of_nft(rule: str, objects: str = "") -> Rule:
+    table = f"table inet mine {{ {objects} chain labels {{ type filter hook output priority 100; {rule}; }}; }}"
+    return Rule(f"nft '{table}'", "nft delete table inet mine", f"nft inet mine labels: {rule}")
+
+
+RULES = (
+    rule_of_iptables("iptables", "mangle", "OUTPUT", SECMARK),
+    rule_of_iptables("ip6tables", "security", "FORWARD", "-j CONNSECMARK --save"),
+    rule_of_iptables("iptables-legacy", "security", "OUTPUT", "-j CONNSECMARK --restore"),
+    rule_of_iptables("ip6tables-legacy", "mangle", "POSTROUTING", SECMARK),
+    rule_of_nft('tcp dport 9999 meta secmark set "web"', OBJECT),
+    rule_of_nft("tcp dport 9999 ct secmark set meta secmark"),
+)
+
+
+def test_a_change_beside_foreign_labels_is_refused_with_the_rule(enforced: Host) -> None:
+    with Controller(enforced) as controller:
+        for rule in RULES:
+            enforced.run(rule.add)
+            before = facts(enforced)
+            result = controller.module(enforced, FLOWS, flows=MORE_FLOWS[:1], purge=False)
+            assert result["failed"], rule.add
+            assert f"'{rule.quoted}'. Nothing was changed" in result["msg"]
+            assert facts(enforced) == before, rule.add
+            # what is in force stays so, and a run that changes nothing says so
+            assert controller.module(enforced, FLOWS, flows=[], purge=False)["failed"] is False
+            enforced.run(rule.remove)
+
+
+def test_where_legacy_is_the_default_labels_of_nf_tables_are_found(host: Host) -> None:
+    host.run("for name in iptables ip6tables; do update-alternatives --set $name /usr/sbin/$name-legacy; done")
+    rules = (
+        rule_of_iptables("ip6tables-nft", "mangle", "OUTPUT", "-j CONNSECMARK --restore"),
+        rule_of_nft("tcp dport 9999 ct secmark set meta secmark"),
+    )
+    with Controller(host) as controller:
+        for rule in rules:
+            host.run(rule.add)
+            result = controller.module(host, FLOWS, flows=[WEB_DB])
+            assert f"'{rule.quoted}'. Nothing was changed" in result["msg"]
+            host.run(rule.remove)
