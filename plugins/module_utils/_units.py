@@ -30,7 +30,7 @@ RequiresMountsFor=/etc /usr/local/lib /var/lib
 After=local-fs.target systemd-modules-load.service systemd-sysctl.service
 After=nftables.service iptables.service ip6tables.service netfilter-persistent.service ufw.service firewalld.service
 Before=network-pre.target shutdown.target
-Wants=network-pre.target
+Wants=network-pre.target {watch}
 
 [Service]
 Type=oneshot
@@ -70,6 +70,6 @@ def units(command: Iterable[str]) -> Dict[str, str]:
     """The unit files by name, for the command that starts the launcher."""
     line = " ".join(command)
     return {
-        LOAD_UNIT: _LOAD.format(command=line),
+        LOAD_UNIT: _LOAD.format(command=line, watch=WATCH_UNIT),
         WATCH_UNIT: _WATCH.format(command=line, load=LOAD_UNIT, seconds=WATCH_SECONDS),
     }

@@ -177,7 +177,8 @@ def boot_id() -> str:
 
 def clock() -> float:
     """Seconds since boot, on which a change of the time of day has no effect."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+    boottime = getattr(time, "CLOCK_BOOTTIME", None)  # Python 3.7
+    return time.monotonic() if boottime is None else time.clock_gettime(boottime)
 
 
 def _timer(token: str, phase: str) -> str:

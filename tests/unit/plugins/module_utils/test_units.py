@@ -39,7 +39,7 @@ def test_labels_are_loaded_before_the_network_and_after_all_that_empties_tables(
     unit = parsed(_units.LOAD_UNIT)["Unit"]
     assert unit["DefaultDependencies"] == "no"
     assert "network-pre.target" in unit["Before"].split()
-    assert unit["Wants"] == "network-pre.target"
+    assert unit["Wants"].split() == ["network-pre.target", _units.WATCH_UNIT]
     emptying = {"nftables", "iptables", "ip6tables", "netfilter-persistent", "ufw", "firewalld"}
     assert {name.removesuffix(".service") for name in unit["After"].split()} == emptying
     assert {"/etc", "/usr/local/lib", "/var/lib"} <= set(unit["RequiresMountsFor"].split())
