@@ -76,7 +76,7 @@ def tables(draw: st.DrawFn, base: str) -> str:
         for place, name in enumerate([*BUILT_IN[table], *chains]):
             later = chains[max(0, place - len(BUILT_IN[table]) + 1):]
             jumps = [f"-{how} {other}" for other in later for how in "jg"]
-            for _ in range(draw(st.integers(0, 3))):
+            for dummy in range(draw(st.integers(0, 3))):
                 net, match = draw(st.sampled_from(["", *NETS[base]])), draw(st.sampled_from(["", *MATCHES]))
                 target = draw(st.sampled_from(["-j ACCEPT", "-j RETURN", *jumps, *TARGETS[table]]))
                 lines.append(f"{draw(COUNTERS)} -A {name} {net}{match}{target}")

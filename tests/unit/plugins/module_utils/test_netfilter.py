@@ -106,7 +106,7 @@ def save_commands(default: str, tmp_path: Path, *names: str) -> tuple[Netfilter,
 
 @pytest.mark.parametrize(("content", "asked"), [("", False), ("\n", False), ("mangle\nfilter\n", True), (None, False)])
 def test_the_legacy_command_is_asked_where_the_kernel_has_its_tables(
-    tmp_path: Path, content: str | None, asked: bool
+    tmp_path: Path, content: Optional[str], asked: bool
 ) -> None:
     if content is not None:
         (tmp_path / "ip_tables_names").write_text(content)
