@@ -28,6 +28,7 @@ MORE_FLOWS = [
 ]
 WEB_DB = {"name": "web_db", "source": ["httpd_t"], "destination": ["postgresql_t"], "ports": ["5432"]}
 TOKEN = "heldup"
+INSTALL_POLICY = "install the policy module senet_firewall"
 
 Module = Callable[..., dict[str, Any]]
 
@@ -91,10 +92,35 @@ def enforced_shared(lab: Lab, first_run: FirstRun) -> Iterator[Host]:
         yield started
 
 
+@pytest.fixture(scope="session")
+def enforced_by_nftables(lab: Lab, first_run: FirstRun) -> str:
+    """The state `enforced`, moved to the other backend."""
+    with lab.start("web", state="enforced") as host, Controller(host) as controller:
+        moved = controller.module(host, "senet.firewall.flows", flows=[], purge=False, backend="nftables")
+        assert moved.get("backend") == "nftables", moved
+        assert INSTALL_POLICY not in moved["steps"], moved
+        controller.close()
+        host.save_state("enforced-nftables")
+    return "enforced-nftables"
+
+
+@pytest.fixture(scope="module", params=["iptables", "nftables"])
+def state_of_backend(request: pytest.FixtureRequest, first_run: FirstRun) -> str:
+    """The state on which the role's flow is in force by each of the backends."""
+    return request.getfixturevalue("enforced_by_nftables") if request.param == "nftables" else "enforced"
+
+
 @pytest.fixture(scope="module")
-def more_flows(lab: Lab, first_run: FirstRun) -> Iterator[Host]:
+def enforced_by_each(lab: Lab, state_of_backend: str) -> Iterator[Host]:
+    """A host on which the flow is in force by each of the backends, for tests that leave it as they find it."""
+    with lab.start("web", state=state_of_backend) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def more_flows(lab: Lab, state_of_backend: str) -> Iterator[Host]:
     """A host on which MORE_FLOWS were added to the role's, for tests that leave it as they find it."""
-    with lab.start("web", state="enforced") as started, Controller(started) as controller:
+    with lab.start("web", state=state_of_backend) as started, Controller(started) as controller:
         result = controller.module(started, "senet.firewall.flows", flows=MORE_FLOWS, purge=False)
         assert result.get("changed"), result
         yield started

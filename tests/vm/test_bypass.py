@@ -70,91 +70,91 @@ def audit_record(host: Host, text: str) -> str:
 
 
 @each_family
-def test_apache_reaches_postgresql(enforced_shared: Host, family: str) -> None:
-    probe = apache(enforced_shared, "pg", family)
+def test_apache_reaches_postgresql(enforced_by_each: Host, family: str) -> None:
+    probe = apache(enforced_by_each, "pg", family)
     assert probe.result == "connected"
     assert probe.context == "system_u:system_r:httpd_t:s0"
 
 
 @pytest.mark.parametrize("user", ["www-data", "root"])
 @each_family
-def test_same_user_and_root_outside_httpd_t_are_refused(enforced_shared: Host, family: str, user: str) -> None:
+def test_same_user_and_root_outside_httpd_t_are_refused(enforced_by_each: Host, family: str, user: str) -> None:
     # A source port of its own, to tell its record from others.
     source = str(42000 + len(user))
-    probe = connect(enforced_shared, ADDRESSES[family], POSTGRESQL, "--source-port", source, user=user)
+    probe = connect(enforced_by_each, ADDRESSES[family], POSTGRESQL, "--source-port", source, user=user)
     assert ":unconfined_t:" in probe.context
     assert refused_at_once(probe)
-    record = audit_record(enforced_shared, f"src={source} daddr={ADDRESSES[family]} dest={POSTGRESQL} ")
+    record = audit_record(enforced_by_each, f"src={source} daddr={ADDRESSES[family]} dest={POSTGRESQL} ")
     assert "denied  { send }" in record
     assert "scontext=unconfined_u:unconfined_r:unconfined_t:" in record
     assert f"tcontext=system_u:object_r:{CLIENT_TYPE}:s0 tclass=packet" in record
 
 
 @each_family
-def test_redirected_port_is_the_port_that_answers(enforced_shared: Host, family: str) -> None:
-    with rules(enforced_shared, "nat", f"-A OUTPUT -p tcp --dport 15432 -j REDIRECT --to-ports {POSTGRESQL}"):
-        assert refused_at_once(connect(enforced_shared, ADDRESSES[family], 15432))
-        assert apache(enforced_shared, "pgalt", family).result == "connected"
+def test_redirected_port_is_the_port_that_answers(enforced_by_each: Host, family: str) -> None:
+    with rules(enforced_by_each, "nat", f"-A OUTPUT -p tcp --dport 15432 -j REDIRECT --to-ports {POSTGRESQL}"):
+        assert refused_at_once(connect(enforced_by_each, ADDRESSES[family], 15432))
+        assert apache(enforced_by_each, "pgalt", family).result == "connected"
 
 
 @each_family
-def test_untracked_packets_are_matched_by_port(enforced_shared: Host, family: str) -> None:
-    with notrack(enforced_shared, POSTGRESQL):
-        assert refused_at_once(connect(enforced_shared, ADDRESSES[family], POSTGRESQL))
-        assert apache(enforced_shared, "pg", family).result == "connected"
+def test_untracked_packets_are_matched_by_port(enforced_by_each: Host, family: str) -> None:
+    with notrack(enforced_by_each, POSTGRESQL):
+        assert refused_at_once(connect(enforced_by_each, ADDRESSES[family], POSTGRESQL))
+        assert apache(enforced_by_each, "pg", family).result == "connected"
 
 
 @each_family
-def test_invalid_packets_are_matched_by_port(enforced_shared: Host, family: str) -> None:
+def test_invalid_packets_are_matched_by_port(enforced_by_each: Host, family: str) -> None:
     def raw(port: int) -> str:
         script = RAW_SEGMENT.format(address=ADDRESSES[family], port=port)
-        return enforced_shared.run("python3 -", input=script).stdout.strip()
+        return enforced_by_each.run("python3 -", input=script).stdout.strip()
 
     assert raw(POSTGRESQL) == "refused"
     assert raw(9999) == "sent"
 
 
 @each_family
-def test_the_server_is_no_client(enforced_shared: Host, family: str) -> None:
-    assert refused_at_once(as_domain(enforced_shared, "postgresql_t", ADDRESSES[family], POSTGRESQL))
+def test_the_server_is_no_client(enforced_by_each: Host, family: str) -> None:
+    assert refused_at_once(as_domain(enforced_by_each, "postgresql_t", ADDRESSES[family], POSTGRESQL))
 
 
-def test_postgresql_itself_cannot_connect_by_dblink(enforced_shared: Host) -> None:
+def test_postgresql_itself_cannot_connect_by_dblink(enforced_by_each: Host) -> None:
     query = (
         "CREATE EXTENSION IF NOT EXISTS dblink; "
         "SELECT dblink_connect('host=127.0.0.1 port=5432 dbname=postgres password=none connect_timeout=3')"
     )
-    answer = enforced_shared.run(f'cd /; runuser -u postgres -- psql -c "{query}"', check=False)
+    answer = enforced_by_each.run(f'cd /; runuser -u postgres -- psql -c "{query}"', check=False)
     assert answer.rc == 1
     assert "Connection refused" in answer.stderr
 
 
 @each_family
-def test_clients_fail_fast_when_postgresql_is_stopped(enforced_shared: Host, family: str) -> None:
-    with stopped(enforced_shared, UNIT):
-        assert refused_at_once(apache(enforced_shared, "pg", family))
-        assert refused_at_once(connect(enforced_shared, ADDRESSES[family], POSTGRESQL))
+def test_clients_fail_fast_when_postgresql_is_stopped(enforced_by_each: Host, family: str) -> None:
+    with stopped(enforced_by_each, UNIT):
+        assert refused_at_once(apache(enforced_by_each, "pg", family))
+        assert refused_at_once(connect(enforced_by_each, ADDRESSES[family], POSTGRESQL))
 
 
 @each_family
-def test_an_impostor_gets_nothing(enforced_shared: Host, family: str) -> None:
+def test_an_impostor_gets_nothing(enforced_by_each: Host, family: str) -> None:
     address = ADDRESSES[family]
-    with stopped(enforced_shared, UNIT), listener(enforced_shared, address, POSTGRESQL):
+    with stopped(enforced_by_each, UNIT), listener(enforced_by_each, address, POSTGRESQL):
         # The kernel drops what httpd_t sends before the impostor sees it, so the proxy's own timeout ends it.
-        assert apache(enforced_shared, "pg", family).result == "refused"
-        assert refused_at_once(connect(enforced_shared, address, POSTGRESQL))
-        assert "accepted" not in enforced_shared.run(f"cat /run/listener-{address}-{POSTGRESQL}.log").stdout
+        assert apache(enforced_by_each, "pg", family).result == "refused"
+        assert refused_at_once(connect(enforced_by_each, address, POSTGRESQL))
+        assert "accepted" not in enforced_by_each.run(f"cat /run/listener-{address}-{POSTGRESQL}.log").stdout
 
 
 @each_family
-def test_other_traffic_is_left_alone(enforced_shared: Host, family: str) -> None:
+def test_other_traffic_is_left_alone(enforced_by_each: Host, family: str) -> None:
     address = ADDRESSES[family]
-    enforced_shared.run(f"ping -c 1 -W 2 {address}")
-    assert connect(enforced_shared, address, 6379, "--send", "PING\n", "--expect-reply").result == "connected"
-    assert apache(enforced_shared, "ssh", family).result == "connected"
+    enforced_by_each.run(f"ping -c 1 -W 2 {address}")
+    assert connect(enforced_by_each, address, 6379, "--send", "PING\n", "--expect-reply").result == "connected"
+    assert apache(enforced_by_each, "ssh", family).result == "connected"
     for domain in ("redis_t", "httpd_t", "postgresql_t", "kernel_t"):
-        with listener(enforced_shared, address, 60999, "--as-context", f"system_u:system_r:{domain}:s0"):
-            assert connect(enforced_shared, address, 60999, "--send", "x", "--expect-reply").result == "connected"
-    with listener(enforced_shared, address, 5399, "--protocol", "udp"):
-        answer = connect(enforced_shared, address, 5399, "--protocol", "udp", "--expect-reply")
+        with listener(enforced_by_each, address, 60999, "--as-context", f"system_u:system_r:{domain}:s0"):
+            assert connect(enforced_by_each, address, 60999, "--send", "x", "--expect-reply").result == "connected"
+    with listener(enforced_by_each, address, 5399, "--protocol", "udp"):
+        answer = connect(enforced_by_each, address, 5399, "--protocol", "udp", "--expect-reply")
         assert answer.result == "connected"

@@ -41,10 +41,10 @@ each_family = pytest.mark.parametrize("family", ["ipv4", "ipv6"])
 
 
 @pytest.fixture(scope="module")
-def host(enforced_shared: Host) -> Iterator[Host]:
-    enforced_shared.run(LINKS)
-    yield enforced_shared
-    enforced_shared.run("ip netns delete near; ip netns delete far")
+def host(enforced_by_each: Host) -> Iterator[Host]:
+    enforced_by_each.run(LINKS)
+    yield enforced_by_each
+    enforced_by_each.run("ip netns delete near; ip netns delete far")
 
 
 @each_family
