@@ -8,6 +8,13 @@ a2enconf -q senet-lab
 systemctl enable --quiet systemd-networkd.service
 # Neighbours that rewrite tables: installed, and quiet until a test starts them.
 systemctl disable --quiet containerd.service docker.service docker.socket firewalld.service ufw.service
+# The services of pairs: installed, and quiet until a scenario starts them.
+for unit in chrony dovecot haproxy mariadb memcached named nginx php8.2-fpm podman podman-auto-update podman-restart \
+    postfix prometheus-node-exporter rsyslog slapd snmpd spamd spamassassin squid unbound unbound-resolvconf \
+    zabbix-agent zabbix-server; do
+    systemctl disable --quiet "$unit.service" 2>/dev/null || true
+done
+systemctl disable --quiet podman.socket podman-auto-update.timer
 systemctl mask --quiet \
     apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service \
     fstrim.timer logrotate.timer man-db.timer systemd-networkd-wait-online.service systemd-tmpfiles-clean.timer
