@@ -3,9 +3,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What each domain may do with each flow's packets, as the kernel says, held against what the flows say. No I/O."""
 
-from typing import Any, Callable, Dict, FrozenSet, Iterable, List, NamedTuple, Set
+from typing import Any, Callable, Dict, FrozenSet, Iterable, List, NamedTuple, Optional, Set
 
-from ansible_collections.senet.firewall.plugins.module_utils._model import OBSERVE, Flow, FlowSet, packet_context
+from ansible_collections.senet.firewall.plugins.module_utils._model import (
+    ENFORCE,
+    OBSERVE,
+    Flow,
+    FlowSet,
+    packet_context,
+)
 from ansible_collections.senet.firewall.plugins.module_utils._processes import Process
 
 # The permissions of the class packet that a socket's own traffic is checked against (security/selinux/hooks.c)
@@ -18,7 +24,8 @@ class Access(NamedTuple):
     """The kernel's answer for one flow and one domain.
 
     ``client`` and ``server`` are what the domain may do with packets of the flow's two types, out of send and recv;
-    ``permissive`` says that it is not held to it.
+    ``permissive`` says that it is not held to it; ``refused`` is the same for clients of other addresses, None where
+    the flow takes any address.
     """
 
     flow: str
@@ -26,10 +33,11 @@ class Access(NamedTuple):
     client: FrozenSet[str]
     server: FrozenSet[str]
     permissive: bool
+    refused: Optional[FrozenSet[str]] = None
 
     def as_dict(self) -> Dict[str, Any]:
         """The row of the access matrix that the module returns."""
-        return {
+        row = {
             "flow": self.flow,
             "domain": self.domain,
             "client": sorted(self.client),
@@ -38,6 +46,31 @@ class Access(NamedTuple):
             "can_serve": self.server == CHECKED,
             "permissive": self.permissive,
         }
+        if self.refused is not None:
+            row["refused"] = sorted(self.refused)
+        return row
+
+
+class Elsewhere(NamedTuple):
+    """What a confined domain may do with packets of no flow: with our default label, and with none at all.
+
+    Packets have no label where no rules of ours are, as in other network namespaces.
+    """
+
+    domain: str
+    mode: str
+    labelled: FrozenSet[str]
+    unlabelled: FrozenSet[str]
+
+    def as_dict(self) -> Dict[str, Any]:
+        """The row that the module returns."""
+        return {
+            "domain": self.domain,
+            "mode": self.mode,
+            "elsewhere": sorted(self.labelled),
+            "unlabelled": sorted(self.unlabelled),
+        }
+
 
 
 def contexts_by_domain(processes: Iterable[Process]) -> Dict[str, str]:
@@ -47,9 +80,14 @@ def contexts_by_domain(processes: Iterable[Process]) -> Dict[str, str]:
 
 
 def cut_domains(
-    ask: Callable[[str, str, str], Any], processes: Iterable[Process], types: Iterable[str], mls: bool
+    ask: Callable[[str, str, str], Any],
+    processes: Iterable[Process],
+    types: Iterable[str],
+    mls: bool,
+    meant: Iterable[str] = (),
 ) -> List[str]:
-    """The running domains that may not both send and receive packets of each of these types.
+    """The running domains that may not both send and receive packets of each of these types, but for those that are
+    meant to be cut.
 
     ``ask`` answers (source context, target context, class) with a :class:`Decision` of the kernel.
     """
@@ -57,24 +95,36 @@ def cut_domains(
     return [
         domain
         for domain, context in sorted(contexts_by_domain(processes).items())
-        if not all(ask(context, target, "packet").allowed >= CHECKED for target in targets)
+        if domain not in meant
+        and not all(ask(context, target, "packet").allowed >= CHECKED for target in targets)
     ]
 
 
-def deviations(flows: FlowSet, matrix: List[Access]) -> List[str]:
-    """Where the kernel grants more or less than the flows say, each as a clause; none when it enforces them."""
+def deviations(flows: FlowSet, matrix: Iterable[Access], confined: Iterable[Elsewhere] = ()) -> List[str]:
+    """Where the kernel grants more or less than the flows say, each as a clause; none when it enforces them.
+
+    What a confined domain may do with unlabelled packets is told, not judged: Fedora's policy grants it to everybody.
+    """
     by_name = {flow.name: flow for flow in flows.flows}
-    return [clause for row in matrix for clause in _row_deviations(by_name[row.flow], row)]
+    clauses = [clause for row in matrix for clause in _row_deviations(by_name[row.flow], row)]
+    for row in confined:
+        if row.mode == ENFORCE and row.labelled:
+            clauses.append(
+                "'{0}', which is confined, may {1} packets of no flow".format(
+                    row.domain, " and ".join(sorted(row.labelled))
+                )
+            )
+    return clauses
 
 
 def _row_deviations(flow: Flow, row: Access) -> List[str]:
     if flow.mode == OBSERVE:
-        if row.client == row.server == CHECKED or row.domain == "kernel_t":
+        if (row.client == row.server == CHECKED and row.refused in (None, CHECKED)) or row.domain == "kernel_t":
             return []
         return ["'{0}' is cut by the flow '{1}', which only observes".format(row.domain, flow.name)]
     clauses = []
-    is_source = row.domain in flow.source
-    is_destination = row.domain in flow.destination
+    is_source = flow.is_source(row.domain)
+    is_destination = flow.is_destination(row.domain)
     if is_source and row.client != CHECKED:
         clauses.append("'{0}' may not connect by the flow '{1}'".format(row.domain, flow.name))
     if is_destination and row.server != CHECKED:
@@ -88,6 +138,8 @@ def _row_deviations(flow: Flow, row: Access) -> List[str]:
         gained |= row.client & extra
     if not is_destination:
         gained |= row.server & extra
+    if row.domain != "kernel_t":
+        gained |= row.refused or set()
     if gained:
         clauses.append(
             "'{0}', which the flow '{1}' does not name as such, may {2} its packets".format(

@@ -59,7 +59,9 @@ def choose(asked: str, recorded: Optional[str], available: Sequence[str]) -> Cho
 
 def compile_rules(backend: str, flows: FlowSet, mls: bool) -> Dict[str, Rules]:
     """The rules of a backend by family."""
-    return {family: _COMPILERS[family].compile_rules(flows, mls) for family in FAMILIES[backend]}
+    if backend == NFTABLES:
+        return {"inet": nftables.compile_rules(flows, mls)}
+    return {family: iptables.compile_rules(flows, mls, family) for family in FAMILIES[backend]}
 
 
 def parse(family: str, text: str) -> Any:

@@ -13,7 +13,7 @@ from ansible_collections.senet.firewall.plugins.module_utils import (
     _recovery,
     _survey,
 )
-from ansible_collections.senet.firewall.plugins.module_utils._access import Access
+from ansible_collections.senet.firewall.plugins.module_utils._access import Access, Elsewhere
 from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Pending, boot_id, clock
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
 from ansible_collections.senet.firewall.plugins.module_utils._host.policystore import locked_message
@@ -36,13 +36,15 @@ class Options(NamedTuple):
 class Outcome(NamedTuple):
     """What was done, or in check mode would be.
 
-    ``access`` is empty while the kernel cannot be asked yet; ``pending`` says that the change waits for confirmation.
+    ``access`` and ``confined`` are empty while the kernel cannot be asked yet; ``pending`` says that the change waits
+    for confirmation.
     """
 
     changed: bool
     flows: FlowSet
     steps: Tuple[str, ...]
     access: Tuple[Access, ...]
+    confined: Tuple[Elsewhere, ...]
     cuts: Tuple[_preflight.Cut, ...]
     diffs: List[Dict[str, Any]]
     warnings: Tuple[str, ...]
@@ -88,22 +90,25 @@ def run(host: Host, request: _survey.Request, options: Options, check_mode: bool
 
     waiting = bool(change.steps) and check_mode
     access = [] if waiting else _survey.access_matrix(host, change.flows, change.processes, change.mls)
+    confined = [] if waiting else _survey.confined_access(host, change.flows, change.mls)
     if not change.steps:
-        _survey.check_access(change.flows, access)
+        _survey.check_access(change.flows, access, confined)
         repaired = host.guard.repairs()
         if repaired:
             warnings.append(
                 "Labels had been taken away by another program and were put back, last at {0}; find out which program "
                 "empties the tables.".format(repaired)
             )
+    warnings.extend(_preflight.confinement_warnings(change.cuts))
     return Outcome(
         bool(change.steps),
         change.flows,
         tuple(str(step) for step in change.steps),
         tuple(access),
+        tuple(confined),
         change.cuts,
         _plan.diffs(change.observed, change.desired) if change.steps else [],
-        tuple(warnings + _survey.find_warnings(change.mode, change.flows, access, change.processes)),
+        tuple(warnings + _survey.find_warnings(change.mode, change.flows, access, confined, change.processes)),
         change.mode,
         change.backend,
         _guarded(change) and not check_mode,
@@ -159,7 +164,7 @@ def _prepare(host: Host, request: _survey.Request, options: Options) -> _Change:
 
 def _refuse(host: Host, change: _Change) -> None:
     """Raise for whatever speaks against the change, before anything is written."""
-    foreign = _labels.foreign_labels(host.netfilter.saves(), host.netfilter.ruleset()) if change.flows.flows else []
+    foreign = _labels.foreign_labels(host.netfilter.saves(), host.netfilter.ruleset()) if not change.flows.empty else []
     if foreign:
         more = " (and {0} more)".format(len(foreign) - 1) if foreign[1:] else ""
         raise SenetError(
@@ -217,7 +222,7 @@ def _take(host: Host, change: _Change, options: Options, pending: Pending, step:
         host.service.install()
         host.guard.arm(options.token, "apply", options.confirm_timeout + APPLY_SECONDS)
     elif step.action == _plan.CHECK_ACCESS:
-        _survey.check_nobody_is_cut(host, change.processes, change.mls)
+        _survey.check_nobody_is_cut(host, change.flows, change.processes, change.mls)
     elif step.action == _plan.VERIFY:
         _verify(host, change)
     elif step.action == _plan.AWAIT_CONFIRMATION:
@@ -237,4 +242,8 @@ def _verify(host: Host, change: _Change) -> None:
             "The change did not hold: read back, the host still needs to {0}; look for another program that "
             "changes the same rules.".format(", ".join(str(step) for step in left))
         )
-    _survey.check_access(change.flows, _survey.access_matrix(host, change.flows, change.processes, change.mls))
+    _survey.check_access(
+        change.flows,
+        _survey.access_matrix(host, change.flows, change.processes, change.mls),
+        _survey.confined_access(host, change.flows, change.mls),
+    )

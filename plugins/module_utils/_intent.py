@@ -7,7 +7,7 @@ import json
 from typing import NamedTuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._backends import FAMILIES
-from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet, SenetError, flow_set, parse_flow
+from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet, SenetError, parse_flow_set
 
 _FORMAT = 1
 
@@ -21,11 +21,7 @@ class Intent(NamedTuple):
 
 def compile_intent(intent: Intent) -> str:
     """The file's text (ASCII, the same bytes for the same intent)."""
-    content = {
-        "format": _FORMAT,
-        "backend": intent.backend,
-        "flows": [flow.as_dict() for flow in intent.flows.flows],
-    }
+    content = dict(intent.flows.as_dict(), format=_FORMAT, backend=intent.backend)
     return json.dumps(content, sort_keys=True, indent=1) + "\n"
 
 
@@ -40,7 +36,7 @@ def parse_intent(text: str, path: str) -> Intent:
             raise ValueError("format {0}".format(content["format"]))
         if content["backend"] not in FAMILIES:
             raise ValueError("backend {0}".format(content["backend"]))
-        return Intent(flow_set(parse_flow(raw) for raw in content["flows"]), content["backend"])
+        return Intent(parse_flow_set(content), content["backend"])
     except (ValueError, TypeError, KeyError, AttributeError, SenetError) as exc:
         raise SenetError(
             "The file {0} is damaged ({1}: {2}), so it does not say what is to be enforced after a reboot; remove it "

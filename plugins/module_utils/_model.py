@@ -8,45 +8,45 @@ This is private to the collection. Everything that reaches a rule or a policy li
 
 import re
 import uuid
-from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+
+from ansible_collections.senet.firewall.plugins.module_utils._fields import (
+    EVERY_DOMAIN,
+    Network,
+    PortRange,
+    SenetError,
+    address_text,
+    parse_confined,
+    parse_domains,
+    parse_interfaces,
+    parse_networks,
+    parse_ports,
+    parse_units,
+    parse_users,
+)
 
 PROTOCOLS = ("tcp", "udp", "sctp", "dccp")
 ENFORCE = "enforce"
 OBSERVE = "observe"
 MODES = (ENFORCE, OBSERVE)
+# Where the server's host holds the client's own domain against the flow, beside what the client's host does
+VERIFY_NONE = "none"
+VERIFY_LOOPBACK = "loopback"
+VERIFY_ADDRESS = "address"
+VERIFY = (VERIFY_NONE, VERIFY_LOOPBACK, VERIFY_ADDRESS)
 DEFAULT_PACKET_TYPE = "senet_default_packet_t"
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,30}")
-# A type inside a CIL block (what udica writes) has dots: my_app.process
-_DOMAIN = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,127}(\.[A-Za-z0-9_]{1,127})*")
 _TOKEN = re.compile(r"[a-z0-9]{1,32}")
-_PORTS = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
-
-
-class SenetError(Exception):
-    """What a user is told: one sentence with the object, what is wrong with it, and what to do."""
-
-
-class PortRange(NamedTuple):
-    """Ports low to high, both included, 1 to 65535."""
-
-    low: int
-    high: int
-
-    def __str__(self) -> str:
-        return str(self.low) if self.low == self.high else "{0}-{1}".format(self.low, self.high)
-
-    def overlaps(self, other: "PortRange") -> bool:
-        return self.low <= other.high and other.low <= self.high
-
-    def holds(self, port: int) -> bool:
-        return self.low <= port <= self.high
 
 
 class Flow(NamedTuple):
     """One permitted conversation. Domains are sorted and unique, ports are sorted and do not overlap.
 
-    In the mode ``observe`` everybody else is permitted too, and logged.
+    Its *place* is the protocol, the ports, the server's addresses (``destination_addresses``) and the interfaces, each
+    of the last two everywhere if empty: what is elsewhere is no matter of this flow. In its place the domains and the
+    clients' addresses (``source_addresses``, any if empty) say who may. ``users`` and ``units`` are the client's, for
+    the layer owner. In the mode ``observe`` everybody else is permitted too, and logged.
     """
 
     name: str
@@ -55,6 +55,12 @@ class Flow(NamedTuple):
     protocol: str
     ports: Tuple[PortRange, ...]
     mode: str = ENFORCE
+    source_addresses: Tuple[Network, ...] = ()
+    destination_addresses: Tuple[Network, ...] = ()
+    interfaces: Tuple[str, ...] = ()
+    users: Tuple[str, ...] = ()
+    units: Tuple[str, ...] = ()
+    verify_source: str = VERIFY_NONE
 
     @property
     def client_type(self) -> str:
@@ -67,57 +73,119 @@ class Flow(NamedTuple):
         return "senet_{0}_server_packet_t".format(self.name)
 
     @property
+    def refused_type(self) -> str:
+        """The type on packets of the flow's place whose client has another address: nobody may send or receive it."""
+        return "senet_{0}_refused_packet_t".format(self.name)
+
+    @property
+    def packet_types(self) -> Tuple[str, ...]:
+        """The types that rules of this flow put on packets."""
+        return (self.client_type, self.server_type) + ((self.refused_type,) if self.source_addresses else ())
+
+    @property
     def domains(self) -> Tuple[str, ...]:
-        return tuple(sorted(set(self.source + self.destination)))
+        """The domains that are named one by one."""
+        return tuple(sorted(set(self.source + self.destination) - {EVERY_DOMAIN}))
+
+    @property
+    def everywhere(self) -> bool:
+        """Whether ports alone tell the flow's packets from others."""
+        return not (self.source_addresses or self.destination_addresses or self.interfaces)
+
+    def is_source(self, domain: str) -> bool:
+        return domain in self.source or EVERY_DOMAIN in self.source
+
+    def is_destination(self, domain: str) -> bool:
+        return domain in self.destination or EVERY_DOMAIN in self.destination
 
     def has_port(self, port: int) -> bool:
         return any(ports.holds(port) for ports in self.ports)
 
+    def told_apart(self, other: "Flow") -> bool:
+        """Whether no packet can belong to both flows, whatever its ports."""
+        return (
+            _disjoint(self.interfaces, other.interfaces)
+            or _no_overlap(self.source_addresses, other.source_addresses)
+            or _no_overlap(self.destination_addresses, other.destination_addresses)
+        )
+
     def as_dict(self) -> Dict[str, Any]:
-        """The flow as the module's options spell it."""
-        return {
+        """The flow as the module's options spell it; options beyond the first six only where they are set."""
+        result = {
             "name": self.name,
             "source": list(self.source),
             "destination": list(self.destination),
             "protocol": self.protocol,
             "ports": [str(ports) for ports in self.ports],
             "mode": self.mode,
+        }  # type: Dict[str, Any]
+        lists = {
+            "source_addresses": [address_text(network) for network in self.source_addresses],
+            "destination_addresses": [address_text(network) for network in self.destination_addresses],
+            "interfaces": list(self.interfaces),
+            "users": list(self.users),
+            "units": list(self.units),
         }
+        result.update((key, value) for key, value in lists.items() if value)
+        if self.verify_source != VERIFY_NONE:
+            result["verify_source"] = self.verify_source
+        return result
 
 
 class FlowSet(NamedTuple):
-    """All flows of a host, sorted by name; names are unique and no protocol and port belongs to two flows."""
+    """All that is asked of a host: the flows, sorted by name, and the domains that may use nothing but their flows.
+
+    Names are unique, and no packet belongs to two flows. ``confine`` has (domain, mode), each domain once.
+    """
 
     flows: Tuple[Flow, ...]
+    confine: Tuple[Tuple[str, str], ...] = ()
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is asked."""
+        return not self.flows and not self.confine
 
     @property
     def domains(self) -> Tuple[str, ...]:
-        return tuple(sorted({domain for flow in self.flows for domain in flow.domains}))
+        """The domains that are named one by one, confined ones among them."""
+        return tuple(sorted({domain for flow in self.flows for domain in flow.domains}.union(dict(self.confine))))
 
     @property
     def packet_types(self) -> Tuple[str, ...]:
-        types = [packet_type for flow in self.flows for packet_type in (flow.client_type, flow.server_type)]
+        types = [packet_type for flow in self.flows for packet_type in flow.packet_types]
         return (DEFAULT_PACKET_TYPE,) + tuple(types)
 
-    def with_flows(self, flows: Iterable[Flow]) -> "FlowSet":
-        """This set with flows added, each in place of the one of the same name.
+    def with_flows(self, flows: Iterable[Flow], confine: Iterable[Tuple[str, str]] = ()) -> "FlowSet":
+        """This set with flows added, each in place of the one of the same name, and domains confined.
 
-        :raises SenetError: two flows claim one protocol and port.
+        :raises SenetError: two flows claim one packet.
         """
         merged = {flow.name: flow for flow in self.flows}
         merged.update((flow.name, flow) for flow in flows)
-        return flow_set(merged.values())
+        return flow_set(merged.values(), self.confine + tuple(confine))
 
-    def without(self, names: Iterable[str]) -> "FlowSet":
-        """This set less the flows of these names; a name it does not have is no error."""
+    def without(self, names: Iterable[str], confine: Iterable[str] = ()) -> "FlowSet":
+        """This set less the flows of these names, and with these domains free; what it does not have is no error."""
         gone = set(names)
-        return FlowSet(tuple(flow for flow in self.flows if flow.name not in gone))
+        free = set(confine)
+        return FlowSet(
+            tuple(flow for flow in self.flows if flow.name not in gone),
+            tuple((domain, mode) for domain, mode in self.confine if domain not in free),
+        )
+
+    def as_dict(self) -> Dict[str, Any]:
+        """The set as plain data, for :func:`parse_flow_set`."""
+        result = {"flows": [flow.as_dict() for flow in self.flows]}  # type: Dict[str, Any]
+        if self.confine:
+            result["confine"] = dict(self.confine)
+        return result
 
 
-def flow_set(flows: Iterable[Flow]) -> FlowSet:
-    """The set of flows.
+def flow_set(flows: Iterable[Flow], confine: Iterable[Tuple[str, str]] = ()) -> FlowSet:
+    """The set of flows; of a domain that is confined twice, the last mode counts.
 
-    :raises SenetError: a name stands twice, or two flows claim one protocol and port.
+    :raises SenetError: a name stands twice, or two flows claim one packet.
     """
     ordered = tuple(sorted(flows, key=lambda flow: flow.name))
     for first, second in zip(ordered, ordered[1:]):
@@ -126,15 +194,32 @@ def flow_set(flows: Iterable[Flow]) -> FlowSet:
                 "The flow '{0}' is listed twice; give each flow a name of its own, or list all its ports "
                 "in one flow.".format(first.name)
             )
-    claims = sorted((flow.protocol, ports, flow.name) for flow in ordered for ports in flow.ports)
-    for (protocol, ports, name), (protocol2, ports2, name2) in zip(claims, claims[1:]):
-        if protocol == protocol2 and ports.overlaps(ports2):
-            shared = PortRange(max(ports.low, ports2.low), min(ports.high, ports2.high))
-            raise SenetError(
-                "The flows '{0}' and '{1}' both claim {2}/{3}, and a packet can carry one label only; "
-                "join them into one flow or change the ports of one.".format(name, name2, protocol, shared)
-            )
-    return FlowSet(ordered)
+    claims = sorted(((flow.protocol, ports, flow.name), flow) for flow in ordered for ports in flow.ports)
+    open_claims = []  # type: List[Tuple[PortRange, Flow]]
+    last = ""
+    for (protocol, ports, dummy), flow in claims:
+        open_claims = [claim for claim in open_claims if protocol == last and claim[0].high >= ports.low]
+        for ports2, flow2 in open_claims:
+            if flow2 is not flow and not flow.told_apart(flow2):
+                raise SenetError(
+                    "The flows '{0}' and '{1}' both claim {2}/{3}, and a packet can carry one label only; join them "
+                    "into one flow, change the ports of one, or tell them apart by addresses or interfaces.".format(
+                        flow2.name, flow.name, protocol, PortRange(ports.low, min(ports.high, ports2.high))
+                    )
+                )
+        open_claims.append((ports, flow))
+        last = protocol
+    return FlowSet(ordered, tuple(sorted(dict(confine).items())))
+
+
+def parse_flow_set(raw: Mapping[str, Any]) -> FlowSet:
+    """A set from :meth:`FlowSet.as_dict`.
+
+    :raises SenetError: a part is missing or malformed, or two flows claim one packet.
+    """
+    confine = raw.get("confine") or {}
+    modes = ((domain, _choice(domain, "mode", confine[domain], MODES)) for domain in parse_confined(confine))
+    return flow_set((parse_flow(flow) for flow in raw["flows"]), modes)
 
 
 def parse_flow(raw: Mapping[str, Any]) -> Flow:
@@ -143,25 +228,19 @@ def parse_flow(raw: Mapping[str, Any]) -> Flow:
     :raises SenetError: a part is missing or malformed.
     """
     name = parse_name(raw.get("name"))
-    protocol = raw.get("protocol") or "tcp"
-    if protocol not in PROTOCOLS:
-        raise SenetError(
-            "The flow '{0}' has the protocol '{1}', which carries no ports here; use one of {2}.".format(
-                name, protocol, ", ".join(PROTOCOLS)
-            )
-        )
-    mode = raw.get("mode") or ENFORCE
-    if mode not in MODES:
-        raise SenetError(
-            "The flow '{0}' has the mode '{1}'; use one of {2}.".format(name, mode, ", ".join(MODES))
-        )
     return Flow(
         name,
-        _domains(name, "source", raw.get("source")),
-        _domains(name, "destination", raw.get("destination")),
-        protocol,
-        _port_ranges(name, raw.get("ports")),
-        mode,
+        parse_domains(name, "source", raw.get("source")),
+        parse_domains(name, "destination", raw.get("destination")),
+        _choice(name, "protocol", raw.get("protocol") or "tcp", PROTOCOLS),
+        parse_ports(name, raw.get("ports")),
+        _choice(name, "mode", raw.get("mode") or ENFORCE, MODES),
+        parse_networks(name, "source_addresses", raw.get("source_addresses")),
+        parse_networks(name, "destination_addresses", raw.get("destination_addresses")),
+        parse_interfaces(name, raw.get("interfaces")),
+        parse_users(name, raw.get("users")),
+        parse_units(name, raw.get("units")),
+        _choice(name, "verify_source", raw.get("verify_source") or VERIFY_NONE, VERIFY),
     )
 
 
@@ -200,44 +279,23 @@ def packet_context(packet_type: str, mls: bool) -> str:
     return "system_u:object_r:{0}{1}".format(packet_type, ":s0" if mls else "")
 
 
-def _domains(flow: str, side: str, raw: Optional[Iterable[Any]]) -> Tuple[str, ...]:
-    domains = list(raw or ())
-    if not domains:
+def _choice(flow: str, option: str, value: str, choices: Sequence[str]) -> str:
+    if value not in choices:
         raise SenetError(
-            "The flow '{0}' has no {1}; name at least one SELinux domain, such as httpd_t.".format(flow, side)
+            "The flow '{0}' has the {1} '{2}'; use one of {3}.".format(flow, option, value, ", ".join(choices))
         )
-    for domain in domains:
-        if not isinstance(domain, str) or not _DOMAIN.fullmatch(domain):
-            raise SenetError(
-                "The {1} {2!r} of the flow '{0}' is not a SELinux type; give the type alone, such as httpd_t "
-                "out of system_u:system_r:httpd_t:s0.".format(flow, side, domain)
-            )
-    return tuple(sorted(set(domains)))
+    return value
 
 
-def _port_ranges(flow: str, raw: Optional[Iterable[Any]]) -> Tuple[PortRange, ...]:
-    texts = [str(port) for port in raw or ()]
-    if not texts:
-        raise SenetError("The flow '{0}' has no ports; list at least one, such as 5432 or 8000-8010.".format(flow))
-    ranges = sorted(_port_range(flow, text) for text in texts)
-    joined = ranges[:1]  # type: List[PortRange]
-    for ports in ranges[1:]:
-        last = joined[-1]
-        if ports.low <= last.high + 1:
-            joined[-1] = PortRange(last.low, max(last.high, ports.high))
-        else:
-            joined.append(ports)
-    return tuple(joined)
+def _disjoint(first: Sequence[str], second: Sequence[str]) -> bool:
+    """Whether both lists limit something, and have nothing in common."""
+    return bool(first) and bool(second) and not set(first).intersection(second)
 
 
-def _port_range(flow: str, text: str) -> PortRange:
-    match = _PORTS.fullmatch(text)
-    if match:
-        low = int(match.group(1))
-        high = int(match.group(2) or low)
-        if 1 <= low <= high <= 65535:
-            return PortRange(low, high)
-    raise SenetError(
-        "The port {1!r} of the flow '{0}' is not a port; use a number from 1 to 65535, or a range of them with "
-        "the lower one first, such as 8000-8010.".format(flow, text)
+def _no_overlap(first: Sequence[Network], second: Sequence[Network]) -> bool:
+    """The same for networks."""
+    return (
+        bool(first)
+        and bool(second)
+        and not any(net.version == other.version and net.overlaps(other) for net in first for other in second)
     )

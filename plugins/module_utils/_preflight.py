@@ -3,9 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Which running processes a set of flows would cut, and which of them it does not mean to. No I/O."""
 
+import ipaddress
 from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Sequence, Set, Tuple
 
-from ansible_collections.senet.firewall.plugins.module_utils._model import ENFORCE, Flow, FlowSet
+from ansible_collections.senet.firewall.plugins.module_utils._model import ENFORCE, Flow, FlowSet, Network
 from ansible_collections.senet.firewall.plugins.module_utils._processes import Process
 from ansible_collections.senet.firewall.plugins.module_utils._sockets import Socket
 
@@ -13,9 +14,9 @@ _SSH_DOMAIN = "sshd_t"
 
 
 class Cut(NamedTuple):
-    """A socket that loses its traffic, or would if the flow's mode were enforce.
+    """A socket that loses its traffic, or would if the mode were enforce.
 
-    ``meant`` is True for a client of the flow's service that is no source of it.
+    ``flow`` is empty where it is its domain's confinement that takes it; ``meant`` is True for what the flows are for.
     """
 
     domain: str
@@ -30,7 +31,7 @@ class Cut(NamedTuple):
         """The cut as the module returns it."""
         return {
             "domain": self.domain,
-            "flow": self.flow,
+            "flow": self.flow or None,
             "pid": self.pid,
             "command": self.command,
             "socket": self.socket,
@@ -38,8 +39,12 @@ class Cut(NamedTuple):
         }
 
     def __str__(self) -> str:
-        return "'{0}' ({1}, pid {2}, {3}) by the flow '{4}'".format(
-            self.domain, self.command, self.pid, self.socket, self.flow
+        return "'{0}' ({1}, pid {2}, {3}) by {4}".format(
+            self.domain,
+            self.command,
+            self.pid,
+            self.socket,
+            "the flow '{0}'".format(self.flow) if self.flow else "its confinement",
         )
 
 
@@ -47,9 +52,10 @@ def find_cuts(flows: FlowSet, processes: Sequence[Process], own_pid: int) -> Lis
     """The sockets whose packets the flows' labels would take from their domains.
 
     Labels follow ports on both ends: a flow's port here makes this the server's side, there the client's. A cut is
-    meant where a client loses its way to the service. It is not meant where somebody serves a flow's port without
+    meant where a client loses its way to the service, where a destination loses a client of another address, and
+    where a confined domain loses what no flow allows. It is not meant where somebody serves a flow's port without
     being its destination, where a server's peer happens to use such a port, and never for the processes that this
-    change came through.
+    change came through. An interface is not looked at: a socket does not tell which one its packets take.
     """
     protected = _lineage(processes, own_pid)
     served = {(sock.protocol, sock.local_port) for process in processes for sock in process.listening}
@@ -59,17 +65,12 @@ def find_cuts(flows: FlowSet, processes: Sequence[Process], own_pid: int) -> Lis
         if domain is None:
             continue
         for sock in process.listening + process.connected:
-            flow = _cutting_flow(flows, domain, sock)
-            if flow is None:
-                continue
             is_client = not sock.is_listening and (sock.protocol, sock.local_port) not in served
-            meant = (
-                is_client
-                and _has(flow, sock.protocol, sock.remote_port)
-                and domain != _SSH_DOMAIN
-                and process.pid not in protected
-            )
-            cuts.add(Cut(domain, flow.name, process.pid, process.command, _said(sock), flow.mode, meant))
+            verdict = _verdict(flows, domain, sock, is_client)
+            if verdict is None:
+                continue
+            meant = verdict.meant and domain != _SSH_DOMAIN and process.pid not in protected
+            cuts.add(Cut(domain, verdict.flow, process.pid, process.command, _said(sock), verdict.mode, meant))
     return sorted(cuts)
 
 
@@ -85,17 +86,54 @@ def refusal(cuts: Iterable[Cut]) -> Optional[str]:
     )
 
 
-def _cutting_flow(flows: FlowSet, domain: str, sock: Socket) -> Optional[Flow]:
-    touched = []  # type: List[Tuple[Flow, Tuple[str, ...]]]
+def confinement_warnings(cuts: Iterable[Cut]) -> List[str]:
+    """What confined domains talk to now and lose, a sentence a domain."""
+    lost = {}  # type: Dict[str, List[str]]
+    for cut in cuts:
+        if not cut.flow:
+            lost.setdefault(cut.domain, []).append("{0} ({1}, pid {2})".format(cut.socket, cut.command, cut.pid))
+    return [
+        "The confined domain '{0}' has sockets that no flow allows: {1}; add flows for those that it needs.".format(
+            domain, "; ".join(sockets[:5]) + ("; and {0} more".format(len(sockets) - 5) if sockets[5:] else "")
+        )
+        for domain, sockets in sorted(lost.items())
+    ]
+
+
+class _Verdict(NamedTuple):
+    """What takes a socket's packets away: a flow or, where that is empty, the domain's confinement."""
+
+    flow: str
+    mode: str
+    meant: bool
+
+
+def _verdict(flows: FlowSet, domain: str, sock: Socket, is_client: bool) -> Optional[_Verdict]:
+    touched = []  # type: List[_Verdict]
     for flow in flows.flows:
-        if _has(flow, sock.protocol, sock.local_port):
-            touched.append((flow, flow.destination))
-        if _has(flow, sock.protocol, sock.remote_port):
-            touched.append((flow, flow.source))
-    # With a flow's port on either end, the tuple's direction decides which label wins: one permitted is enough.
-    if any(domain in permitted for dummy, permitted in touched):
-        return None
-    return touched[0][0] if touched else None
+        local, remote = sock.local_address, sock.remote_address
+        if _has(flow, sock.protocol, sock.local_port) and _within(flow.destination_addresses, local):
+            if flow.is_destination(domain) and _within(flow.source_addresses, remote):
+                return None
+            # A destination loses a client of another address, which is what the addresses are for.
+            touched.append(_Verdict(flow.name, flow.mode, flow.is_destination(domain)))
+        if _has(flow, sock.protocol, sock.remote_port) and _within(flow.destination_addresses, remote):
+            # With a flow's port on either end, the tuple's direction decides which label wins: one permitted is enough.
+            if flow.is_source(domain) and _within(flow.source_addresses, local):
+                return None
+            touched.append(_Verdict(flow.name, flow.mode, is_client))
+    if touched:
+        return touched[0]
+    mode = dict(flows.confine).get(domain)
+    return None if mode is None else _Verdict("", mode, True)
+
+
+def _within(networks: Sequence[Network], address: Optional[str]) -> bool:
+    """Whether an address may be one of these; a socket that takes any address, or knows none yet, may."""
+    if not networks or address is None:
+        return True
+    parsed = ipaddress.ip_address(address.partition("%")[0])
+    return parsed.is_unspecified or any(parsed in network for network in networks if network.version == parsed.version)
 
 
 def _has(flow: Flow, protocol: str, port: Optional[int]) -> bool:

@@ -162,7 +162,7 @@ def load(host: Host) -> Loaded:
         for packet_type in intent.flows.packet_types
         if host.selinux.canonical(packet_context(packet_type, mls)) is None
     ]
-    flows = [flow.name for flow in intent.flows.flows if {flow.client_type, flow.server_type}.intersection(unknown)]
+    flows = [flow.name for flow in intent.flows.flows if set(flow.packet_types).intersection(unknown)]
     if DEFAULT_PACKET_TYPE in unknown:
         return Loaded([], flows)
     written = []

@@ -10,6 +10,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._access import (
     CHECKED,
     UNLABELED_TYPE,
     Access,
+    Elsewhere,
     contexts_by_domain,
     cut_domains,
     deviations,
@@ -20,6 +21,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._host.service impor
 from ansible_collections.senet.firewall.plugins.module_utils._intent import Intent, compile_intent, parse_intent
 from ansible_collections.senet.firewall.plugins.module_utils._model import (
     DEFAULT_PACKET_TYPE,
+    ENFORCE,
     Flow,
     FlowSet,
     SenetError,
@@ -35,15 +37,17 @@ class Replace(NamedTuple):
 
 
 class Merge(NamedTuple):
-    """Ask for these flows, leaving those of other names as they are."""
+    """Ask for these flows and confined domains, leaving those of other names as they are."""
 
     flows: Tuple[Flow, ...]
+    confine: Tuple[Tuple[str, str], ...] = ()
 
 
 class Remove(NamedTuple):
-    """Ask that the flows of these names be gone, leaving the others as they are."""
+    """Ask that the flows of these names be gone and these domains be free, leaving the others as they are."""
 
     names: Tuple[str, ...]
+    confine: Tuple[str, ...] = ()
 
 
 Request = Union[Replace, Merge, Remove]
@@ -78,13 +82,15 @@ def wanted(request: Request, observed: _plan.HostState) -> FlowSet:
     if isinstance(request, Replace):
         return request.flows
     current = cil.parse_policy(observed.policy) if observed.policy is not None else FlowSet(())
-    return current.with_flows(request.flows) if isinstance(request, Merge) else current.without(request.names)
+    if isinstance(request, Merge):
+        return current.with_flows(request.flows, request.confine)
+    return current.without(request.names, request.confine)
 
 
 def desired_state(flows: FlowSet, mls: bool, backend: str, families: Iterable[str]) -> _plan.Desired:
     """What a host shall have for a set of flows: rules of the backend, and none in the other families."""
     rules = dict.fromkeys(families)  # type: Dict[str, _backends.Rules]
-    if not flows.flows:
+    if flows.empty:
         return _plan.Desired(None, rules, None)
     rules.update(_backends.compile_rules(backend, flows, mls))
     return _plan.Desired(cil.compile_policy(flows), rules, compile_intent(Intent(flows, backend)))
@@ -105,29 +111,32 @@ def resolve_domains(host: Host, flows: FlowSet, mls: bool) -> FlowSet:
     :raises SenetError: a type is not in the loaded policy, or no domain.
     """
     names = {}
+    users = {domain: "confine" for domain, dummy in flows.confine}
+    users.update((domain, "the flow '{0}'".format(flow.name)) for flow in flows.flows for domain in flow.domains)
     for domain in flows.domains:
-        user = next(flow.name for flow in flows.flows if domain in flow.domains)
+        user = users[domain]
         context = host.selinux.canonical(packet_context(domain, mls))
         if context is None:
             raise SenetError(
-                "The domain '{0}' of the flow '{1}' is not in the loaded policy; check the spelling with "
+                "The domain '{0}' of {1} is not in the loaded policy; check the spelling with "
                 "process_context_info, or install the policy module that declares it.".format(domain, user)
             )
         # Every domain may fork, and nothing else is ever the object of a process permission (domain.te).
         if "fork" not in host.selinux.access(context, context, "process").allowed:
             raise SenetError(
-                "The type '{0}' of the flow '{1}' is no domain, so no process ever runs in it; name the type that "
+                "The type '{0}' of {1} is no domain, so no process ever runs in it; name the type that "
                 "process_context_info shows for the program.".format(domain, user)
             )
         names[domain] = context.split(":")[2]
     return FlowSet(
         tuple(
             flow._replace(
-                source=tuple(sorted({names[domain] for domain in flow.source})),
-                destination=tuple(sorted({names[domain] for domain in flow.destination})),
+                source=tuple(sorted({names.get(domain, domain) for domain in flow.source})),
+                destination=tuple(sorted({names.get(domain, domain) for domain in flow.destination})),
             )
             for flow in flows.flows
-        )
+        ),
+        tuple(sorted({names[domain]: mode for domain, mode in flows.confine}.items())),
     )
 
 
@@ -140,18 +149,33 @@ def access_matrix(host: Host, flows: FlowSet, processes: Iterable[Process], mls:
         for domain, context in sorted(contexts.items()):
             client = host.selinux.access(context, packet_context(flow.client_type, mls), "packet")
             server = host.selinux.access(context, packet_context(flow.server_type, mls), "packet")
-            matrix.append(
-                Access(flow.name, domain, client.allowed & CHECKED, server.allowed & CHECKED, client.permissive)
-            )
+            row = Access(flow.name, domain, client.allowed & CHECKED, server.allowed & CHECKED, client.permissive)
+            if flow.source_addresses:
+                refused = host.selinux.access(context, packet_context(flow.refused_type, mls), "packet")
+                row = row._replace(refused=refused.allowed & CHECKED)
+            matrix.append(row)
     return matrix
 
 
-def check_access(flows: FlowSet, matrix: Iterable[Access]) -> None:
+def confined_access(host: Host, flows: FlowSet, mls: bool) -> List[Elsewhere]:
+    """The kernel's answer for each confined domain and packets of no flow."""
+    rows = []
+    for domain, mode in flows.confine:
+        context = packet_context(domain, mls)
+        labelled, unlabelled = (
+            host.selinux.access(context, packet_context(packet_type, mls), "packet").allowed & CHECKED
+            for packet_type in (DEFAULT_PACKET_TYPE, UNLABELED_TYPE)
+        )
+        rows.append(Elsewhere(domain, mode, labelled, unlabelled))
+    return rows
+
+
+def check_access(flows: FlowSet, matrix: Iterable[Access], confined: Iterable[Elsewhere]) -> None:
     """Hold the kernel's answers against the flows.
 
     :raises SenetError: it grants more or less than they say.
     """
-    found = deviations(flows, list(matrix))
+    found = deviations(flows, matrix, confined)
     if found:
         raise SenetError(
             "The kernel does not enforce the flows: {0}; another policy module decides otherwise, find its rule with "
@@ -159,12 +183,13 @@ def check_access(flows: FlowSet, matrix: Iterable[Access]) -> None:
         )
 
 
-def check_nobody_is_cut(host: Host, processes: Iterable[Process], mls: bool) -> None:
-    """Ask the kernel whether every running domain may use the packets that no flow names.
+def check_nobody_is_cut(host: Host, flows: FlowSet, processes: Iterable[Process], mls: bool) -> None:
+    """Ask the kernel whether every running domain that is not confined may use the packets that no flow names.
 
     :raises SenetError: some may not, and would be cut off by the first rule.
     """
-    cut = cut_domains(host.selinux.access, processes, (DEFAULT_PACKET_TYPE, UNLABELED_TYPE), mls)
+    confined = [domain for domain, mode in flows.confine if mode == ENFORCE]
+    cut = cut_domains(host.selinux.access, processes, (DEFAULT_PACKET_TYPE, UNLABELED_TYPE), mls, confined)
     if cut:
         raise SenetError(
             "The rules would cut off the running domains {0}, which the loaded policy lets neither send nor receive "
@@ -174,10 +199,16 @@ def check_nobody_is_cut(host: Host, processes: Iterable[Process], mls: bool) -> 
         )
 
 
-def find_warnings(mode: str, flows: FlowSet, access: Iterable[Access], processes: Iterable[Process]) -> List[str]:
+def find_warnings(
+    mode: str,
+    flows: FlowSet,
+    access: Iterable[Access],
+    confined: Iterable[Elsewhere],
+    processes: Iterable[Process],
+) -> List[str]:
     """What keeps flows that are in place from being enforced or used, each a sentence."""
     warnings = []
-    if flows.flows and mode == "permissive":
+    if not flows.empty and mode == "permissive":
         warnings.append(
             "SELinux is permissive on this host: the flows are in place, but nothing is enforced until 'setenforce 1'."
         )
@@ -187,9 +218,15 @@ def find_warnings(mode: str, flows: FlowSet, access: Iterable[Access], processes
             "The policy declares the domains {0} permissive: nothing is enforced for them until 'semanage permissive "
             "-d'.".format(", ".join(permissive))
         )
+    loose = [row.domain for row in confined if row.mode == ENFORCE and row.unlabelled]
+    if loose:
+        warnings.append(
+            "The loaded policy lets every domain use unlabelled packets, and no module can take that back: the "
+            "confinement of {0} holds in this network namespace only, not in containers' own.".format(", ".join(loose))
+        )
     running = set(contexts_by_domain(processes))
     for flow in flows.flows:
-        if not running.intersection(flow.domains):
+        if flow.domains and not running.intersection(flow.domains):
             warnings.append(
                 "No process runs in a domain of the flow '{0}' ({1}) on this host; start its services, or check their "
                 "domains with process_context_info.".format(flow.name, ", ".join(flow.domains))

@@ -42,8 +42,8 @@ attributes:
 options:
   flows:
     description:
-      - The flows. Required with O(state=present); an empty list then stands for no flow at all.
-      - With O(state=absent) only their names count, and without this option all flows are removed.
+      - The flows. An empty list stands for no flow at all. O(state=present) needs this option or O(confine).
+      - With O(state=absent) only their names count. Without this option and O(confine), everything is removed.
     type: list
     elements: dict
     suboptions:
@@ -59,7 +59,10 @@ options:
             given here. The pairs have the names of the collection's roles.
         type: str
       source:
-        description: The domains that may connect. Required unless O(flows[].pair) is given.
+        description:
+          - The domains that may connect. Required unless O(flows[].pair) is given.
+          - V(domain), the policy's attribute of all of them, stands for every domain, such as for a name server that
+            everybody uses.
         type: list
         elements: str
       destination:
@@ -77,6 +80,27 @@ options:
           - It is the port that the connection is really answered from, after any redirection.
         type: list
         elements: str
+      source_addresses:
+        description:
+          - The clients' addresses or networks, of either family. A client of any other address is refused, whatever its
+            domain. All addresses are permitted if the option is not given.
+          - It is the address that the connection was opened from, before any translation.
+        type: list
+        elements: str
+      destination_addresses:
+        description:
+          - The server's addresses or networks, of either family, if the flow is about these alone. The same ports
+            elsewhere are then no matter of this flow, and stay as they are.
+          - It is the address that the connection is really answered from, after any redirection.
+        type: list
+        elements: str
+      interfaces:
+        description:
+          - The network interfaces, such as V(eth0) or V(lo), if the flow is about these alone. The same ports on
+            another interface are then no matter of this flow, and stay as they are.
+          - A connection of a host to one of its own addresses goes through V(lo).
+        type: list
+        elements: str
       mode:
         description: The mode of this flow, where it is not that of O(mode).
         type: str
@@ -92,9 +116,19 @@ options:
       - Without it, the listed flows are added or changed, and those of other names are left as they are.
     type: bool
     default: true
+  confine:
+    description:
+      - Domains that may use their flows and nothing else, neither as client nor as server, not even on loopback or to
+        ask a name server. Flows of V(domain), which stands for every domain, are theirs too.
+      - What their running processes lose is in RV(cut), and in a warning.
+      - With O(purge) these are all the confined domains of the host; without it they are added. With
+        O(state=absent), they are free again.
+    type: list
+    elements: str
   mode:
     description:
       - With V(enforce), only the flow's domains can use its ports.
+      - Domains in O(confine) are confined in this mode.
       - With V(observe), nobody is refused, and the kernel logs everybody who would be, as C(avc:\ \ granted) for the
         flow's packet types. Going on to V(enforce) changes the policy only.
     type: str
@@ -181,6 +215,23 @@ EXAMPLES = r"""
     health_checks: ["www.example.com:443"]
     health_commands: [curl --fail --silent --output /dev/null http://localhost/]
 
+- name: Only these clients, and only through this interface
+  senet.firewall.flows:
+    flows:
+      - pair: httpd_to_postgresql
+        source_addresses: [192.0.2.10, "2001:db8::/64"]
+        interfaces: [eth0]
+
+- name: Apache may talk to PostgreSQL, be talked to on its own ports, and do nothing else
+  senet.firewall.flows:
+    flows:
+      - pair: httpd_to_postgresql
+      - name: web
+        source: [domain]
+        destination: [httpd_t]
+        ports: [80, 443]
+    confine: [httpd_t]
+
 - name: Remove one flow
   senet.firewall.flows:
     flows:
@@ -260,14 +311,50 @@ access:
       returned: always
       type: bool
       sample: false
+    refused:
+      description: What the domain may do with packets of clients whose address is not among the flow's.
+      returned: when the flow has source addresses
+      type: list
+      elements: str
+      sample: []
     permissive:
       description: Whether the policy declares the domain permissive, so that it is not held to any of this.
       returned: always
       type: bool
       sample: false
+confined:
+  description:
+    - The kernel's answer for each confined domain and the packets of no flow.
+    - Empty in check mode when there is something to change.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    domain:
+      description: The confined domain.
+      returned: always
+      type: str
+      sample: httpd_t
+    mode:
+      description: Its mode. With V(observe) it is not confined, only logged.
+      returned: always
+      type: str
+      sample: enforce
+    elsewhere:
+      description: What it may do with packets of no flow on this host. Nothing, where the confinement is enforced.
+      returned: always
+      type: list
+      elements: str
+      sample: []
+    unlabelled:
+      description: What it may do with packets without a label, as in network namespaces without these rules.
+      returned: always
+      type: list
+      elements: str
+      sample: []
 cut:
   description: The open connections that the change cuts, or in check mode would cut, because their domain is no source
-    of the flow.
+    of the flow, their address is not among its addresses, or their domain is confined.
   returned: success
   type: list
   elements: dict
@@ -278,7 +365,8 @@ cut:
       type: str
       sample: unconfined_t
     flow:
-      description: The flow that the connection's port belongs to.
+      description: The flow that the connection's port belongs to, null where it is the domain's confinement that cuts
+        it.
       returned: always
       type: str
       sample: web_db
@@ -355,6 +443,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._model import (
     PROTOCOLS,
     SenetError,
     flow_set,
+    parse_confined,
     parse_flow,
     parse_name,
     parse_token,
@@ -364,11 +453,12 @@ from ansible_collections.senet.firewall.plugins.module_utils._model import (
 def _request(params: Mapping[str, Any]) -> _survey.Request:
     given = [_catalogue.resolve(raw) for raw in params["flows"] or ()]
     if params["state"] == "absent":
-        if params["flows"] is None:
+        if params["flows"] is None and params["confine"] is None:
             return _survey.Replace(flow_set(()))
-        return _survey.Remove(tuple(parse_name(raw.get("name")) for raw in given))
+        return _survey.Remove(tuple(parse_name(raw.get("name")) for raw in given), parse_confined(params["confine"]))
     flows = tuple(parse_flow(dict(raw, mode=raw.get("mode") or params["mode"])) for raw in given)
-    return _survey.Replace(flow_set(flows)) if params["purge"] else _survey.Merge(flows)
+    confine = tuple((domain, params["mode"]) for domain in parse_confined(params["confine"]))
+    return _survey.Replace(flow_set(flows, confine)) if params["purge"] else _survey.Merge(flows, confine)
 
 
 def _returned(outcome: _engine.Outcome, params: Mapping[str, Any]) -> Dict[str, Any]:
@@ -377,6 +467,7 @@ def _returned(outcome: _engine.Outcome, params: Mapping[str, Any]) -> Dict[str, 
         "flows": [flow.as_dict() for flow in outcome.flows.flows],
         "steps": list(outcome.steps),
         "access": [row.as_dict() for row in outcome.access],
+        "confined": [row.as_dict() for row in outcome.confined],
         "cut": [cut.as_dict() for cut in outcome.cuts],
         "layer": params["layer"],
         "backend": outcome.backend.backend,
@@ -402,12 +493,16 @@ def main() -> None:
                     "destination": {"type": "list", "elements": "str"},
                     "protocol": {"type": "str", "choices": list(PROTOCOLS)},
                     "ports": {"type": "list", "elements": "str"},
+                    "source_addresses": {"type": "list", "elements": "str"},
+                    "destination_addresses": {"type": "list", "elements": "str"},
+                    "interfaces": {"type": "list", "elements": "str"},
                     "mode": {"type": "str", "choices": list(MODES)},
                 },
                 "required_one_of": [("name", "pair")],
             },
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "purge": {"type": "bool", "default": True},
+            "confine": {"type": "list", "elements": "str"},
             "mode": {"type": "str", "choices": list(MODES), "default": "enforce"},
             "confirm_timeout": {"type": "int", "default": 30},
             "health_checks": {"type": "list", "elements": "str", "default": []},
@@ -416,7 +511,7 @@ def main() -> None:
             "layer": {"type": "str", "choices": ["selinux"], "default": "selinux"},
             "backend": {"type": "str", "choices": ["auto", "iptables", "nftables"], "default": "auto"},
         },
-        required_if=[("state", "present", ["flows"])],
+        required_if=[("state", "present", ["flows", "confine"], True)],
         supports_check_mode=True,
     )
     params = dict(module.params)

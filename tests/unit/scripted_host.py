@@ -300,9 +300,13 @@ class ScriptedHost:
         text = (self.policy or "") + self.extra_policy
         members = set(re.findall(r"\(typeattributeset senet_packet_type \((\S+)\)\)", text))
         names = {thing, "senet_packet_type"} if thing in members else {thing}
+        groups = {
+            name: set(STOCK_DOMAINS) - set(excluded.split())
+            for name, excluded in re.findall(r"\(typeattributeset (\S+) \(and \(domain\) \(not \(([^)]*)\)", text)
+        }
         allowed: set[str] = set()
         for who, what, permissions in re.findall(r"\(allow (\S+) (\S+) \(packet \(([a-z_ ]+)\)\)\)", text):
-            if who in (subject, "domain") and what in names:
+            if (who in (subject, "domain") or subject in groups.get(who, ())) and what in names:
                 allowed.update(permissions.split())
         return Decision(frozenset(allowed), subject in self.permissive)
 

@@ -12,12 +12,12 @@ from typing import FrozenSet, List, Optional
 
 from ansible_collections.senet.firewall.plugins.module_utils._model import (
     DEFAULT_PACKET_TYPE,
+    ENFORCE,
     OBSERVE,
     Flow,
     FlowSet,
     SenetError,
-    flow_set,
-    parse_flow,
+    parse_flow_set,
 )
 
 MODULE_NAME = "senet_firewall"
@@ -40,13 +40,19 @@ _HEAD = """\
 (type {default})
 (roletype object_r {default})
 (typeattributeset senet_packet_type ({default}))
-(allow domain {default} (packet (send recv)))
-(allow domain unlabeled_t (packet (send recv)))
+{confined}(allow {others} {default} (packet (send recv)))
+(allow {others} unlabeled_t (packet (send recv)))
 (allow unlabeled_t unlabeled_t (packet (forward_in forward_out)))
 (allow unlabeled_t senet_packet_type (packet (forward_in forward_out)))
 
 ; RST, TIME_WAIT and ICMP replies are sent by the kernel itself.
 (allow kernel_t senet_packet_type (packet (send)))
+"""
+
+# The attribute must have a name to be granted anything.
+_CONFINED = """\
+(typeattribute senet_not_confined)
+(typeattributeset senet_not_confined (and (domain) (not ({domains}))))
 """
 
 _LOADER = """\
@@ -65,6 +71,11 @@ _FLOW = """\
 (typeattributeset senet_packet_type ({server}))
 """
 
+_REFUSED = """\
+(type {refused})
+(roletype object_r {refused})
+(typeattributeset senet_packet_type ({refused}))
+"""
 
 # Everybody may, and whoever would be refused in the mode enforce is logged as granted. Not kernel_t, which may send
 # in that mode too and would fill the log with its acknowledgements.
@@ -83,17 +94,27 @@ _OBSERVED = """\
 (auditallow senet_{name}_outsider {server} (packet (recv)))
 """
 
+_REFUSED_OBSERVED = """\
+(allow domain {refused} (packet (send recv)))
+(typeattribute senet_{name}_refused)
+(typeattributeset senet_{name}_refused (and (domain) (not (kernel_t))))
+(auditallow senet_{name}_refused {refused} (packet (send recv)))
+"""
+
 
 def compile_policy(flows: FlowSet) -> str:
     """The CIL text (ASCII, the same bytes for the same flows)."""
-    compact = json.dumps([flow.as_dict() for flow in flows.flows], sort_keys=True, separators=(",", ":"))
-    parts = [_HEAD.format(flows_line=_FLOWS_LINE + compact, default=DEFAULT_PACKET_TYPE)]
+    parts = [_head(flows)]
     parts.extend(_LOADER.format(domain=domain) for domain in _LOADERS)
     for flow in flows.flows:
         parts.append(_fill(_FLOW, flow))
         parts.extend(line + "\n" for line in _grants(flow))
         if flow.mode == OBSERVE:
             parts.append(_fill(_OBSERVED, flow))
+        if flow.source_addresses:
+            parts.append(_fill(_REFUSED, flow))
+            if flow.mode == OBSERVE:
+                parts.append(_fill(_REFUSED_OBSERVED, flow))
     return "".join(parts)
 
 
@@ -105,8 +126,8 @@ def parse_policy(text: str) -> FlowSet:
     for line in text.splitlines()[:2]:
         if line.startswith(_FLOWS_LINE):
             try:
-                return flow_set(parse_flow(raw) for raw in json.loads(line[len(_FLOWS_LINE):]))
-            except (ValueError, TypeError, AttributeError, SenetError):
+                return parse_flow_set(json.loads(line[len(_FLOWS_LINE):]))
+            except (ValueError, TypeError, KeyError, AttributeError, SenetError):
                 break
     raise SenetError(
         "The policy module '{0}' in the policy store does not say which flows it was made from, so single flows "
@@ -120,6 +141,21 @@ def declared_types(text: Optional[str]) -> FrozenSet[str]:
     return frozenset(_TYPE_LINE.findall(text or ""))
 
 
+def _head(flows: FlowSet) -> str:
+    compact = json.dumps(flows.as_dict(), sort_keys=True, separators=(",", ":"))
+    confined = [domain for domain, mode in flows.confine if mode == ENFORCE]
+    lines = _CONFINED.format(domains=" ".join(confined)) if confined else ""
+    others = "senet_not_confined" if confined else "domain"
+    head = _HEAD.format(
+        flows_line=_FLOWS_LINE + compact, default=DEFAULT_PACKET_TYPE, confined=lines, others=others
+    )
+    observed = [domain for domain, mode in flows.confine if mode == OBSERVE]
+    audited = "(auditallow {0} {1} (packet (send recv)))\n".format
+    return head + "".join(
+        audited(domain, packet_type) for domain in observed for packet_type in (DEFAULT_PACKET_TYPE, "unlabeled_t")
+    )
+
+
 def _fill(template: str, flow: Flow) -> str:
     return template.format(
         name=flow.name,
@@ -131,6 +167,7 @@ def _fill(template: str, flow: Flow) -> str:
         mode=flow.mode,
         client=flow.client_type,
         server=flow.server_type,
+        refused=flow.refused_type,
     )
 
 
@@ -138,7 +175,7 @@ def _grants(flow: Flow) -> List[str]:
     """Each side sends its own type only. Both receive both: across network namespaces a packet keeps its sender's."""
     allow = "(allow {0} {1} (packet ({2})))".format
     lines = []
-    for domain in flow.domains:
+    for domain in sorted(set(flow.source + flow.destination)):
         client = "send recv" if domain in flow.source else "recv"
         server = "send recv" if domain in flow.destination else "recv"
         lines.append(allow(domain, flow.client_type, client))

@@ -3,8 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A set of flows as rules for iptables and ip6tables, and what iptables-save says of them. No I/O.
 
-The rules are the same for both families and stand in chains of our own in the table ``security``: one a hook, and
-under it, where the set is large, a search tree of chains a protocol and port to look for.
+The rules are the same for both families, but for those that name addresses, and stand in chains of our own in the
+table ``security``: one a hook, and under it, where the set is large, a search tree of chains a protocol and port to
+look for.
 """
 
 import re
@@ -12,8 +13,11 @@ from typing import Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequenc
 
 from ansible_collections.senet.firewall.plugins.module_utils._model import (
     DEFAULT_PACKET_TYPE,
+    Flow,
     FlowSet,
+    Network,
     PortRange,
+    address_text,
     packet_context,
 )
 
@@ -69,7 +73,7 @@ def chain(hook: str) -> str:
     return "SENET_" + hook
 
 
-def compile_rules(flows: FlowSet, mls: bool) -> Tuple[str, ...]:
+def compile_rules(flows: FlowSet, mls: bool, family: str = "ipv4") -> Tuple[str, ...]:
     """The rules of all our chains, in order, spelled as iptables-save prints them.
 
     SECMARK does not end the traversal, so the last match wins: a default label; then packets without a conntrack
@@ -77,10 +81,12 @@ def compile_rules(flows: FlowSet, mls: bool) -> Tuple[str, ...]:
     then connections whose tuple is reversed because conntrack met the server's packet first; then the real tuple,
     whose reply source is the port that answers, whatever NAT or the client's choice of source port did.
 
+    A flow with addresses or interfaces has its rules at the end of each phase, one a combination of them.
+
     A large set keeps these phases and their order. Each finds its port in a tree of chains a protocol: an inner chain
     goes on to the part that may hold the port, and a chain that is gone to returns where the tree was entered.
     """
-    return tuple(rule for hook in HOOKS for rule in _hook_rules(hook, flows, mls))
+    return tuple(rule for hook in HOOKS for rule in _hook_rules(hook, flows, mls, family))
 
 
 def parse_save(text: str) -> Table:
@@ -212,6 +218,21 @@ class _Phase(NamedTuple):
         extension = "conntrack --ctproto {0}".format(_PROTOCOL_NUMBERS[protocol]) if not self.entry else protocol
         return "-p {0} -m {1} {2} {3} ".format(protocol, extension, self.option, ports)
 
+    def ends(self, client: str, server: str) -> str:
+        """What matches the addresses of the connection's ends; nothing for an empty one."""
+        options = _SERVER_FIRST[self.option]
+        parts = ((options[0], server), (options[1], client))
+        return "".join("{0} {1} ".format(option, address) for option, address in parts if address)
+
+
+# By what each phase finds the service's port: the option for the server's address, and the client's.
+_SERVER_FIRST = {
+    "--sport": ("-s", "-d"),
+    "--dport": ("-d", "-s"),
+    "--ctorigsrcport": ("--ctorigsrc", "--ctreplsrc"),
+    "--ctreplsrcport": ("--ctreplsrc", "--ctorigsrc"),
+}
+
 
 def _phases(hook: str) -> Tuple[_Phase, ...]:
     # What leaves is sent by the connection's own side, what arrives comes from the other side.
@@ -226,10 +247,11 @@ def _phases(hook: str) -> Tuple[_Phase, ...]:
     )
 
 
-def _hook_rules(hook: str, flows: FlowSet, mls: bool) -> Iterator[str]:
+def _hook_rules(hook: str, flows: FlowSet, mls: bool, family: str) -> Iterator[str]:
     claims = [
         _Claim(flow.protocol, ports, {"client": flow.client_type, "server": flow.server_type})
         for flow in flows.flows
+        if flow.everywhere
         for ports in flow.ports
     ]
     yield _label(chain(hook), "", DEFAULT_PACKET_TYPE, mls)
@@ -237,6 +259,7 @@ def _hook_rules(hook: str, flows: FlowSet, mls: bool) -> Iterator[str]:
         for phase in _phases(hook):
             for claim in claims:
                 yield from _claim_rules(chain(hook), phase, claim, phase.entry, mls)
+            yield from _placed_rules(hook, phase, flows, mls, family)
         return
     below = {}  # type: Dict[str, List[str]]
     for phase in _phases(hook):
@@ -248,6 +271,7 @@ def _hook_rules(hook: str, flows: FlowSet, mls: bool) -> Iterator[str]:
             tree = {}  # type: Dict[str, List[str]]
             _grow(tree, root, phase, own, mls)
             below.update(tree)
+        yield from _placed_rules(hook, phase, flows, mls, family)
     for name in sorted(below, key=_name_order):
         yield from below[name]
 
@@ -280,6 +304,44 @@ def _claim_rules(name: str, phase: _Phase, claim: _Claim, entry: str, mls: bool)
     match = phase.match(claim.protocol, claim.ports.low, claim.ports.high) + entry
     for answer, side in phase.answers:
         yield _label(name, match + answer, claim.types[side], mls)
+
+
+def _placed_rules(hook: str, phase: _Phase, flows: FlowSet, mls: bool, family: str) -> Iterator[str]:
+    """The rules of the flows that ports alone do not tell: first whom they refuse, so that each flow's own clients,
+    whose label comes after, are not among them."""
+    placed = [flow for flow in flows.flows if not flow.everywhere]
+    for flow in placed:
+        if flow.source_addresses:
+            for match in _placed_matches(hook, phase, flow, ("",), family):
+                yield _label(chain(hook), match, flow.refused_type, mls)
+    for flow in placed:
+        clients = _of_family(flow.source_addresses, family)
+        for match in _placed_matches(hook, phase, flow, clients, family):
+            for answer, side in phase.answers:
+                packet_type = flow.client_type if side == "client" else flow.server_type
+                yield _label(chain(hook), match + answer, packet_type, mls)
+
+
+def _placed_matches(hook: str, phase: _Phase, flow: Flow, clients: Sequence[str], family: str) -> Iterator[str]:
+    """Each combination of an interface, a server's address, a client's address and ports."""
+    way = "-o" if hook == "OUTPUT" else "-i"
+    for interface in flow.interfaces or ("",):
+        at = "{0} {1} ".format(way, interface) if interface else ""
+        for server in _of_family(flow.destination_addresses, family):
+            for client in clients:
+                ends = phase.ends(client, server)
+                for ports in flow.ports:
+                    match = phase.match(flow.protocol, ports.low, ports.high)
+                    # Tuple addresses are options of the match that names the tuple's port.
+                    yield at + (match + ends if not phase.entry else ends + match) + phase.entry
+
+
+def _of_family(networks: Sequence[Network], family: str) -> Tuple[str, ...]:
+    """The networks of a family as iptables-save spells them; any address is an empty word."""
+    if not networks:
+        return ("",)
+    own = [network for network in networks if network.version == (4 if family == "ipv4" else 6)]
+    return tuple(address_text(network) if network.prefixlen else "" for network in own)
 
 
 def _label(name: str, match: str, packet_type: str, mls: bool) -> str:

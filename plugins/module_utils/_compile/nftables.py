@@ -8,11 +8,14 @@ maps from ports to labels, two a protocol.
 """
 
 import re
-from typing import Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._model import (
     DEFAULT_PACKET_TYPE,
+    Flow,
     FlowSet,
+    Network,
+    address_text,
     packet_context,
 )
 
@@ -21,6 +24,14 @@ TABLE = "inet senet"
 LIST_FLAGS = ("-s", "list", "ruleset")
 
 _HOOKS = ("input", "output")
+_DIRECTIONS = ("original", "reply")
+# Where each phase finds the service's port: that port, the server's address, and the client's.
+_ENDS = {
+    "sport": ("{0} sport", "{0} saddr", "{0} daddr"),
+    "dport": ("{0} dport", "{0} daddr", "{0} saddr"),
+    "original": ("ct original proto-src", "ct original {0} saddr", "ct reply {0} saddr"),
+    "reply": ("ct reply proto-src", "ct reply {0} saddr", "ct original {0} saddr"),
+}
 _PROTOCOL_NUMBERS = {"tcp": "6", "udp": "17", "dccp": "33", "sctp": "132"}
 # What a block of the table may refer to stands above it; what is not ours comes between maps and chains.
 _RANKS = {"": 0, "secmark": 1, "map": 2, "chain": 4}
@@ -65,16 +76,17 @@ def compile_rules(flows: FlowSet, mls: bool) -> Tuple[str, ...]:
     A label is a secmark object named like its packet type, which no word of nft's can be mistaken for. A later
     statement overrides an earlier one, and a port that is not in a map leaves the label as it is: a default label;
     then packets without a conntrack entry, by port, what they are sent *to* deciding last; then connections whose
-    tuple is reversed; then the real tuple, whose reply source is the port that answers.
+    tuple is reversed; then the real tuple, whose reply source is the port that answers. Flows with addresses or
+    interfaces have rules of their own at the end of each of these.
     """
     contexts = {packet_type: packet_context(packet_type, mls) for packet_type in flows.packet_types}
     blocks = {("secmark", name): ['"{0}"'.format(context)] for name, context in contexts.items()}  # type: _Blocks
-    protocols = sorted({flow.protocol for flow in flows.flows})
+    protocols = sorted({flow.protocol for flow in flows.flows if flow.everywhere})
     for protocol in protocols:
         for side in ("client", "server"):
             blocks["map", "{0}_{1}".format(protocol, side)] = list(_map_lines(flows, protocol, side))
     for hook in _HOOKS:
-        blocks["chain", hook] = list(_chain_lines(hook, protocols))
+        blocks["chain", hook] = list(_chain_lines(hook, protocols, flows))
     return _table_lines(blocks)
 
 
@@ -137,7 +149,7 @@ def _map_lines(flows: FlowSet, protocol: str, side: str) -> Iterator[str]:
     elements = sorted(
         (ports, flow.client_type if side == "client" else flow.server_type)
         for flow in flows.flows
-        if flow.protocol == protocol
+        if flow.protocol == protocol and flow.everywhere
         for ports in flow.ports
     )
     yield "type inet_service : secmark"
@@ -147,7 +159,7 @@ def _map_lines(flows: FlowSet, protocol: str, side: str) -> Iterator[str]:
         yield '{0} : "{1}",'.format(ports, packet_type)
 
 
-def _chain_lines(hook: str, protocols: Iterable[str]) -> Iterator[str]:
+def _chain_lines(hook: str, protocols: Iterable[str], flows: FlowSet) -> Iterator[str]:
     # What leaves is sent by the connection's own side, what arrives comes from the other side.
     originator, replier = ("client", "server") if hook == "output" else ("server", "client")
     yield "type filter hook {0} priority security;".format(hook)
@@ -156,12 +168,69 @@ def _chain_lines(hook: str, protocols: Iterable[str]) -> Iterator[str]:
     for port, side in (("sport", replier), ("dport", originator)):
         for protocol in protocols:
             yield "ct state invalid,untracked meta secmark set {0} {1} map @{0}_{2}".format(protocol, port, side)
+        yield from _placed_lines(hook, flows, port, (("ct state invalid,untracked ", side),))
     for place, sides in (("original", (replier, originator)), ("reply", (originator, replier))):
         for protocol in protocols:
-            for direction, side in zip(("original", "reply"), sides):
+            for direction, side in zip(_DIRECTIONS, sides):
                 yield "meta l4proto {0} ct direction {1} meta secmark set ct {2} proto-src map @{0}_{3}".format(
                     protocol, direction, place, side
                 )
+        answers = [("ct direction {0} ".format(direction), side) for direction, side in zip(_DIRECTIONS, sides)]
+        yield from _placed_lines(hook, flows, place, answers)
+
+
+def _placed_lines(hook: str, flows: FlowSet, place: str, answers: Sequence[Tuple[str, str]]) -> Iterator[str]:
+    """The rules of the flows that ports alone do not tell: first whom they refuse, so that each flow's own clients,
+    whose label comes after, are not among them."""
+    placed = [flow for flow in flows.flows if not flow.everywhere]
+    for flow in placed:
+        if flow.source_addresses:
+            entry = "ct state invalid,untracked " if place in ("sport", "dport") else ""
+            for match in _placed_matches(hook, flow, place, entry, ()):
+                yield '{0}meta secmark set "{1}"'.format(match, flow.refused_type)
+    for flow in placed:
+        for answer, side in answers:
+            for match in _placed_matches(hook, flow, place, answer, flow.source_addresses):
+                packet_type = flow.client_type if side == "client" else flow.server_type
+                yield '{0}meta secmark set "{1}"'.format(match, packet_type)
+
+
+def _placed_matches(hook: str, flow: Flow, place: str, answer: str, clients: Sequence[Network]) -> Iterator[str]:
+    """Each combination of a family and ports."""
+    interfaces = ['"{0}"'.format(name) for name in flow.interfaces]
+    at = _one_of("oifname" if hook == "output" else "iifname", interfaces)
+    port, server, client = _ENDS[place]
+    for ends in _address_matches(server, flow.destination_addresses, client, clients):
+        for ports in flow.ports:
+            found = port.format(flow.protocol) + " {0} ".format(ports)
+            # As nft lists it: "tcp sport" says the protocol by itself.
+            protocol = "" if place in ("sport", "dport") else "meta l4proto {0} ".format(flow.protocol)
+            yield at + protocol + answer + ends + found
+
+
+def _address_matches(
+    server: str, servers: Sequence[Network], client: str, clients: Sequence[Network]
+) -> Iterator[str]:
+    """What matches both ends, for each family that both can have."""
+    if not servers and not clients:
+        yield ""
+        return
+    for version, name in ((4, "ip"), (6, "ip6")):
+        parts = []
+        for option, networks in ((server, servers), (client, clients)):
+            own = [network for network in networks if network.version == version]
+            if networks and not own:
+                break
+            texts = [address_text(network) for network in own]
+            parts.append(_one_of(option.format(name), texts) if all(network.prefixlen for network in own) else "")
+        else:
+            yield "".join(parts) or "meta nfproto ipv{0} ".format(version)
+
+
+def _one_of(what: str, values: Sequence[str]) -> str:
+    if not values:
+        return ""
+    return "{0} {1} ".format(what, values[0] if len(values) == 1 else "{{ {0} }}".format(", ".join(values)))
 
 
 def _parse_table(text: str) -> _Blocks:

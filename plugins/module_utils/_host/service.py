@@ -31,6 +31,7 @@ RUNTIME = (
     "_compile.cil",
     "_compile.iptables",
     "_compile.nftables",
+    "_fields",
     "_host",
     "_host.commands",
     "_host.files",

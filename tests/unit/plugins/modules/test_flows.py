@@ -130,7 +130,7 @@ def test_a_pair_fills_in_what_is_not_given(run: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({}, "state is present but all of the following are missing: flows"),
+        ({}, "state is present but any of the following are missing: flows, confine"),
         ({"flows": [{"ports": [1]}]}, "one of the following is required: name, pair"),
         ({"flows": [{"pair": "httpd_to_redis"}]}, "'httpd_to_redis' is not in the catalogue"),
         ({"flows": [{**FLOW, "ports": []}]}, "'web_db' has no ports"),
