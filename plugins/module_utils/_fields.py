@@ -113,7 +113,7 @@ def parse_networks(flow: str, option: str, raw: Optional[Iterable[Any]]) -> Tupl
     for text in raw or ():
         try:
             # Not a number: the library takes 1 for 0.0.0.1.
-            networks.append(ipaddress.ip_network(text if isinstance(text, str) and _ADDRESS.fullmatch(text) else ""))
+            network = ipaddress.ip_network(text if isinstance(text, str) and _ADDRESS.fullmatch(text) else "")
         except ValueError:
             raise SenetError(
                 "The address {2!r} in {1} of the flow '{0}' is neither an address nor a network; write for example "
@@ -121,6 +121,7 @@ def parse_networks(flow: str, option: str, raw: Optional[Iterable[Any]]) -> Tupl
                     flow, option, text
                 )
             ) from None
+        networks.append(_on_the_wire(network))
     result = []  # type: List[Network]
     result.extend(ipaddress.collapse_addresses(net for net in networks if isinstance(net, ipaddress.IPv4Network)))
     result.extend(ipaddress.collapse_addresses(net for net in networks if isinstance(net, ipaddress.IPv6Network)))
@@ -158,6 +159,15 @@ def parse_units(flow: str, raw: Optional[Iterable[Any]]) -> Tuple[str, ...]:
     """
     what = "the name of a systemd service, slice or scope; write for example apache2.service"
     return _names(flow, "unit", _UNIT, raw, what)
+
+
+def _on_the_wire(network: Network) -> Network:
+    """What sockets show as ::ffff:192.0.2.1 travels as IPv4."""
+    if isinstance(network, ipaddress.IPv6Network) and network.prefixlen >= 96:
+        mapped = network.network_address.ipv4_mapped
+        if mapped is not None:
+            return ipaddress.IPv4Network((int(mapped), network.prefixlen - 96))
+    return network
 
 
 def _names(flow: str, option: str, pattern: Pattern[str], raw: Optional[Iterable[Any]], what: str) -> Tuple[str, ...]:

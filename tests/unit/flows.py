@@ -34,6 +34,22 @@ SEVERAL = flow_set(
     ]
 )
 
+# Flows that ports alone do not tell, three of them on one port
+PLACED = flow_set(
+    [
+        flow(source_addresses=["192.0.2.7", "198.51.100.0/24", "2001:db8::7"]),
+        flow("backup", source=["bacula_t"], source_addresses=["192.0.2.8"]),
+        flow("zone", destination=["init_t"], source_addresses=["203.0.113.0/24"], mode="observe"),
+        flow("lo", ports=[6379, "7000-7005"], interfaces=["lo"]),
+        flow("wan", ports=[6379], interfaces=["eth0", "eth1"], destination_addresses=["2001:db8:1::/64"]),
+        flow("any4", protocol="udp", ports=[53], source=["domain"], source_addresses=["0.0.0.0/0"]),
+    ],
+    {"httpd_t": "enforce", "redis_t": "observe", "named_t": "enforce"}.items(),
+)
+ADDRESSES = ("192.0.2.7", "192.0.2.8", "198.51.100.9", "203.0.113.1", "127.0.0.1")
+ADDRESSES6 = ("2001:db8::7", "2001:db8::8", "2001:db8:1::1", "::1")
+INTERFACES = ("lo", "eth0", "eth1")
+
 
 @st.composite
 def flow_sets(draw: st.DrawFn) -> FlowSet:
@@ -50,8 +66,19 @@ def flow_sets(draw: st.DrawFn) -> FlowSet:
             (PortRange(low, draw(st.integers(low, 65535) | st.just(low))),),
             draw(st.sampled_from(MODES)),
         )
+        if draw(st.booleans()):
+            networks = st.lists(st.sampled_from([*ADDRESSES, *ADDRESSES6, "192.0.2.0/24", "2001:db8::/32"]), max_size=3)
+            new = parse_flow(
+                {
+                    **new.as_dict(),
+                    "source_addresses": draw(networks),
+                    "destination_addresses": draw(networks),
+                    "interfaces": draw(st.lists(st.sampled_from(INTERFACES), max_size=2)),
+                }
+            )
         try:
             flows = flows.with_flows([new])
         except SenetError:
             continue
-    return flow_set(flows.flows)
+    confine = draw(st.dictionaries(st.sampled_from(["httpd_t", "redis_t"]), st.sampled_from(MODES)))
+    return flow_set(flows.flows, confine.items())

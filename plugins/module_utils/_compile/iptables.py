@@ -13,6 +13,7 @@ from typing import Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequenc
 
 from ansible_collections.senet.firewall.plugins.module_utils._model import (
     DEFAULT_PACKET_TYPE,
+    ENFORCE,
     Flow,
     FlowSet,
     Network,
@@ -220,18 +221,25 @@ class _Phase(NamedTuple):
 
     def ends(self, client: str, server: str) -> str:
         """What matches the addresses of the connection's ends; nothing for an empty one."""
-        options = _SERVER_FIRST[self.option]
-        parts = ((options[0], server), (options[1], client))
-        return "".join("{0} {1} ".format(option, address) for option, address in parts if address)
+        ends = dict(zip(_ENDS[self.option], (client, server)))
+        # iptables-save gives a single address a prefix in these options, and in no others.
+        prefix = "/128" if ":" in client + server else "/32"
+        texts = {
+            option: address + (prefix if option in ("-s", "-d") and "/" not in address else "")
+            for option, address in ends.items()
+            if address
+        }
+        return "".join("{0} {1} ".format(option, texts[option]) for option in _END_ORDER if option in texts)
 
 
-# By what each phase finds the service's port: the option for the server's address, and the client's.
-_SERVER_FIRST = {
-    "--sport": ("-s", "-d"),
-    "--dport": ("-d", "-s"),
-    "--ctorigsrcport": ("--ctorigsrc", "--ctreplsrc"),
-    "--ctreplsrcport": ("--ctreplsrc", "--ctorigsrc"),
+# By what each phase finds the service's port: the options for the client's address, and the server's.
+_ENDS = {
+    "--sport": ("-d", "-s"),
+    "--dport": ("-s", "-d"),
+    "--ctorigsrcport": ("--ctreplsrc", "--ctorigsrc"),
+    "--ctreplsrcport": ("--ctorigsrc", "--ctreplsrc"),
 }
+_END_ORDER = ("-s", "-d", "--ctorigsrc", "--ctreplsrc")
 
 
 def _phases(hook: str) -> Tuple[_Phase, ...]:
@@ -309,7 +317,8 @@ def _claim_rules(name: str, phase: _Phase, claim: _Claim, entry: str, mls: bool)
 def _placed_rules(hook: str, phase: _Phase, flows: FlowSet, mls: bool, family: str) -> Iterator[str]:
     """The rules of the flows that ports alone do not tell: first whom they refuse, so that each flow's own clients,
     whose label comes after, are not among them."""
-    placed = [flow for flow in flows.flows if not flow.everywhere]
+    # What one flow enforces is not for another that only observes to permit.
+    placed = sorted((flow for flow in flows.flows if not flow.everywhere), key=lambda flow: flow.mode == ENFORCE)
     for flow in placed:
         if flow.source_addresses:
             for match in _placed_matches(hook, phase, flow, ("",), family):

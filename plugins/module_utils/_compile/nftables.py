@@ -12,6 +12,7 @@ from typing import Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequenc
 
 from ansible_collections.senet.firewall.plugins.module_utils._model import (
     DEFAULT_PACKET_TYPE,
+    ENFORCE,
     Flow,
     FlowSet,
     Network,
@@ -182,7 +183,8 @@ def _chain_lines(hook: str, protocols: Iterable[str], flows: FlowSet) -> Iterato
 def _placed_lines(hook: str, flows: FlowSet, place: str, answers: Sequence[Tuple[str, str]]) -> Iterator[str]:
     """The rules of the flows that ports alone do not tell: first whom they refuse, so that each flow's own clients,
     whose label comes after, are not among them."""
-    placed = [flow for flow in flows.flows if not flow.everywhere]
+    # What one flow enforces is not for another that only observes to permit.
+    placed = sorted((flow for flow in flows.flows if not flow.everywhere), key=lambda flow: flow.mode == ENFORCE)
     for flow in placed:
         if flow.source_addresses:
             entry = "ct state invalid,untracked " if place in ("sport", "dport") else ""

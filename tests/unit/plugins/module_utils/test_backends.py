@@ -63,7 +63,7 @@ def test_from_any_set_by_any_backend_to_any_other_and_to_nothing(
         assert not apply(host, flows, name).changed
         assert not apply(host, flows, "auto").changed
         for family in (family for families in FAMILIES.values() for family in families):
-            assert bool(host.families[family].save()) == (bool(flows.flows) and family in FAMILIES[name])
+            assert bool(host.families[family].save()) == (not flows.empty and family in FAMILIES[name])
     apply(host, FlowSet(()), "auto")
     assert host.state() == empty
 

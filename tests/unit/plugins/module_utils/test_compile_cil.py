@@ -1,16 +1,18 @@
 # Copyright: (c) 2026, senet.firewall contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+import re
+
 import pytest
 from hypothesis import given
 
 from ansible_collections.senet.firewall.plugins.module_utils._compile import cil
-from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet, SenetError
-from tests.unit.flows import SEVERAL, WEB_DB, flow_sets
+from ansible_collections.senet.firewall.plugins.module_utils._model import DEFAULT_PACKET_TYPE, FlowSet, SenetError
+from tests.unit.flows import PLACED, SEVERAL, WEB_DB, flow_sets
 from tests.unit.golden_files import assert_golden
 
 
-@pytest.mark.parametrize(("name", "flows"), [("web_db.cil", WEB_DB), ("several.cil", SEVERAL)])
+@pytest.mark.parametrize(("name", "flows"), [("web_db.cil", WEB_DB), ("several.cil", SEVERAL), ("placed.cil", PLACED)])
 def test_the_policy_is_the_golden_one(name: str, flows: FlowSet) -> None:
     assert_golden(name, cil.compile_policy(flows))
 
@@ -33,6 +35,26 @@ def test_the_module_grants_to_the_named_domains_only(flows: FlowSet) -> None:
             receivers = [line.split()[1] for line in lines if "recv" in line]
             assert sorted(receivers) == list(flow.domains)
             assert sorted(line.split()[1] for line in lines if "send" in line) == list(senders)
+
+
+@given(flow_sets())
+def test_clients_of_other_addresses_are_granted_to_nobody(flows: FlowSet) -> None:
+    for flow in flows.flows:
+        lines = [line for line in cil.compile_policy(flows).splitlines() if f" {flow.refused_type} (packet" in line]
+        assert bool(lines) == (bool(flow.source_addresses) and flow.mode == "observe")
+
+
+@given(flow_sets())
+def test_confined_domains_are_left_out_of_what_everybody_may(flows: FlowSet) -> None:
+    text = cil.compile_policy(flows)
+    confined = sorted(domain for domain, mode in flows.confine if mode == "enforce")
+    found = re.findall(r"\(typeattributeset senet_not_confined \(and \(domain\) \(not \((.*?)\)\)\)\)", text)
+    assert found == ([" ".join(confined)] if confined else [])
+    for packet_type in (DEFAULT_PACKET_TYPE, "unlabeled_t"):
+        granted = re.findall(rf"\(allow (\S+) {packet_type} \(packet \(send recv\)\)\)", text)
+        assert granted == ["senet_not_confined" if confined else "domain"]
+        audited = re.findall(rf"\(auditallow (\S+) {packet_type} \(packet \(send recv\)\)\)", text)
+        assert audited == sorted(domain for domain, mode in flows.confine if mode == "observe")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, senet.firewall contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+from ipaddress import ip_address, ip_network
 from itertools import pairwise
 from unittest import mock
 
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables
 from ansible_collections.senet.firewall.plugins.module_utils._model import PROTOCOLS, Flow, FlowSet, PortRange, flow_set
-from tests.unit.flows import SEVERAL, WEB_DB, flow, flow_sets
+from tests.unit.flows import PLACED, SEVERAL, WEB_DB, flow, flow_sets
 from tests.unit.golden_files import assert_golden
 from tests.unit.scripted_host import Xtables
 
@@ -23,10 +24,21 @@ FORTY = flow_set(
 
 
 @pytest.mark.parametrize(
-    ("name", "flows"), [("web_db.rules", WEB_DB), ("several.rules", SEVERAL), ("forty.rules", FORTY)]
+    ("name", "flows", "family"),
+    [
+        ("web_db.rules", WEB_DB, "ipv4"),
+        ("several.rules", SEVERAL, "ipv4"),
+        ("forty.rules", FORTY, "ipv4"),
+        ("placed.rules", PLACED, "ipv4"),
+        ("placed6.rules", PLACED, "ipv6"),
+    ],
 )
-def test_the_rules_are_the_golden_ones(name: str, flows: FlowSet) -> None:
-    assert_golden(name, iptables.restore_text(EMPTY, iptables.compile_rules(flows, mls=True)))
+def test_the_rules_are_the_golden_ones(name: str, flows: FlowSet, family: str) -> None:
+    assert_golden(name, iptables.restore_text(EMPTY, iptables.compile_rules(flows, True, family)))
+
+
+def test_flows_without_addresses_have_the_same_rules_in_both_families() -> None:
+    assert iptables.compile_rules(SEVERAL, True, "ipv4") == iptables.compile_rules(SEVERAL, True, "ipv6")
 
 
 def test_without_mls_contexts_have_no_level() -> None:
@@ -45,7 +57,10 @@ def matches(options: dict[str, str], packet: dict[str, str]) -> bool:
             low, dummy, high = options[key].partition(":")
             if key not in packet or not int(low) <= int(packet[key]) <= int(high or low):
                 return False
-    return True
+    for key in ("-s", "-d", "--ctorigsrc", "--ctreplsrc"):
+        if key in options and (key not in packet or ip_address(packet[key]) not in ip_network(options[key])):
+            return False
+    return all(options.get(key, packet.get(key)) == packet.get(key) for key in ("-i", "-o"))
 
 
 Chains = dict[str, list[dict[str, str]]]
@@ -84,8 +99,8 @@ class Traversal:
                 self.enter(options["-j"])
 
 
-def label(hook: str, packet: dict[str, str], flows: FlowSet) -> str:
-    return Traversal(chains_of(iptables.compile_rules(flows, mls=True)), hook, packet).type
+def label(hook: str, packet: dict[str, str], flows: FlowSet, family: str = "ipv4") -> str:
+    return Traversal(chains_of(iptables.compile_rules(flows, True, family)), hook, packet).type
 
 
 CLIENT, SERVER = flow().client_type, flow().server_type
@@ -129,6 +144,43 @@ def test_each_packet_gets_the_type_of_its_side(
     hook: str, packet: dict[str, str], expected: str, more: tuple[Flow, ...]
 ) -> None:
     assert label(hook, packet, SEVERAL.with_flows(more)) == expected
+
+
+def conversation(client: str, server: str, way: str, port: str = "5432", interface: str = "eth0") -> dict[str, str]:
+    """A packet of a connection as it is in the hook OUTPUT of its sender."""
+    return {**tracked(way, port), "--ctorigsrc": client, "--ctreplsrc": server, "-i": interface, "-o": interface}
+
+
+REFUSED = {"senet_web_db_refused_packet_t", "senet_backup_refused_packet_t"}
+HERE, HERE6 = "192.0.2.1", "2001:db8::1"
+
+
+@pytest.mark.parametrize(
+    ("family", "packet", "expected"),
+    [
+        ("ipv4", conversation("192.0.2.7", HERE, "ORIGINAL"), {"senet_web_db_client_packet_t"}),
+        ("ipv4", conversation("198.51.100.200", HERE, "REPLY"), {"senet_web_db_server_packet_t"}),
+        ("ipv6", conversation("2001:db8::7", HERE6, "ORIGINAL"), {"senet_web_db_client_packet_t"}),
+        ("ipv4", conversation("192.0.2.8", HERE, "ORIGINAL"), {"senet_backup_client_packet_t"}),
+        # of the flows that enforce here: the one that observes permits nothing that they refuse
+        ("ipv4", conversation("192.0.2.9", HERE, "ORIGINAL"), REFUSED),
+        ("ipv4", conversation("127.0.0.1", "127.0.0.1", "REPLY"), REFUSED),
+        ("ipv6", conversation("::1", "::1", "ORIGINAL"), REFUSED),
+        ("ipv4", conversation(HERE, HERE, "ORIGINAL", "6379", "lo"), {"senet_lo_client_packet_t"}),
+        ("ipv4", conversation(HERE, "192.0.2.2", "ORIGINAL", "6379"), {DEFAULT}),
+        ("ipv6", conversation(HERE6, "2001:db8:1::5", "ORIGINAL", "6379"), {"senet_wan_client_packet_t"}),
+        ("ipv6", conversation(HERE6, "2001:db8:1::5", "REPLY", "6379", "eth1"), {"senet_wan_server_packet_t"}),
+        ("ipv6", conversation(HERE6, "2001:db8:1::5", "ORIGINAL", "6379", "eth2"), {DEFAULT}),
+        ("ipv6", conversation(HERE6, "2001:db8:2::5", "ORIGINAL", "6379"), {DEFAULT}),
+        ("ipv4", {**conversation(HERE, HERE, "ORIGINAL", "53"), "-p": "udp"}, {"senet_any4_client_packet_t"}),
+        ("ipv6", {**conversation(HERE6, HERE6, "ORIGINAL", "53"), "-p": "udp"}, {"senet_any4_refused_packet_t"}),
+    ],
+)
+@pytest.mark.parametrize("more", [(), FORTY.flows], ids=["list", "tree"])
+def test_addresses_and_interfaces_tell_flows_apart(
+    family: str, packet: dict[str, str], expected: set[str], more: tuple[Flow, ...]
+) -> None:
+    assert label("OUTPUT", packet, PLACED.with_flows(more), family) in expected
 
 
 @st.composite

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables, nftables
 from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet, flow_set
-from tests.unit.flows import SEVERAL, WEB_DB, flow, flow_sets
+from tests.unit.flows import PLACED, SEVERAL, WEB_DB, flow, flow_sets
 from tests.unit.golden_files import DIRECTORY, assert_golden
 
 EMPTY = nftables.parse_list("")
@@ -22,7 +22,7 @@ DEFAULT = "senet_default_packet_t"
 LISTED = (DIRECTORY / "nft_listed.txt").read_text()
 
 
-@pytest.mark.parametrize(("name", "flows"), [("web_db.nft", WEB_DB), ("several.nft", SEVERAL)])
+@pytest.mark.parametrize(("name", "flows"), [("web_db.nft", WEB_DB), ("several.nft", SEVERAL), ("placed.nft", PLACED)])
 def test_the_table_is_the_golden_one(name: str, flows: FlowSet) -> None:
     assert_golden(name, nftables.restore_text(EMPTY, nftables.compile_rules(flows, mls=True)))
 

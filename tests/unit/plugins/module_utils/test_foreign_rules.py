@@ -15,7 +15,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._compile import ipt
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
 from ansible_collections.senet.firewall.plugins.module_utils._host.netfilter import Netfilter
 from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet
-from tests.unit.flows import SEVERAL, WEB_DB
+from tests.unit.flows import PLACED, SEVERAL, WEB_DB
 from tests.unit.network_namespace import INFIXES, TABLES, NetworkNamespace
 
 COMMANDS = {f"{base}-{infix}": base for infix in INFIXES.values() for base in ("iptables", "ip6tables")}
@@ -57,7 +57,7 @@ _OURS = re.compile(
     r":SENET_(INPUT|OUTPUT|TABLE) |\[\d+:\d+\] -A (SENET_(INPUT|OUTPUT) |(INPUT|OUTPUT) -j SENET_(INPUT|OUTPUT)$)"
 )
 _EMPTY = re.compile(r"\*security\n(:[A-Z]+ ACCEPT \[0:0\]\n)*COMMIT\n")
-FLOWS = st.sampled_from([WEB_DB, SEVERAL])
+FLOWS = st.sampled_from([WEB_DB, SEVERAL, PLACED])
 
 
 @st.composite

@@ -22,14 +22,13 @@ def wanted(flows: FlowSet) -> _plan.Desired:
 def observed(flows: FlowSet) -> _plan.HostState:
     """A host on which these flows are in force."""
     desired = wanted(flows)
-    xtables = Xtables()
-    rules = desired.rules["ipv4"]
-    if rules is not None:
-        xtables.restore(iptables.restore_text(iptables.parse_save(""), rules))
-    table = iptables.parse_save(xtables.save())
-    return _plan.HostState(
-        desired.policy, True, dict.fromkeys(FAMILIES, table), desired.intent, bool(flows.flows)
-    )
+    tables = {}
+    for family, rules in desired.rules.items():
+        xtables = Xtables()
+        if rules is not None:
+            xtables.restore(iptables.restore_text(iptables.parse_save(""), rules))
+        tables[family] = iptables.parse_save(xtables.save())
+    return _plan.HostState(desired.policy, True, tables, desired.intent, not flows.empty)
 
 
 def actions(before: _plan.HostState, flows: FlowSet, guarded: bool = False) -> list[str]:
@@ -88,7 +87,7 @@ def test_the_table_stays_if_something_else_is_in_it() -> None:
 def test_releasing_leaves_no_label_and_is_not_repeated(flows: FlowSet) -> None:
     before = observed(flows)
     steps = _plan.release_steps(before)
-    assert [step.family for step in steps] == (list(FAMILIES) if flows.flows else [])
+    assert [step.family for step in steps] == (list(FAMILIES) if not flows.empty else [])
     for step in steps:
         assert step.payload is not None
         xtables = Xtables()

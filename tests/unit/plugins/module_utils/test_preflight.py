@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 import pytest
 
-from ansible_collections.senet.firewall.plugins.module_utils._preflight import find_cuts, refusal
+from ansible_collections.senet.firewall.plugins.module_utils._preflight import confinement_warnings, find_cuts, refusal
 from ansible_collections.senet.firewall.plugins.module_utils._processes import Process
-from tests.unit.flows import WEB_DB, flow
+from tests.unit.flows import WEB_DB, flow, flow_set
 from tests.unit.scripted_host import connected, listens, process
 
 OWN = 100
@@ -29,6 +29,76 @@ def test_who_is_cut_and_whether_that_is_meant(processes: list[Process], cut: boo
     cuts = find_cuts(WEB_DB, [SERVER, *processes], OWN)
     assert [(one.flow, one.meant) for one in cuts] == ([("web_db", meant)] if cut else [])
     assert (refusal(cuts) is None) == (not cut or meant)
+
+
+def far(domain: str, local: tuple[str, int], remote: tuple[str, int]) -> Process:
+    """A process with a connection between two addresses."""
+    sock = connected(local[1], remote[1])._replace(local_address=local[0], remote_address=remote[0])
+    return process(4, domain, sock)
+
+
+HERE, CLIENT, STRANGER = "192.0.2.1", "192.0.2.7", "192.0.2.9"
+
+
+@pytest.mark.parametrize(
+    ("options", "one", "cut", "meant"),
+    [
+        pytest.param({"source_addresses": [CLIENT]}, far("postgresql_t", (HERE, 5432), (CLIENT, 4)), False, True,
+                     id="client-of-the-address"),
+        pytest.param({"source_addresses": [CLIENT]}, far("postgresql_t", (HERE, 5432), (STRANGER, 4)), True, True,
+                     id="client-of-another-address"),
+        pytest.param({"source_addresses": [CLIENT]}, far("redis_t", (HERE, 5432), (CLIENT, 4)), True, False,
+                     id="another-server"),
+        pytest.param({"source_addresses": [CLIENT], "destination": ["sshd_t"]},
+                     far("sshd_t", (HERE, 5432), (STRANGER, 4)), True, False, id="ssh-from-another-address"),
+        pytest.param({"source_addresses": [HERE]}, far("httpd_t", (HERE, 4), (STRANGER, 5432)), False, True,
+                     id="source-from-its-address"),
+        pytest.param({"source_addresses": [CLIENT]}, far("httpd_t", (HERE, 4), (STRANGER, 5432)), True, True,
+                     id="source-from-another-address"),
+        pytest.param({"destination_addresses": [CLIENT]}, far("redis_t", (HERE, 4), (STRANGER, 5432)), False, True,
+                     id="another-place"),
+        pytest.param({"destination_addresses": [CLIENT]}, far("redis_t", (HERE, 4), (CLIENT, 5432)), True, True,
+                     id="the-place"),
+        pytest.param({"source": ["domain"]}, far("redis_t", (HERE, 4), (CLIENT, 5432)), False, True,
+                     id="every-domain"),
+    ],
+)  # fmt: skip
+def test_addresses_say_whose_sockets_are_cut(options: dict[str, object], one: Process, cut: bool, meant: bool) -> None:
+    cuts = find_cuts(flow_set([flow(**options)]), [SERVER, one], OWN)
+    cuts = [found for found in cuts if found.pid == one.pid]
+    assert [found.meant for found in cuts] == ([meant] if cut else [])
+
+
+def test_a_server_that_listens_everywhere_serves_the_place_too() -> None:
+    place = flow_set([flow(destination_addresses=[HERE])])
+    for address, cut in (("0.0.0.0", True), ("::", True), (HERE, True), (CLIENT, False)):
+        one = process(4, "redis_t", listens(5432)._replace(local_address=address))
+        assert bool(find_cuts(place, [one], OWN)) == cut
+
+
+def test_a_confined_domain_loses_what_no_flow_allows_and_is_told() -> None:
+    web = process(4, "httpd_t", listens(80), connected(40001, 5432), connected(40002, 25))
+    flows = flow_set([flow()], {"httpd_t": "enforce", "redis_t": "observe"}.items())
+    cuts = find_cuts(flows, [SERVER, web, process(5, "redis_t", listens(6379))], OWN)
+    assert [(cut.domain, cut.flow, cut.mode, cut.meant) for cut in cuts] == [
+        ("httpd_t", "", "enforce", True), ("httpd_t", "", "enforce", True), ("redis_t", "", "observe", True)
+    ]  # fmt: skip
+    assert cuts[0].as_dict()["flow"] is None
+    assert refusal(cuts) is None
+    first, second = confinement_warnings(cuts)
+    assert "'httpd_t' has sockets that no flow allows: tcp 0.0.0.0 port 80 (program, pid 4); tcp 127.0.0.1" in first
+    assert "port 25 (program, pid 4); add flows" in first
+    assert "'redis_t'" in second
+    assert confinement_warnings(find_cuts(WEB_DB, [process(6, "unconfined_t", connected(4, 5432))], OWN)) == []
+
+
+def test_ssh_and_the_processes_of_the_change_are_not_to_be_confined_away() -> None:
+    for one in (process(4, "sshd_t", listens(22)), process(OWN, "unconfined_t", connected(4, 22))):
+        domain = one.context.type if one.context else ""
+        cuts = find_cuts(flow_set([], [(domain or "", "enforce")]), [one], OWN)
+        assert "by its confinement" in (refusal(cuts) or "")
+    ssh = flow_set([flow("ssh", destination=["sshd_t"], ports=[22])], [("sshd_t", "enforce")])
+    assert find_cuts(ssh, [process(4, "sshd_t", listens(22), connected(22, 4))], OWN) == []
 
 
 def test_the_processes_that_the_change_came_through_are_never_cut() -> None:
