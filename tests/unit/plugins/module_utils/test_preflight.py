@@ -1,6 +1,8 @@
 # Copyright: (c) 2026, senet.firewall contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+from typing import Any
+
 import pytest
 
 from ansible_collections.senet.firewall.plugins.module_utils._preflight import confinement_warnings, find_cuts, refusal
@@ -63,7 +65,7 @@ HERE, CLIENT, STRANGER = "192.0.2.1", "192.0.2.7", "192.0.2.9"
                      id="every-domain"),
     ],
 )  # fmt: skip
-def test_addresses_say_whose_sockets_are_cut(options: dict[str, object], one: Process, cut: bool, meant: bool) -> None:
+def test_addresses_say_whose_sockets_are_cut(options: dict[str, Any], one: Process, cut: bool, meant: bool) -> None:
     cuts = find_cuts(flow_set([flow(**options)]), [SERVER, one], OWN)
     cuts = [found for found in cuts if found.pid == one.pid]
     assert [found.meant for found in cuts] == ([meant] if cut else [])
