@@ -35,6 +35,11 @@ class Access(NamedTuple):
     permissive: bool
     refused: Optional[FrozenSet[str]] = None
 
+    @property
+    def empty(self) -> bool:
+        """Whether the domain may do nothing at all."""
+        return not (self.client or self.server or self.refused)
+
     def as_dict(self) -> Dict[str, Any]:
         """The row of the access matrix that the module returns."""
         row = {

@@ -61,7 +61,12 @@ def compile_rules(backend: str, flows: FlowSet, mls: bool) -> Dict[str, Rules]:
     """The rules of a backend by family."""
     if backend == NFTABLES:
         return {"inet": nftables.compile_rules(flows, mls)}
-    return {family: iptables.compile_rules(flows, mls, family) for family in FAMILIES[backend]}
+    rules = {}  # type: Dict[str, Rules]
+    for family in FAMILIES[backend]:
+        # Most sets name no address, and compile to the same rules twice.
+        same = rules and all(flow.everywhere for flow in flows.flows)
+        rules[family] = rules[FAMILIES[backend][0]] if same else iptables.compile_rules(flows, mls, family)
+    return rules
 
 
 def parse(family: str, text: str) -> Any:

@@ -99,6 +99,8 @@ def run(host: Host, request: _survey.Request, options: Options, check_mode: bool
                 "Labels had been taken away by another program and were put back, last at {0}; find out which program "
                 "empties the tables.".format(repaired)
             )
+    if not check_mode:
+        host.decisions.keep()
     warnings.extend(_preflight.confinement_warnings(change.cuts))
     return Outcome(
         bool(change.steps),

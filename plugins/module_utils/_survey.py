@@ -145,13 +145,14 @@ def access_matrix(host: Host, flows: FlowSet, processes: Iterable[Process], mls:
     contexts = {domain: packet_context(domain, mls) for domain in flows.domains}
     contexts.update(contexts_by_domain(processes))
     matrix = []
+    host.decisions.refresh()
     for flow in flows.flows:
         for domain, context in sorted(contexts.items()):
-            client = host.selinux.access(context, packet_context(flow.client_type, mls), "packet")
-            server = host.selinux.access(context, packet_context(flow.server_type, mls), "packet")
+            client = host.decisions.access(context, packet_context(flow.client_type, mls))
+            server = host.decisions.access(context, packet_context(flow.server_type, mls))
             row = Access(flow.name, domain, client.allowed & CHECKED, server.allowed & CHECKED, client.permissive)
             if flow.source_addresses:
-                refused = host.selinux.access(context, packet_context(flow.refused_type, mls), "packet")
+                refused = host.decisions.access(context, packet_context(flow.refused_type, mls))
                 row = row._replace(refused=refused.allowed & CHECKED)
             matrix.append(row)
     return matrix
@@ -160,10 +161,11 @@ def access_matrix(host: Host, flows: FlowSet, processes: Iterable[Process], mls:
 def confined_access(host: Host, flows: FlowSet, mls: bool) -> List[Elsewhere]:
     """The kernel's answer for each confined domain and packets of no flow."""
     rows = []
+    host.decisions.refresh()
     for domain, mode in flows.confine:
         context = packet_context(domain, mls)
         labelled, unlabelled = (
-            host.selinux.access(context, packet_context(packet_type, mls), "packet").allowed & CHECKED
+            host.decisions.access(context, packet_context(packet_type, mls)).allowed & CHECKED
             for packet_type in (DEFAULT_PACKET_TYPE, UNLABELED_TYPE)
         )
         rows.append(Elsewhere(domain, mode, labelled, unlabelled))

@@ -273,7 +273,8 @@ steps:
     - make it permanent in /etc/senet and senet-firewall.service
 access:
   description:
-    - The kernel's answer for each flow and each domain that runs on the host or that a flow names.
+    - The kernel's answer for each flow and each domain that it grants anything. Those of RV(asked) that are not listed
+      for a flow may neither send nor receive its packets.
     - Empty in check mode when there is something to change, since the kernel does not know the packet types yet.
   returned: success
   type: list
@@ -322,6 +323,13 @@ access:
       returned: always
       type: bool
       sample: false
+asked:
+  description: The domains that the kernel was asked about, all that run on the host and all that a flow names. Empty
+    where RV(access) is empty.
+  returned: success
+  type: list
+  elements: str
+  sample: [httpd_t, init_t, kernel_t, postgresql_t, sshd_t, unconfined_t]
 confined:
   description:
     - The kernel's answer for each confined domain and the packets of no flow.
@@ -466,7 +474,8 @@ def _returned(outcome: _engine.Outcome, params: Mapping[str, Any]) -> Dict[str, 
         "changed": outcome.changed,
         "flows": [flow.as_dict() for flow in outcome.flows.flows],
         "steps": list(outcome.steps),
-        "access": [row.as_dict() for row in outcome.access],
+        "access": [row.as_dict() for row in outcome.access if not row.empty],
+        "asked": sorted({row.domain for row in outcome.access}),
         "confined": [row.as_dict() for row in outcome.confined],
         "cut": [cut.as_dict() for cut in outcome.cuts],
         "layer": params["layer"],

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.senet.firewall.plugins.module_utils._host.decisions import Decisions
 from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Pending
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
 from ansible_collections.senet.firewall.plugins.module_utils._host.netfilter import Saved, Tool
@@ -250,7 +251,8 @@ class ScriptedHost:
         self.guard = ScriptedGuard(self)
 
     def host(self) -> Host:
-        return Host(self, self, self, self.service, self.guard, lambda: list(self.running), 999)  # type: ignore[arg-type]
+        decisions = Decisions(self, "/nonexistent/decisions.json")  # type: ignore[arg-type]
+        return Host(self, decisions, self, self, self.service, self.guard, lambda: list(self.running), 999)  # type: ignore[arg-type]
 
     def touch(self) -> None:
         self.touches += 1
@@ -292,6 +294,9 @@ class ScriptedHost:
         if name == "apache_t":
             return context.replace("apache_t", "httpd_t")
         return context if name in (*STOCK_DOMAINS, "httpd_exec_t", *declared) else None
+
+    def policy_load(self) -> None:
+        return None
 
     def access(self, source: str, target: str, tclass: str) -> Decision:
         subject, thing = source.split(":")[2], target.split(":")[2]

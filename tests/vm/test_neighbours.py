@@ -31,11 +31,13 @@ done
 nft 'table inet admin { set known { type inet_service; elements = { 9, 10 } }
     chain input { type filter hook input priority 5; tcp dport @known accept; } }'
 """
-# All rules but ours. Chains' own counters say nothing. What nft shows of the table security, iptables-save shows too.
+# All rules but ours. Chains' own counters say nothing, nor does the order in which tables were made. What nft shows of
+# the table security, iptables-save shows too.
 FOREIGN = (
     "for command in iptables ip6tables iptables-legacy ip6tables-legacy; do echo $command; $command-save; done | "
     "sed -e '/^#/d' -e 's/ \\[[0-9]*:[0-9]*\\]$//' -e '/SENET_/d'; "
-    "nft -s list ruleset | sed -e '/^table ip6\\? security {/,/^}/d'"
+    "nft list tables | sort | while read -r word family name; do [ $name = security ] || "
+    "nft -s list table $family $name; done"
 )
 EMPTY_TABLE = re.compile(r"^\*security\n(:[A-Z]+ ACCEPT\n)*COMMIT\n", re.MULTILINE)
 # The first rule of each hook, and the rules of our chains
@@ -98,17 +100,12 @@ COMPLETE_RELOAD = (
 
 def firewalld(backend: str) -> Neighbour:
     mark, ready = FIREWALLD_READY[backend]
-    rebuilds = [f"systemctl {verb} firewalld" for verb in ("start", "reload", "restart")]
-    last: tuple[Event, ...] = (Event("systemctl stop firewalld", True),)
-    if backend == "nftables":
-        rebuilds.append(COMPLETE_RELOAD)
-    else:
-        # Open: after a complete reload firewalld's own iptables rules differ from a stock host's by a last REJECT.
-        last = ()
+    rebuilds = [*(f"systemctl {verb} firewalld" for verb in ("start", "reload", "restart")), COMPLETE_RELOAD]
+    stop = Event("systemctl stop firewalld", True)
     return Neighbour(
         f"firewalld-{backend}",
         f"sed -i 's/^FirewallBackend=.*/FirewallBackend={backend}/' /etc/firewalld/firewalld.conf",
-        (*(Event(f"{mark}; {command} && until ({ready}); do sleep 0.2; done", True) for command in rebuilds), *last),
+        (*(Event(f"{mark}; {command} && until ({ready}); do sleep 0.2; done", True) for command in rebuilds), stop),
     )
 
 

@@ -6,6 +6,7 @@
 import os
 from typing import Any, Callable, List, NamedTuple, Optional, Tuple
 
+from ansible_collections.senet.firewall.plugins.module_utils._host.decisions import Decisions
 from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Guard
 from ansible_collections.senet.firewall.plugins.module_utils._host.netfilter import FindCommand, Netfilter, RunCommand
 from ansible_collections.senet.firewall.plugins.module_utils._host.policystore import PolicyStore
@@ -19,6 +20,7 @@ class Host(NamedTuple):
     """All I/O there is. ``pid`` is the process that asks for the change."""
 
     selinux: SELinuxFS
+    decisions: Decisions
     netfilter: Netfilter
     store: PolicyStore
     service: Service
@@ -33,6 +35,7 @@ def open_host(run_command: RunCommand, find_command: FindCommand) -> Host:
     service = Service(run_command, find_command)
     return Host(
         selinux,
+        Decisions(selinux),
         Netfilter(run_command, find_command),
         PolicyStore(run_command, find_command, selinux.policy_name() or ""),
         service,

@@ -8,6 +8,7 @@ Source: security/selinux/selinuxfs.c (files ``enforce``, ``mls``, ``context``, `
 
 import errno
 import os
+import struct
 from typing import Dict, FrozenSet, NamedTuple, Optional
 
 from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError
@@ -30,6 +31,7 @@ class SELinuxFS:
         self._root = root
         self._config = config
         self._classes = {}  # type: Dict[str, Dict[str, int]]
+        self._indexes = {}  # type: Dict[str, int]
 
     def status(self) -> str:
         """``enforcing``, ``permissive``, or ``disabled`` where selinuxfs is not mounted or no policy is loaded."""
@@ -72,7 +74,7 @@ class SELinuxFS:
 
         :raises SenetError: a context is unknown to the loaded policy, or the kernel does not answer.
         """
-        index = int(self._read("class", tclass, "index"))
+        index = self._index(tclass)
         try:
             answer = self._ask("access", "{0} {1} {2}".format(source, target, index)).split()
         except OSError as exc:
@@ -87,6 +89,22 @@ class SELinuxFS:
         flags = int(answer[5], 16)
         names = frozenset(name for name, bit in self._permissions(tclass).items() if allowed & 1 << bit - 1)
         return Decision(names, bool(flags & _FLAG_PERMISSIVE))
+
+    def policy_load(self) -> Optional[int]:
+        """A number that changes whenever a policy is loaded or a boolean is set; None where the kernel tells none.
+
+        struct selinux_kernel_status in security/selinux/include/security.h: version, sequence, enforcing, policyload.
+        """
+        try:
+            with open(os.path.join(self._root, "status"), "rb") as status:
+                return int(struct.unpack("=4I", status.read(16))[3])
+        except (OSError, struct.error):
+            return None
+
+    def _index(self, tclass: str) -> int:
+        if tclass not in self._indexes:
+            self._indexes[tclass] = int(self._read("class", tclass, "index"))
+        return self._indexes[tclass]
 
     def _permissions(self, tclass: str) -> Dict[str, int]:
         if tclass not in self._classes:

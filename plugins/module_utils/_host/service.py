@@ -34,6 +34,7 @@ RUNTIME = (
     "_fields",
     "_host",
     "_host.commands",
+    "_host.decisions",
     "_host.files",
     "_host.guard",
     "_host.host",
