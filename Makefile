@@ -35,6 +35,11 @@ vm: setup-lab ## the tests on virtual machines that enforce SELinux
 crash: setup-lab ## a change ended after each of its steps, by kill -9 and by a power cut, into build/crash.json
 	@$(PY) -m tests.crash build/crash.json
 
+.PHONY: bench
+bench: setup-lab ## what the collection costs a packet, a play and a host, into build/bench.json
+	@tests/setup.sh apt tests/bench/apt-packages.txt
+	@PYTHONPATH=build/collections $(PY) -m tests.bench
+
 .PHONY: molecule
 molecule: setup ## the container scenarios, or one of them: make molecule SCENARIO=no_selinux
 	@tests/setup.sh apt tests/containers/apt-packages.txt

@@ -31,13 +31,13 @@ done
 nft 'table inet admin { set known { type inet_service; elements = { 9, 10 } }
     chain input { type filter hook input priority 5; tcp dport @known accept; } }'
 """
-# All rules but ours. Chains' own counters say nothing, nor does the order in which tables were made. What nft shows of
-# the table security, iptables-save shows too.
+# All rules but ours. Chains' own counters say nothing. nft shows iptables' tables too, in the order in which chains were
+# made, which says nothing either.
 FOREIGN = (
     "for command in iptables ip6tables iptables-legacy ip6tables-legacy; do echo $command; $command-save; done | "
     "sed -e '/^#/d' -e 's/ \\[[0-9]*:[0-9]*\\]$//' -e '/SENET_/d'; "
-    "nft list tables | sort | while read -r word family name; do [ $name = security ] || "
-    "nft -s list table $family $name; done"
+    "nft list tables | grep -vE '^table ip6? (raw|mangle|nat|filter|security)$' | sort | "
+    "while read -r word family name; do nft -s list table $family $name; done"
 )
 EMPTY_TABLE = re.compile(r"^\*security\n(:[A-Z]+ ACCEPT\n)*COMMIT\n", re.MULTILINE)
 # The first rule of each hook, and the rules of our chains
