@@ -31,8 +31,8 @@ done
 nft 'table inet admin { set known { type inet_service; elements = { 9, 10 } }
     chain input { type filter hook input priority 5; tcp dport @known accept; } }'
 """
-# All rules but ours. Chains' own counters say nothing. nft shows iptables' tables too, in the order in which chains were
-# made, which says nothing either.
+# All rules but ours. Chains' own counters say nothing. nft shows iptables' tables too, in the order in which their chains
+# were made, which says nothing either.
 FOREIGN = (
     "for command in iptables ip6tables iptables-legacy ip6tables-legacy; do echo $command; $command-save; done | "
     "sed -e '/^#/d' -e 's/ \\[[0-9]*:[0-9]*\\]$//' -e '/SENET_/d'; "
