@@ -60,9 +60,10 @@ for number in range(5):
 """
 
 
-def flows(count: int, port: int = 10_000) -> list[dict[str, Any]]:
+def flows(count: int) -> list[dict[str, Any]]:
+    """So many flows of one port each, as a play gives them."""
     base = {"source": ["httpd_t"], "destination": ["postgresql_t"]}
-    return [{**base, "name": f"f{n}", "ports": [str(port + n)]} for n in range(count)]
+    return [{**base, "name": f"f{n}", "ports": [str(10_000 + n)]} for n in range(count)]
 
 
 class Bench:
@@ -92,7 +93,8 @@ class Bench:
         """Policy loads, as the kernel's audit log has them, for changes of four sizes."""
         pairs = []
         host = self.hosts[50]
-        for wanted in (flows(1), flows(300), [*flows(299), *flows(1, 20_000)], flows(50)):
+        moved = [*flows(299), {**flows(300)[-1], "ports": ["20000"]}]
+        for wanted in (flows(1), flows(300), moved, flows(50)):
             self.progress(f"policy rebuilds: a change to {len(wanted)} flows")
             before = int(host.run(_LOADS).stdout)
             self.tasks(host, {FLOWS: {"flows": wanted}})
@@ -131,7 +133,8 @@ class Bench:
         for number in range(APPLY_ROUNDS):
             self.progress(f"memory: round {number + 1} of {APPLY_ROUNDS}")
             peaks = []
-            for task in ({FLOWS: {"flows": flows(500)}}, {PING: {}}):
+            measured: list[dict[str, Any]] = [{FLOWS: {"flows": flows(500)}}, {PING: {}}]
+            for task in measured:
                 host.run("rm -f /run/peaks")
                 self.tasks(host, task, ansible_python_interpreter="/usr/local/bin/measuring-python")
                 peaks.append(max(map(int, host.run("cat /run/peaks").stdout.split())) / 1024)

@@ -30,6 +30,11 @@ WEB_DB = {"name": "web_db", "source": ["httpd_t"], "destination": ["postgresql_t
 TOKEN = "heldup"
 INSTALL_POLICY = "install the policy module senet_firewall"
 
+BACKENDS = ("iptables", "nftables")
+# For tests of what the backend has a part in. Those without it run with iptables alone: messages about the policy, the
+# policy store or the intent, which no backend has a word in.
+each_backend = pytest.mark.parametrize("backend", BACKENDS)
+
 Module = Callable[..., dict[str, Any]]
 
 
@@ -104,10 +109,16 @@ def enforced_by_nftables(lab: Lab, first_run: FirstRun) -> str:
     return "enforced-nftables"
 
 
-@pytest.fixture(scope="module", params=["iptables", "nftables"])
+@pytest.fixture(scope="module", params=BACKENDS)
 def state_of_backend(request: pytest.FixtureRequest, first_run: FirstRun) -> str:
     """The state on which the role's flow is in force by each of the backends."""
     return request.getfixturevalue("enforced_by_nftables") if request.param == "nftables" else "enforced"
+
+
+@pytest.fixture
+def enforced_by(first_run: FirstRun, request: pytest.FixtureRequest, backend: str) -> str:
+    """The state on which the role's flow is in force by the test's backend."""
+    return request.getfixturevalue("enforced_by_nftables") if backend == "nftables" else "enforced"
 
 
 @pytest.fixture(scope="module")
@@ -148,23 +159,57 @@ def slim(lab: Lab) -> Iterator[Host]:
         yield started
 
 
-@pytest.fixture(scope="session")
-def slim_states(lab: Lab) -> None:
-    """Saves slim hosts: `slim-enforced` has WEB_DB; `released` too, but stopped; `pending` waits to be confirmed.
+@pytest.fixture
+def backend() -> str:
+    """The backend that a test's hosts use; each_backend puts both in its place."""
+    return "iptables"
+
+
+class SlimStates:
+    """Slim hosts, saved once a backend: `enforced` has WEB_DB, `released` has it stopped, `pending` is unconfirmed.
 
     On the latter two a change is one of rules only, with no run of semodule.
     """
-    with lab.start("web", state="slim") as host:
-        with Controller(host) as controller:
-            made = controller.module(host, "senet.firewall.flows", flows=[WEB_DB])
-            assert made.get("changed"), made
-        host.save_state("slim-enforced")
-        host.run("systemctl stop senet-firewall.service")
-        host.save_state("released")
-        with Controller(host, patch=without_confirmation) as controller:
-            waiting = controller.module(host, "senet.firewall.flows", flows=[WEB_DB], token=TOKEN, confirm_timeout=3600)
-            assert waiting.get("guard") == {"token": TOKEN, "confirmed": False}, waiting
-        host.save_state("pending")
+
+    def __init__(self, lab: Lab) -> None:
+        self._lab = lab
+        self._made: set[str] = set()
+
+    def get(self, kind: str, backend: str) -> str:
+        """The name of a state, made with those before it if it is not there."""
+        name = f"slim-{kind}-{backend}"
+        if name not in self._made:
+            {"enforced": self._enforce, "released": self._release, "pending": self._propose}[kind](backend, name)
+            self._made.add(name)
+        return name
+
+    def _enforce(self, backend: str, name: str) -> None:
+        # The policy is the same by both: only the first host installs it.
+        base = "slim" if backend == BACKENDS[0] else self.get("enforced", BACKENDS[0])
+        with self._lab.start("web", state=base) as host:
+            with Controller(host) as controller:
+                made = controller.module(host, "senet.firewall.flows", flows=[WEB_DB], backend=backend)
+                assert made.get("changed"), made
+            host.save_state(name)
+
+    def _release(self, backend: str, name: str) -> None:
+        with self._lab.start("web", state=self.get("enforced", backend)) as host:
+            host.run("systemctl stop senet-firewall.service")
+            host.save_state(name)
+
+    def _propose(self, backend: str, name: str) -> None:
+        with self._lab.start("web", state=self.get("released", backend)) as host:
+            with Controller(host, patch=without_confirmation) as controller:
+                waiting = controller.module(
+                    host, "senet.firewall.flows", flows=[WEB_DB], token=TOKEN, confirm_timeout=3600
+                )
+                assert waiting.get("guard") == {"token": TOKEN, "confirmed": False}, waiting
+            host.save_state(name)
+
+
+@pytest.fixture(scope="session")
+def slim_states(lab: Lab) -> SlimStates:
+    return SlimStates(lab)
 
 
 def without_confirmation(collection: Path) -> None:
@@ -173,21 +218,21 @@ def without_confirmation(collection: Path) -> None:
 
 
 @pytest.fixture
-def slim_enforced(lab: Lab, slim_states: None) -> Iterator[Host]:
+def slim_enforced(lab: Lab, slim_states: SlimStates, backend: str) -> Iterator[Host]:
     """A slim host on which WEB_DB is in force."""
-    with lab.start("web", state="slim-enforced") as started:
+    with lab.start("web", state=slim_states.get("enforced", backend)) as started:
         yield started
 
 
 @pytest.fixture
-def released(lab: Lab, slim_states: None) -> Iterator[Host]:
+def released(lab: Lab, slim_states: SlimStates, backend: str) -> Iterator[Host]:
     """A slim host with WEB_DB whose service was stopped: the labels are gone, the next run brings them back."""
-    with lab.start("web", state="released") as started:
+    with lab.start("web", state=slim_states.get("released", backend)) as started:
         yield started
 
 
 @pytest.fixture
-def pending(lab: Lab, slim_states: None) -> Iterator[Host]:
+def pending(lab: Lab, slim_states: SlimStates, backend: str) -> Iterator[Host]:
     """The host `released` after a run that brought the labels back and was not confirmed."""
-    with lab.start("web", state="pending") as started:
+    with lab.start("web", state=slim_states.get("pending", backend)) as started:
         yield started

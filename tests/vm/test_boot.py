@@ -3,13 +3,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Across reboots: labels before the network, unconfirmed changes undone, trouble told in the journal."""
 
+from typing import Any
+
 from tests.lab.controller import Controller
 from tests.lab.probes import ADDRESSES, connect, through_apache
 from tests.lab.vm import Host
-from tests.vm.conftest import TOKEN, WEB_DB, without_confirmation
+from tests.vm.conftest import TOKEN, WEB_DB, each_backend, without_confirmation
 from tests.vm.facts import facts
 
 FLOWS = "senet.firewall.flows"
+pytestmark = each_backend
 JOURNAL = "journalctl -b -u senet-firewall.service -o cat"
 
 
@@ -56,10 +59,11 @@ def test_a_module_removed_behind_our_back_fails_the_unit(slim_enforced: Host) ->
     assert refused(slim_enforced) == [True, True]
 
 
-def test_a_reboot_undoes_a_first_change_that_was_not_confirmed(slim: Host) -> None:
+def test_a_reboot_undoes_a_first_change_that_was_not_confirmed(slim: Host, backend: str) -> None:
     before = facts(slim)
     with Controller(slim, patch=without_confirmation) as controller:
-        waiting = controller.module(slim, FLOWS, flows=[WEB_DB], token=TOKEN, confirm_timeout=3600)
+        options: dict[str, Any] = {"backend": backend, "token": TOKEN, "confirm_timeout": 3600}
+        waiting = controller.module(slim, FLOWS, flows=[WEB_DB], **options)
         assert "guard" in waiting, waiting
     assert refused(slim) == [True, True]
     slim.reboot()

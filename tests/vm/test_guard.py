@@ -16,7 +16,7 @@ from tests.lab.controller import Controller, Play
 from tests.lab.lab import Lab
 from tests.lab.probes import ADDRESSES, connect
 from tests.lab.vm import Host
-from tests.vm.conftest import TOKEN, WEB_DB, without_confirmation
+from tests.vm.conftest import TOKEN, WEB_DB, each_backend, without_confirmation
 from tests.vm.facts import facts
 
 FLOWS = "senet.firewall.flows"
@@ -76,7 +76,8 @@ def test_preflight_refuses_to_cut_ssh(slim: Host) -> None:
     assert content(slim) == before
 
 
-def test_a_lock_out_is_undone_by_the_host_and_stops_the_play(lab: Lab, slim: Host) -> None:
+@each_backend
+def test_a_lock_out_is_undone_by_the_host_and_stops_the_play(lab: Lab, slim: Host, backend: str) -> None:
     play = [
         {
             "hosts": "all",
@@ -84,7 +85,7 @@ def test_a_lock_out_is_undone_by_the_host_and_stops_the_play(lab: Lab, slim: Hos
             "order": "reverse_sorted",
             "serial": 1,
             "max_fail_percentage": 0,
-            "tasks": [{FLOWS: {"flows": [CUTS_SSH], "confirm_timeout": 10}}],
+            "tasks": [{FLOWS: {"flows": [CUTS_SSH], "confirm_timeout": 10, "backend": backend}}],
         }
     ]
     before = content(slim)
@@ -103,6 +104,7 @@ def test_a_lock_out_is_undone_by_the_host_and_stops_the_play(lab: Lab, slim: Hos
     assert content(slim) == before
 
 
+@each_backend
 @pytest.mark.parametrize("kind", ["health_checks", "health_commands"])
 def test_a_failing_health_check_undoes_the_change(released: Host, kind: str) -> None:
     port = closed_port()
@@ -121,6 +123,7 @@ def test_a_failing_health_check_undoes_the_change(released: Host, kind: str) -> 
     assert refused(released) == [False, False]
 
 
+@each_backend
 def test_passing_health_checks_confirm_the_change(released: Host) -> None:
     with Controller(released) as controller:
         result = controller.module(
@@ -134,6 +137,7 @@ def test_passing_health_checks_confirm_the_change(released: Host) -> None:
     assert refused(released) == [True, True]
 
 
+@each_backend
 def test_a_second_change_is_refused_until_the_first_is_confirmed(pending: Host) -> None:
     other = {**WEB_DB, "name": "other", "ports": ["5433"]}
     with Controller(pending) as controller:
@@ -152,6 +156,7 @@ def test_a_second_change_is_refused_until_the_first_is_confirmed(pending: Host) 
         assert controller.module(pending, GUARD, token=TOKEN, state="confirmed")["changed"] is False
 
 
+@each_backend
 def test_a_pending_change_can_be_aborted(pending: Host) -> None:
     with Controller(pending) as controller:
         assert refused(pending) == [True, True]
@@ -162,6 +167,7 @@ def test_a_pending_change_can_be_aborted(pending: Host) -> None:
         assert controller.module(pending, FLOWS, flows=[WEB_DB], check=True)["changed"] is True
 
 
+@each_backend
 def test_a_change_whose_controller_died_is_undone_in_time(released: Host) -> None:
     before = content(released)
     with Controller(released, patch=without_confirmation) as controller:
@@ -177,6 +183,7 @@ def test_a_change_whose_controller_died_is_undone_in_time(released: Host) -> Non
         assert (late["changed"], late["rolled_back"]) == (False, True)
 
 
+@each_backend
 def test_it_works_with_become_and_pipelining(released: Host) -> None:
     released.run(
         "useradd --create-home --shell /bin/bash admin && "
@@ -197,6 +204,7 @@ def test_it_works_with_become_and_pipelining(released: Host) -> None:
             assert again.recap["web"]["changed"] == 0
 
 
+@each_backend
 def test_check_mode_and_no_timeout_leave_no_guard(released: Host) -> None:
     guards = (
         "find /var/lib/senet-firewall -name 'pending*'; "

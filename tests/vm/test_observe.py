@@ -8,7 +8,7 @@ import re
 from tests.lab.controller import Controller
 from tests.lab.probes import ADDRESSES, Held, connect, through_apache
 from tests.lab.vm import Host
-from tests.vm.conftest import WEB_DB
+from tests.vm.conftest import WEB_DB, each_backend
 from tests.vm.facts import facts
 
 CLIENT_TYPE = "senet_web_db_client_packet_t"
@@ -22,12 +22,13 @@ def granted(host: Host) -> set[tuple[str, str, str]]:
     return set(_GRANTED.findall(host.run("cat /var/log/audit/audit.log").stdout))
 
 
-def test_observe_then_enforce(slim: Host) -> None:
+@each_backend
+def test_observe_then_enforce(slim: Host, backend: str) -> None:
     # A minute otherwise, less than the second run may take
     patience = "-c 'alter system set authentication_timeout = 600' -c 'select pg_reload_conf()'"
     slim.run(f"runuser -u postgres -- psql {patience}")
     with Controller(slim) as controller:
-        observing = controller.module(slim, FLOWS, flows=[WEB_DB], mode="observe")
+        observing = controller.module(slim, FLOWS, flows=[WEB_DB], mode="observe", backend=backend)
         assert observing["changed"] is True, observing
         assert "guard" in observing
 

@@ -14,7 +14,7 @@ import pytest
 from tests.lab.controller import Controller
 from tests.lab.probes import ADDRESSES, connect
 from tests.lab.vm import Host
-from tests.vm.conftest import WEB_DB
+from tests.vm.conftest import WEB_DB, each_backend
 from tests.vm.facts import facts
 
 FLOWS = "senet.firewall.flows"
@@ -35,11 +35,16 @@ def run(host: Host, **options: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "event",
+    ("backend", "event"),
     [
-        "iptables -F -t security; ip6tables -F -t security",
-        "nft flush ruleset",
-        "systemctl restart nftables.service",
+        ("iptables", "iptables -F -t security; ip6tables -F -t security"),
+        ("iptables", "nft flush ruleset"),
+        ("iptables", "systemctl restart nftables.service"),
+        ("nftables", "nft delete table inet senet"),
+        ("nftables", "nft flush table inet senet"),
+        ("nftables", "nft delete element inet senet tcp_client '{ 5432 }'"),
+        ("nftables", "nft flush ruleset"),
+        ("nftables", "systemctl restart nftables.service"),
     ],
 )
 def test_labels_taken_away_come_back_and_the_next_run_tells(slim_enforced: Host, event: str) -> None:
@@ -123,6 +128,7 @@ def broken_store(host: Host) -> Iterator[None]:
         host.run(f"rm -r {place}")
 
 
+@each_backend
 def test_a_read_only_etc_undoes_the_change(released: Host) -> None:
     before = facts(released)
     with read_only_etc(released):
@@ -136,6 +142,7 @@ def test_a_read_only_etc_undoes_the_change(released: Host) -> None:
     assert set(after.files.split()) ^ set(before.files.split()) <= {SANDBOX}
 
 
+@each_backend
 def test_a_read_only_etc_refuses_to_confirm(released: Host) -> None:
     released.run(f"echo ' ' >>{INTENT}")
     before = facts(released)
@@ -148,6 +155,7 @@ def test_a_read_only_etc_refuses_to_confirm(released: Host) -> None:
     assert refused(released) == [False, False]
 
 
+@each_backend
 def test_a_full_disk_is_told_before_anything_is_written(released: Host) -> None:
     before = facts(released)
     with full_disk(released):

@@ -8,17 +8,18 @@ from typing import Any
 
 from tests.lab.controller import Controller
 from tests.lab.vm import Host
-from tests.vm.conftest import WEB_DB
+from tests.vm.conftest import WEB_DB, each_backend
 
 FLOWS = "senet.firewall.flows"
 CACHE = {"name": "cache", "source": ["httpd_t"], "destination": ["redis_t"], "ports": ["6379"]}
 REFUSALS = ("Another run is changing the flows of this host", "of this host waits to be confirmed", "is locked by")
 
 
-def test_two_runs_at_the_same_time(slim: Host) -> None:
+@each_backend
+def test_two_runs_at_the_same_time(slim: Host, backend: str) -> None:
     def run(flow: dict[str, Any]) -> dict[str, Any]:
         with Controller(slim) as controller:
-            return controller.module(slim, FLOWS, flows=[flow])
+            return controller.module(slim, FLOWS, flows=[flow], backend=backend)
 
     with ThreadPoolExecutor(2) as pool:
         results = list(pool.map(run, (WEB_DB, CACHE)))
@@ -32,6 +33,6 @@ def test_two_runs_at_the_same_time(slim: Host) -> None:
         again = controller.module(slim, FLOWS, flows=[winner])
     assert again["changed"] is False, again
     assert [flow["name"] for flow in again["flows"]] == [winner["name"]]
-    rules = slim.run("iptables-save -t security; ip6tables-save -t security").stdout
+    rules = slim.run("iptables-save -t security; ip6tables-save -t security; nft list ruleset").stdout
     assert f"senet_{winner['name']}_" in rules
     assert f"senet_{('cache', 'web_db')[made[0]]}_" not in rules
