@@ -28,6 +28,7 @@ requirements:
   - Root on the target
 extends_documentation_fragment:
   - senet.firewall.attributes
+  - senet.firewall.change
 attributes:
   check_mode:
     support: full
@@ -134,51 +135,6 @@ options:
     type: str
     choices: [enforce, observe]
     default: enforce
-  confirm_timeout:
-    description:
-      - Seconds after which the host undoes the change if it was not confirmed.
-      - With V(0) there is no guard, and a change that cuts the connection leaves the host cut.
-    type: int
-    default: 30
-  health_checks:
-    description:
-      - What the controller must be able to connect to before it confirms, each as C(HOST:PORT), an IPv6 address in
-        brackets. If one fails, the change is undone.
-    type: list
-    elements: str
-    default: []
-  health_commands:
-    description: Shell commands that must succeed on the host before the change is confirmed. If one fails, the change
-      is undone.
-    type: list
-    elements: str
-    default: []
-  token:
-    description:
-      - The name of the change for the module M(senet.firewall.guard), lower-case letters and digits, at most 32. One is
-        made up if it is not given.
-    type: str
-  layer:
-    description: What enforces the flows. V(selinux) is packet labels and policy.
-    type: str
-    choices: [selinux]
-    default: selinux
-  backend:
-    description:
-      - What puts labels on packets. V(iptables) is both iptables and ip6tables, of either variant. V(nftables) is a
-        table of nftables' own, whose cost to a packet does not grow with the number of flows.
-      - V(auto) is the backend that the host's flows use already, else V(iptables) where its commands are installed,
-        else V(nftables). The result says which it is and why.
-      - A host that changes its backend is labelled by both for a moment, and never by none.
-    type: str
-    choices: [auto, iptables, nftables]
-    default: auto
-notes:
-  - Stopping C(senet-firewall.service) opens every flow to everybody. It is logged, and the next run starts it again.
-  - Established connections of domains that are not allowed are cut at once.
-  - A process in another network namespace of the same host, such as a container, is held to the flows for what it
-    receives; a datagram that it sends to a service of the host does arrive, and the answer does not.
-  - An unconfined root can load policy, so against it this is a guard-rail and no boundary.
 seealso:
   - module: senet.firewall.guard
   - module: senet.firewall.enforcement_info
@@ -440,21 +396,18 @@ selinux:
   sample: enforcing
 """
 
-from typing import Any, Dict, Mapping
+from typing import Any, Mapping
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.senet.firewall.plugins.module_utils import _catalogue, _engine, _survey
+from ansible_collections.senet.firewall.plugins.module_utils import _catalogue, _change, _survey
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import open_module_host
 from ansible_collections.senet.firewall.plugins.module_utils._model import (
     MODES,
-    PROTOCOLS,
-    SenetError,
     flow_set,
     parse_confined,
     parse_flow,
     parse_name,
-    parse_token,
 )
 
 
@@ -469,70 +422,23 @@ def _request(params: Mapping[str, Any]) -> _survey.Request:
     return _survey.Replace(flow_set(flows, confine)) if params["purge"] else _survey.Merge(flows, confine)
 
 
-def _returned(outcome: _engine.Outcome, params: Mapping[str, Any]) -> Dict[str, Any]:
-    result = {
-        "changed": outcome.changed,
-        "flows": [flow.as_dict() for flow in outcome.flows.flows],
-        "steps": list(outcome.steps),
-        "access": [row.as_dict() for row in outcome.access if not row.empty],
-        "asked": sorted({row.domain for row in outcome.access}),
-        "confined": [row.as_dict() for row in outcome.confined],
-        "cut": [cut.as_dict() for cut in outcome.cuts],
-        "layer": params["layer"],
-        "backend": outcome.backend.backend,
-        "backend_reason": outcome.backend.reason,
-        "selinux": outcome.selinux,
-        "diff": outcome.diffs,
-    }
-    if outcome.pending:
-        result["guard"] = {"token": params["token"], "confirmed": False}
-    return result
-
-
 def main() -> None:
     module = AnsibleModule(
-        argument_spec={
-            "flows": {
+        argument_spec=dict(
+            _change.OPTIONS,
+            flows={
                 "type": "list",
                 "elements": "dict",
-                "options": {
-                    "name": {"type": "str"},
-                    "pair": {"type": "str"},
-                    "source": {"type": "list", "elements": "str"},
-                    "destination": {"type": "list", "elements": "str"},
-                    "protocol": {"type": "str", "choices": list(PROTOCOLS)},
-                    "ports": {"type": "list", "elements": "str"},
-                    "source_addresses": {"type": "list", "elements": "str"},
-                    "destination_addresses": {"type": "list", "elements": "str"},
-                    "interfaces": {"type": "list", "elements": "str"},
-                    "mode": {"type": "str", "choices": list(MODES)},
-                },
+                "options": dict(_change.FLOW_OPTIONS, mode={"type": "str", "choices": list(MODES)}),
                 "required_one_of": [("name", "pair")],
             },
-            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-            "purge": {"type": "bool", "default": True},
-            "confine": {"type": "list", "elements": "str"},
-            "mode": {"type": "str", "choices": list(MODES), "default": "enforce"},
-            "confirm_timeout": {"type": "int", "default": 30},
-            "health_checks": {"type": "list", "elements": "str", "default": []},
-            "health_commands": {"type": "list", "elements": "str", "default": []},
-            "token": {"type": "str", "no_log": False},
-            "layer": {"type": "str", "choices": ["selinux"], "default": "selinux"},
-            "backend": {"type": "str", "choices": ["auto", "iptables", "nftables"], "default": "auto"},
-        },
+            purge={"type": "bool", "default": True},
+            confine={"type": "list", "elements": "str"},
+        ),
         required_if=[("state", "present", ["flows", "confine"], True)],
         supports_check_mode=True,
     )
-    params = dict(module.params)
-    try:
-        params["token"] = parse_token(params["token"])
-        options = _engine.Options(params["confirm_timeout"], params["token"], params["backend"])
-        outcome = _engine.run(open_module_host(module), _request(params), options, module.check_mode)
-    except SenetError as exc:
-        module.fail_json(msg=str(exc))
-    for warning in outcome.warnings:
-        module.warn(warning)
-    module.exit_json(**_returned(outcome, params))
+    _change.run(module, open_module_host, _request)
 
 
 if __name__ == "__main__":

@@ -82,11 +82,16 @@ class Controller:
             subprocess.run(command, capture_output=True, check=False)
         self._directory.cleanup()
 
-    def module(self, host: Host, name: str, check: bool = False, diff: bool = False, **options: Any) -> dict[str, Any]:
-        """One module by an ad-hoc call, failed or not; returns its result, `failed` and `warnings` among it."""
+    def module(
+        self, host: Host, name: str, check: bool = False, diff: bool = False, arguments: str = "", **options: Any
+    ) -> dict[str, Any]:
+        """One module by an ad-hoc call, failed or not; returns its result, `failed` and `warnings` among it.
+
+        It takes options, or `arguments` as a person types them.
+        """
         results = self.path / "results"
         flags = [flag for flag, on in (("--check", check), ("--diff", diff)) if on]
-        arguments = json.dumps(options) if options else ""
+        arguments = json.dumps(options) if options else arguments
         done = self._run(["ansible", host.name, "-m", name, "-a", arguments, "--tree", str(results), *flags])
         try:
             result: dict[str, Any] = json.loads((results / host.name).read_text())

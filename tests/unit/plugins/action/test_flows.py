@@ -12,7 +12,8 @@ from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.playbook.task import Task
 from ansible.plugins.connection import ConnectionBase
 
-from ansible_collections.senet.firewall.plugins.action import flows as action
+from ansible_collections.senet.firewall.plugins.action import flow, flows
+from ansible_collections.senet.firewall.plugins.plugin_utils import _guarded as action
 
 LOST = AnsibleConnectionFailure("no route to host")
 APPLIED = {"changed": True, "steps": ["x"], "guard": {"token": "t1", "confirmed": False}}
@@ -83,10 +84,10 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return made
 
 
-def plugin_for(target: Target, task: Task) -> action.ActionModule:
+def plugin_for(target: Target, task: Task) -> flows.ActionModule:
     """The action plugin with the far end in place of what ActionBase does there."""
 
-    class Plugin(action.ActionModule):
+    class Plugin(flows.ActionModule):
         def _make_tmp_path(self, remote_user: Any = None) -> None:  # type: ignore[override]
             if target.down:
                 raise LOST
@@ -301,3 +302,10 @@ def test_a_connection_is_closed_where_it_cannot_be_reset(clock: Clock) -> None:
     target.connection = Plain()
     run(target)
     assert target.connection.resets == 100
+
+
+def test_each_module_has_the_same_guard_around_itself() -> None:
+    assert issubclass(flow.ActionModule, action.GuardedAction)
+    assert {plugin.ActionModule.module_name for plugin in (flow, flows)} == {
+        "senet.firewall.flow", "senet.firewall.flows"
+    }  # fmt: skip

@@ -1,0 +1,55 @@
+# Copyright: (c) 2026, senet.firewall contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+
+class ModuleDocFragment:
+    # What every module that changes flows takes, and what holds for all of them.
+    DOCUMENTATION = r"""
+options:
+  confirm_timeout:
+    description:
+      - Seconds after which the host undoes the change if it was not confirmed.
+      - With V(0) there is no guard, and a change that cuts the connection leaves the host cut.
+    type: int
+    default: 30
+  health_checks:
+    description:
+      - What the controller must be able to connect to before it confirms, each as C(HOST:PORT), an IPv6 address in
+        brackets. If one fails, the change is undone.
+    type: list
+    elements: str
+    default: []
+  health_commands:
+    description: Shell commands that must succeed on the host before the change is confirmed. If one fails, the change
+      is undone.
+    type: list
+    elements: str
+    default: []
+  token:
+    description:
+      - The name of the change for the module M(senet.firewall.guard), lower-case letters and digits, at most 32. One is
+        made up if it is not given.
+    type: str
+  layer:
+    description: What enforces the flows. V(selinux) is packet labels and policy.
+    type: str
+    choices: [selinux]
+    default: selinux
+  backend:
+    description:
+      - What puts labels on packets. V(iptables) is both iptables and ip6tables, of either variant. V(nftables) is a
+        table of nftables' own, whose cost to a packet does not grow with the number of flows.
+      - V(auto) is the backend that the host's flows use already, else V(iptables) where its commands are installed,
+        else V(nftables). The result says which it is and why.
+      - A host that changes its backend is labelled by both for a moment, and never by none.
+    type: str
+    choices: [auto, iptables, nftables]
+    default: auto
+notes:
+  - Stopping C(senet-firewall.service) opens every flow to everybody. It is logged, and the next run starts it again.
+  - Established connections of domains that are not allowed are cut at once.
+  - A process in another network namespace of the same host, such as a container, is held to the flows for what it
+    receives; a datagram that it sends to a service of the host does arrive, and the answer does not.
+  - An unconfined root can load policy, so against it this is a guard-rail and no boundary.
+"""

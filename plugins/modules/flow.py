@@ -1,0 +1,358 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, senet.firewall contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+DOCUMENTATION = r"""
+module: flow
+short_description: Add, change or remove one flow between SELinux domains
+version_added: 0.1.0
+description:
+  - A flow is one permitted conversation, from source domains to destination domains on ports of a protocol.
+    Nobody else, not even root or another program of the same user, can then reach that port on this host.
+  - This module is M(senet.firewall.flows) for a single flow with plain options, as ad-hoc calls take them. The host's
+    other flows stay as they are.
+requirements:
+  - A Linux kernel with SELinux, SECMARK and conntrack on the target
+  - The command C(semodule), and either iptables with ip6tables or nft
+  - Root on the target
+extends_documentation_fragment:
+  - senet.firewall.attributes
+  - senet.firewall.change
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  action:
+    description: Has an action plugin, so that some of its work is done on the controller.
+    support: full
+  async:
+    description: Needs no C(async), and does not take it.
+    support: none
+options:
+  name:
+    description:
+      - The flow's name, which becomes part of its packet types; a lower-case letter, then up to 30 lower-case
+        letters, digits or C(_).
+      - Required unless O(pair) is given, whose name it takes otherwise.
+    type: str
+  pair:
+    description:
+      - A service pair of the collection's catalogue, such as V(httpd_to_postgresql), that fills in what is not
+        given here. The pairs have the names of the collection's roles.
+    type: str
+  source:
+    description:
+      - The domains that may connect. Required unless O(pair) is given.
+      - V(domain), the policy's attribute of all of them, stands for every domain, such as for a name server that
+        everybody uses.
+    type: list
+    elements: str
+  destination:
+    description: The domains that may answer. Required unless O(pair) is given.
+    type: list
+    elements: str
+  protocol:
+    description: The transport protocol. V(tcp) unless O(pair) says otherwise.
+    type: str
+    choices: [tcp, udp, sctp, dccp]
+  ports:
+    description:
+      - The ports on which the destination listens, each a number or a range such as V(8000-8010). Required unless
+        O(pair) is given.
+      - It is the port that the connection is really answered from, after any redirection.
+    type: list
+    elements: str
+  source_addresses:
+    description:
+      - The clients' addresses or networks, of either family. A client of any other address is refused, whatever its
+        domain. All addresses are permitted if the option is not given.
+      - It is the address that the connection was opened from, before any translation.
+    type: list
+    elements: str
+  destination_addresses:
+    description:
+      - The server's addresses or networks, of either family, if the flow is about these alone. The same ports
+        elsewhere are then no matter of this flow, and stay as they are.
+      - It is the address that the connection is really answered from, after any redirection.
+    type: list
+    elements: str
+  interfaces:
+    description:
+      - The network interfaces, such as V(eth0) or V(lo), if the flow is about these alone. The same ports on
+        another interface are then no matter of this flow, and stay as they are.
+      - A connection of a host to one of its own addresses goes through V(lo).
+    type: list
+    elements: str
+  state:
+    description: Whether the flow shall be there or not. With V(absent) only its name counts.
+    type: str
+    choices: [present, absent]
+    default: present
+  mode:
+    description:
+      - With V(enforce), only the flow's domains can use its ports.
+      - With V(observe), nobody is refused, and the kernel logs everybody who would be, as C(avc:\ \ granted) for the
+        flow's packet types.
+    type: str
+    choices: [enforce, observe]
+    default: enforce
+seealso:
+  - module: senet.firewall.flows
+  - module: senet.firewall.guard
+author:
+  - senet.firewall contributors (@senet)
+"""
+
+EXAMPLES = r"""
+# ansible db -b -m senet.firewall.flow -a 'name=web_db source=httpd_t destination=postgresql_t ports=5432'
+- name: Only Apache may reach PostgreSQL, and only PostgreSQL may answer
+  senet.firewall.flow:
+    name: web_db
+    source: httpd_t
+    destination: postgresql_t
+    ports: 5432
+
+- name: The same flow on another port
+  senet.firewall.flow:
+    name: web_db
+    source: httpd_t
+    destination: postgresql_t
+    ports: 5433
+
+- name: A flow of the catalogue, for one client alone
+  senet.firewall.flow:
+    pair: httpd_to_postgresql
+    source_addresses: 192.0.2.10
+
+- name: Remove it
+  senet.firewall.flow:
+    name: web_db
+    state: absent
+"""
+
+RETURN = r"""
+flows:
+  description: The host's whole set of flows, now or after the real run in check mode. Domains are named as the loaded
+    policy names them.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - name: web_db
+      source: [httpd_t]
+      destination: [postgresql_t]
+      protocol: tcp
+      ports: ["5432"]
+      mode: enforce
+steps:
+  description: What was done, or in check mode would be, in order.
+  returned: success
+  type: list
+  elements: str
+  sample:
+    - arm the guard, which undoes the change unless it is confirmed
+    - install the policy module senet_firewall
+    - ask the kernel for every running domain's access
+    - restore the ipv4 rules
+    - restore the ipv6 rules
+    - read everything back and ask the kernel for the flows' access
+    - wait for the confirmation over a new connection
+    - make it permanent in /etc/senet and senet-firewall.service
+access:
+  description:
+    - The kernel's answer for each flow and each domain that it grants anything. Those of RV(asked) that are not listed
+      for a flow may neither send nor receive its packets.
+    - Empty in check mode when there is something to change, since the kernel does not know the packet types yet.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    flow:
+      description: The flow's name.
+      returned: always
+      type: str
+      sample: web_db
+    domain:
+      description: The domain.
+      returned: always
+      type: str
+      sample: httpd_t
+    client:
+      description: What the domain may do with the packets of the client's side.
+      returned: always
+      type: list
+      elements: str
+      sample: [recv, send]
+    server:
+      description: What the domain may do with the packets of the server's side.
+      returned: always
+      type: list
+      elements: str
+      sample: [recv]
+    can_connect:
+      description: Whether the domain can be a client of the flow.
+      returned: always
+      type: bool
+      sample: true
+    can_serve:
+      description: Whether the domain can be the server of the flow.
+      returned: always
+      type: bool
+      sample: false
+    refused:
+      description: What the domain may do with packets of clients whose address is not among the flow's.
+      returned: when the flow has source addresses
+      type: list
+      elements: str
+      sample: []
+    permissive:
+      description: Whether the policy declares the domain permissive, so that it is not held to any of this.
+      returned: always
+      type: bool
+      sample: false
+asked:
+  description: The domains that the kernel was asked about, all that run on the host and all that a flow names. Empty
+    where RV(access) is empty.
+  returned: success
+  type: list
+  elements: str
+  sample: [httpd_t, init_t, kernel_t, postgresql_t, sshd_t, unconfined_t]
+confined:
+  description:
+    - The kernel's answer for each confined domain and the packets of no flow.
+    - Empty in check mode when there is something to change.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    domain:
+      description: The confined domain.
+      returned: always
+      type: str
+      sample: httpd_t
+    mode:
+      description: Its mode. With V(observe) it is not confined, only logged.
+      returned: always
+      type: str
+      sample: enforce
+    elsewhere:
+      description: What it may do with packets of no flow on this host. Nothing, where the confinement is enforced.
+      returned: always
+      type: list
+      elements: str
+      sample: []
+    unlabelled:
+      description: What it may do with packets without a label, as in network namespaces without these rules.
+      returned: always
+      type: list
+      elements: str
+      sample: []
+cut:
+  description: The open connections that the change cuts, or in check mode would cut, because their domain is no source
+    of the flow, their address is not among its addresses, or their domain is confined.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    domain:
+      description: The domain that loses the connection.
+      returned: always
+      type: str
+      sample: unconfined_t
+    flow:
+      description: The flow that the connection's port belongs to, null where it is the domain's confinement that cuts
+        it.
+      returned: always
+      type: str
+      sample: web_db
+    pid:
+      description: The process that holds the connection.
+      returned: always
+      type: int
+      sample: 4711
+    command:
+      description: The name of that process.
+      returned: always
+      type: str
+      sample: psql
+    socket:
+      description: The connection.
+      returned: always
+      type: str
+      sample: tcp 127.0.0.1 port 40112 to 127.0.0.1 port 5432
+    mode:
+      description: The flow's mode. With V(observe) the connection is not cut, only logged.
+      returned: always
+      type: str
+      sample: enforce
+guard:
+  description: What became of the guarded change, from the module M(senet.firewall.guard).
+  returned: when the change was guarded
+  type: dict
+  contains:
+    token:
+      description: The name of the change.
+      returned: always
+      type: str
+      sample: 4f0c9be21a77
+    confirmed:
+      description: Whether it was confirmed over a new connection.
+      returned: always
+      type: bool
+      sample: true
+rolled_back:
+  description: Whether the host is back in its previous state because the change could not be confirmed.
+  returned: when a guarded change failed
+  type: bool
+  sample: true
+layer:
+  description: What enforces the flows.
+  returned: success
+  type: str
+  sample: selinux
+backend:
+  description: What puts labels on packets.
+  returned: success
+  type: str
+  sample: iptables
+backend_reason:
+  description: Why it is that backend.
+  returned: success
+  type: str
+  sample: it was asked for
+selinux:
+  description: The mode of SELinux; nothing is enforced in C(permissive).
+  returned: success
+  type: str
+  sample: enforcing
+"""
+
+from typing import Any, Mapping
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.senet.firewall.plugins.module_utils import _catalogue, _change, _survey
+from ansible_collections.senet.firewall.plugins.module_utils._host.host import open_module_host
+from ansible_collections.senet.firewall.plugins.module_utils._model import parse_flow, parse_name
+
+
+def _request(params: Mapping[str, Any]) -> _survey.Request:
+    raw = _catalogue.resolve({key: params[key] for key in _change.FLOW_OPTIONS})
+    if params["state"] == "absent":
+        return _survey.Remove((parse_name(raw.get("name")),))
+    return _survey.Merge((parse_flow(dict(raw, mode=params["mode"])),))
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec=dict(_change.FLOW_OPTIONS, **_change.OPTIONS),
+        required_one_of=[("name", "pair")],
+        supports_check_mode=True,
+    )
+    _change.run(module, open_module_host, _request)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,167 @@
+# Copyright: (c) 2026, senet.firewall contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Makes the change on the host, comes back over a new connection, and only then confirms it."""
+
+from __future__ import annotations
+
+import socket
+import time
+import uuid
+from typing import Any
+
+from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
+from ansible.plugins.action import ActionBase
+from ansible.plugins.connection import ConnectionBase
+
+_GUARD = "senet.firewall.guard"
+_DEFAULT_TIMEOUT = 30
+# How long the host may need to bring its old policy back once the timer fires.
+_UNDO_SECONDS = 300
+_RETRY_SECONDS = 1
+_HEALTH_SECONDS = 10
+
+
+class GuardedAction(ActionBase):
+    """Apply, new connection, health checks, confirm; or wait for the guard and tell what it did.
+
+    `module_name` is the module that makes the change.
+    """
+
+    module_name: str
+
+    TRANSFERS_FILES = False
+    _supports_check_mode = True
+    _supports_async = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        super().run(tmp, task_vars)
+        self._task_vars = task_vars
+        arguments = dict(self._task.args)
+        # In an ad-hoc call a list is one string with commas.
+        texts = ",".join(_listed(arguments.get("health_checks")))
+        checks = [_endpoint(text.strip()) for text in texts.split(",") if text]
+        timeout = _seconds(arguments.get("confirm_timeout", _DEFAULT_TIMEOUT))
+        try:
+            # Executing the module would make this directory first: a host that is down is known before it is changed.
+            self._make_tmp_path()
+        except AnsibleConnectionFailure as error:
+            message = f"The host cannot be reached, and nothing was changed: {error}"
+            return {"failed": True, "changed": False, "msg": message}
+        if self._task.check_mode or timeout <= 0:
+            return self._execute_module(module_name=self.module_name, module_args=arguments, task_vars=task_vars)
+        token = arguments.setdefault("token", uuid.uuid4().hex[:12])
+        try:
+            result: dict[str, Any] = self._execute_module(
+                module_name=self.module_name, module_args=arguments, task_vars=task_vars
+            )
+        except AnsibleConnectionFailure as error:
+            return self._recover({}, token, timeout, f"The connection was lost while the change was made: {error}")
+        if result.get("failed") or "guard" not in result:
+            return result
+        deadline = time.monotonic() + timeout
+        reason = self._health(checks, _listed(arguments.get("health_commands")), deadline)
+        if reason:
+            return self._recover(result, token, timeout, reason)
+        return self._confirm(result, token, timeout, deadline)
+
+    def _health(self, checks: list[tuple[str, int]], commands: list[str], deadline: float) -> str:
+        """Why the change must not be confirmed; empty if nothing speaks against it."""
+        self._renew_connection()
+        for host, port in checks:
+            try:
+                socket.create_connection((host, port), timeout=_HEALTH_SECONDS).close()
+            except OSError as error:
+                return f"The health check {host} port {port} failed from the controller: {error}."
+        for command in commands:
+            try:
+                done = self._low_level_execute_command(command)
+            except AnsibleConnectionFailure as error:
+                return f"The host could not be reached over a new connection: {error}"
+            if done["rc"] != 0:
+                # A connection with a terminal has one stream for both
+                said = (done["stderr"] or done["stdout"]).strip()
+                return f"The health command '{command}' failed with return code {done['rc']}: {said}."
+            if time.monotonic() > deadline:
+                return f"The health command '{command}' took longer than confirm_timeout allows."
+        return ""
+
+    def _confirm(self, result: dict[str, Any], token: str, timeout: int, deadline: float) -> dict[str, Any]:
+        lost = ""
+        while True:
+            try:
+                answer = self._guard(token, "confirmed")
+                break
+            except AnsibleConnectionFailure as error:
+                lost = f"The host could not be reached over a new connection: {error} "
+                if time.monotonic() > deadline:
+                    return self._recover(result, token, timeout, lost.strip())
+                time.sleep(_RETRY_SECONDS)
+                self._renew_connection()
+        if answer.get("failed"):
+            return self._recover(result, token, timeout, f"The change could not be confirmed: {answer.get('msg')}")
+        if answer["rolled_back"]:
+            message = f"{lost}The host has undone the change: {answer['reason']}."
+            return {**result, "failed": True, "changed": False, "rolled_back": True, "msg": message}
+        result["guard"]["confirmed"] = True
+        return result
+
+    def _recover(self, result: dict[str, Any], token: str, timeout: int, reason: str) -> dict[str, Any]:
+        """Come back to the host, at the latest when its guard has fired, and have the change undone."""
+        deadline = time.monotonic() + timeout + _UNDO_SECONDS
+        failure = {**result, "failed": True, "changed": False}
+        while True:
+            try:
+                self._renew_connection()
+                answer = self._guard(token, "aborted")
+                break
+            except AnsibleConnectionFailure as error:
+                if time.monotonic() > deadline:
+                    message = f"It has not come back since, although its guard was to undo the change: {error}"
+                    return {**failure, "rolled_back": False, "msg": f"{reason} {message}"}
+                time.sleep(_RETRY_SECONDS)
+        if answer.get("failed"):
+            return {**failure, "rolled_back": False, "msg": f"{reason} {answer.get('msg', '')}"}
+        undone = bool(answer.get("rolled_back"))
+        said = "The host is back in its previous state." if undone else "The change is in place all the same."
+        return {**failure, "rolled_back": undone, "changed": not undone, "msg": f"{reason} {said}"}
+
+    def _guard(self, token: str, state: str) -> dict[str, Any]:
+        answer: dict[str, Any] = self._execute_module(
+            module_name=_GUARD, module_args={"token": token, "state": state}, task_vars=self._task_vars
+        )
+        return answer
+
+    def _renew_connection(self) -> None:
+        """Drop what is open, so that the next command has to connect anew."""
+        connection = self._connection
+        if type(connection).reset is ConnectionBase.reset:
+            connection.close()
+        else:
+            try:
+                connection.reset()
+            except AnsibleConnectionFailure:
+                connection.close()
+
+
+def _listed(value: Any) -> list[str]:
+    if not value:
+        return []
+    return [str(part) for part in value] if isinstance(value, list) else [str(value)]
+
+
+def _seconds(value: Any) -> int:
+    try:
+        return int(value)
+    except (TypeError, ValueError) as error:
+        raise AnsibleActionFail(f"confirm_timeout is {value!r}; give a number of seconds.") from error
+
+
+def _endpoint(text: str) -> tuple[str, int]:
+    host, dummy, port = text.rpartition(":")
+    host = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise AnsibleActionFail(
+            f"The health check {text!r} is no HOST:PORT; write for example www.example.com:443 or [2001:db8::1]:443."
+        )
+    return host, int(port)
