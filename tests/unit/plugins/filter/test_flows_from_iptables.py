@@ -1,0 +1,202 @@
+# Copyright: (c) 2026, senet.firewall contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+import re
+from typing import Any
+
+import pytest
+from ansible.errors import AnsibleFilterError
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.senet.firewall.plugins.filter.flows_from_iptables import flows_from_iptables
+from ansible_collections.senet.firewall.plugins.module_utils._model import flow_set, parse_confined, parse_flow
+
+# The commands of the article that this collection answers
+ARTICLE = """
+iptables -A OUTPUT -p tcp --dport 5432 -m owner --uid-owner apache -m selinux --selinux-source httpd_t -j ACCEPT
+iptables -A OUTPUT -p tcp --dport 5432 -m owner --uid-owner apache -m selinux --selinux-source httpd_t -j DROP
+iptables -A OUTPUT -m state --state ESTABLISHED,RELATED -m owner --uid-owner apache -j ACCEPT
+iptables -A OUTPUT -m owner --uid-owner apache -j DROP
+iptables -A INPUT -p tcp --dport 5432 -m selinux --selinux-dest postgresql_t -m selinux --selinux-source httpd_t -j ACCEPT
+iptables -A INPUT -p tcp --dport 5432 -j DROP
+iptables -A OUTPUT -o eth0 -m selinux --selinux-source httpd_t -j ACCEPT
+""".strip().splitlines()  # noqa: E501
+WEB_DB = {
+    "name": "httpd_to_postgresql_5432",
+    "source": ["httpd_t"],
+    "destination": ["postgresql_t"],
+    "protocol": "tcp",
+    "ports": ["5432"],
+}
+FIRST = "-A OUTPUT -p tcp --dport 5432 -m selinux --selinux-source httpd_t -j ACCEPT"
+
+
+def meaning(*lines: str) -> dict[str, Any]:
+    return flows_from_iptables(list(lines))
+
+
+def test_the_article_is_one_flow_and_a_confined_domain() -> None:
+    found = flows_from_iptables("\n".join(ARTICLE))
+    assert found["flows"] == [WEB_DB]
+    assert found["confine"] == ["httpd_t"]
+    by_line = {number: " ".join(note for note in found["notes"] if f"Line {number}:" in note) for number in range(1, 8)}
+    assert "'selinux' is in no kernel" in by_line[1]
+    assert "the user 'apache' is not asked" in by_line[1]
+    assert "never reached, since line 1" in by_line[2]
+    assert "labels follow the connection" in by_line[3]
+    assert "'httpd_t' is confined to its flows" in by_line[4]
+    assert "holds the client's domain to it" in by_line[5]
+    assert "the flow of line 1 refuses everybody else" in by_line[6]
+    assert "'httpd_t' may send anything through eth0 unless it is confined" in by_line[7]
+    assert any("for one family" in note for note in found["notes"])
+    assert any("name servers, loopback" in note for note in found["notes"])
+
+
+@pytest.mark.parametrize("number", [0, 2, 3, 4, 6])
+def test_each_line_that_permits_or_confines_says_something_by_itself(number: int) -> None:
+    found = meaning(ARTICLE[number])
+    assert found["flows"] or found["confine"] or found["notes"]
+
+
+@pytest.mark.parametrize(
+    ("number", "said"), [(1, "everybody else is refused already"), (5, "a flow needs somebody who may")]
+)
+def test_a_refusal_of_a_port_needs_somebody_who_may(number: int, said: str) -> None:
+    with pytest.raises(AnsibleFilterError, match=f"Line 1, 'iptables .*{said}"):
+        meaning(ARTICLE[number])
+
+
+@pytest.mark.parametrize(
+    ("line", "change"),
+    [
+        ("# a comment", None),
+        ("$ sudo " + ARTICLE[0], {}),
+        ("/usr/sbin/ip6tables-nft " + FIRST, {}),
+        ("[12:340] " + FIRST, {}),
+        ("iptables -w 5 -t filter " + FIRST, {}),
+        ("iptables -w " + FIRST, {}),
+        (FIRST.replace("-A OUTPUT", "-I OUTPUT 1"), {}),
+        (FIRST.replace("-A OUTPUT", "--insert OUTPUT"), {}),
+        (FIRST.replace("-p tcp", "--protocol=tcp").replace("--dport", "-m tcp --destination-port"), {}),
+        (FIRST + " -m comment --comment 'who -j DROP may'", {}),
+        (FIRST + " -m conntrack --ctstate NEW,ESTABLISHED", {}),
+        (FIRST + " --selinux-destination postgresql_t", {}),
+        (FIRST + " -o eth0", {"interfaces": ["eth0"]}),
+        (FIRST.replace("OUTPUT", "INPUT") + " -i eth0", {"interfaces": ["eth0"]}),
+        (FIRST + " -s 192.0.2.0/24,2001:db8::1", {"source_addresses": ["192.0.2.0/24", "2001:db8::1"]}),
+        (FIRST + " -d 192.0.2.7", {"destination_addresses": ["192.0.2.7"]}),
+        (
+            FIRST.replace("--dport 5432", "-m multiport --dports 5432,8000:8010"),
+            {"ports": ["5432", "8000-8010"]},
+        ),
+        (
+            FIRST.replace("-p tcp", "-p udp") + " --selinux-dest named_t",
+            {"protocol": "udp", "destination": ["named_t"], "name": "httpd_to_named_5432"},
+        ),
+        ("-A OUTPUT -p tcp --dport 5432 -m owner --uid-owner www-data -j ACCEPT", {}),
+    ],
+)
+def test_variants_mean_the_same(line: str, change: dict[str, Any] | None) -> None:
+    assert meaning(line)["flows"] == ([] if change is None else [{**WEB_DB, **change}])
+
+
+def test_saved_rules_are_read_with_their_tables() -> None:
+    saved = ["# Generated by iptables-save", "*filter", ":OUTPUT ACCEPT [1:60]", FIRST, "COMMIT"]
+    assert meaning(*saved)["flows"] == [WEB_DB]
+    with pytest.raises(AnsibleFilterError, match="Line 2, '-A OUTPUT .*has 'mangle' for its table"):
+        meaning("*mangle", FIRST)
+
+
+def test_lines_on_one_conversation_are_one_flow() -> None:
+    both = meaning(
+        FIRST + " -s 192.0.2.1",
+        FIRST.replace("5432", "5433").replace("iptables", "ip6tables") + " -s 2001:db8::1 --selinux-dest postgresql_t",
+        "ip6tables " + FIRST.replace("5432", "6379") + " --selinux-dest redis_t",
+    )
+    assert [(flow["name"], flow["ports"]) for flow in both["flows"]] == [
+        ("httpd_to_postgresql_5432", ["5432-5433"]), ("httpd_to_redis_6379", ["6379"])
+    ]  # fmt: skip
+    assert both["flows"][0]["source_addresses"] == ["192.0.2.1", "2001:db8::1"]
+    assert not any("for one family" in note for note in both["notes"])
+    # whatever is not limited once is not limited
+    assert "source_addresses" not in meaning(FIRST + " -s 192.0.2.1", FIRST)["flows"][0]
+
+
+def test_a_refusal_by_domain_confines_it() -> None:
+    assert meaning("-A OUTPUT -m selinux --selinux-source squid_t -j REJECT --reject-with tcp-reset")["confine"] == [
+        "squid_t"
+    ]
+    assert meaning("-A OUTPUT -m owner --uid-owner postgres -j DROP")["confine"] == ["postgresql_t"]
+    known = FIRST.replace("-j", "-m owner --uid-owner 33 -j")
+    assert meaning(known, "-A OUTPUT -m owner --uid-owner 33 -j DROP")["confine"] == ["httpd_t"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        (["nft add rule x"], "Line 1, 'nft add rule x': 'nft' is neither iptables nor ip6tables"),
+        ([FIRST + " -m geoip --cc X"], "the match 'geoip' has no meaning"),
+        ([FIRST + " --ttl 3"], "the word '--ttl' has no meaning"),
+        ([FIRST + " ! -s 192.0.2.1"], "the word '!' has no meaning"),
+        ([FIRST + " -s ! 192.0.2.1"], "the word '!' has no meaning for flows here"),
+        ([FIRST + " -s"], "the word '-s' has no meaning for flows here"),
+        ([FIRST + " -p tcp"], "'tcp' gives the same option a second time"),
+        (["-A FORWARD -p tcp --dport 1 -j ACCEPT"], "it has 'FORWARD' for its chain, where flows know INPUT, OUTPUT"),
+        (["-A OUTPUT -p tcp --dport 1"], "it has nothing for its jump"),
+        (["-A OUTPUT -j LOG"], "it has 'LOG' for its jump"),
+        (["-A OUTPUT -i eth0 -j DROP"], "'eth0' is an interface that no packet of OUTPUT has"),
+        (["-A OUTPUT -m comment --comment 'open"], "it cannot be split into words"),
+        (["-A INPUT -j ACCEPT"], "without saying a domain and a port"),
+        (["-A INPUT -j DROP"], "it refuses all that comes in"),
+        (["-A OUTPUT -j DROP"], "it refuses all that goes out, whoever sends it"),
+        (["-A OUTPUT -m owner --uid-owner 4711 -j DROP"], "in which domain the processes of the user '4711' run"),
+        (["-A OUTPUT -m state --state ESTABLISHED -j DROP"], "it refuses packets of connections that a flow permits"),
+        (["-A INPUT -p tcp --dport 9 -j DROP"], "nobody is to reach this port"),
+        ([FIRST, FIRST.replace("httpd_t", "squid_t").replace("ACCEPT", "DROP")], "everybody else is refused already"),
+        ([FIRST.replace("5432", "9")], "says the server's domain on this port (--selinux-dest)"),
+        (["-A INPUT -p tcp --dport 9 --selinux-dest redis_t -j ACCEPT"], "says the client's domain on this port"),
+        ([FIRST.replace("-p tcp ", "")], "it has a port without a protocol (-p tcp)"),
+        ([FIRST.replace("5432", "http") + " --selinux-dest redis_t"], "it makes no flow, because: The port 'http'"),
+        ([FIRST.replace("httpd_t", "'a b'") + " --selinux-dest redis_t"], "it makes no flow, because: The source"),
+        ([FIRST + " -s host.example"], "it makes no flow, because: The address 'host.example'"),
+        (["-A OUTPUT -p tcp --dport 5432 -j DROP", FIRST], "Line 2, '-A OUTPUT .*line 1 refuses the same packets"),
+        (["-A OUTPUT --selinux-source domain -j DROP"], "'domain' cannot be confined"),
+    ],
+)
+def test_what_no_flow_can_mean_is_told_with_the_line(lines: list[str], said: str) -> None:
+    with pytest.raises(AnsibleFilterError) as caught:
+        meaning(*lines)
+    assert re.search(said if ".*" in said else re.escape(said), str(caught.value))
+
+
+@pytest.mark.parametrize("rules", [None, 7, {"a": 1}, [1]])
+def test_what_is_no_text_is_told(rules: Any) -> None:
+    with pytest.raises(AnsibleFilterError, match="give one text or a list of lines"):
+        flows_from_iptables(rules)
+
+
+WORDS = st.sampled_from(
+    [
+        *("-A", "-I", "OUTPUT", "INPUT", "-p", "tcp", "udp", "--dport", "5432", "80,443", "1:9", "-j", "ACCEPT"),
+        "DROP",
+        *("-m", "selinux", "--selinux-source", "--selinux-dest", "httpd_t", "postgresql_t", "domain", "owner"),
+        *("--uid-owner", "apache", "-s", "-d", "192.0.2.1", "2001:db8::/64", "-o", "-i", "eth0", "--comment", "state"),
+        *("--state", "ESTABLISHED", "NEW", "!", "iptables", "ip6tables", "-t", "filter", "sudo", "-w", "1"),
+    ]
+) | st.text(max_size=8)
+LINES = st.lists(WORDS, max_size=14).map(" ".join) | st.sampled_from(ARTICLE) | st.text(max_size=40)
+
+
+@given(st.lists(LINES, max_size=6))
+def test_no_input_yields_anything_but_what_the_model_allows(lines: list[str]) -> None:
+    try:
+        found = flows_from_iptables(lines)
+    except AnsibleFilterError:
+        return
+    flows = [parse_flow(flow) for flow in found["flows"]]
+    assert len(flow_set(flows).flows) == len(flows)
+    assert list(parse_confined(found["confine"])) == found["confine"]
+    values = [value for flow in found["flows"] for value in flow.values()]
+    words = [word for value in values for word in ([value] if isinstance(value, str) else value)]
+    assert all(re.fullmatch(r"[A-Za-z0-9_.:@/-]+", word, re.ASCII) for word in words)
