@@ -43,8 +43,8 @@ class GuardedAction(ActionBase):
         checks = [_endpoint(text.strip()) for text in texts.split(",") if text]
         timeout = _seconds(arguments.get("confirm_timeout", _DEFAULT_TIMEOUT))
         try:
-            # Executing the module would make this directory first: a host that is down is known before it is changed.
-            self._make_tmp_path()
+            # A host that is down is known before it is changed.
+            self._low_level_execute_command(":", sudoable=False)
         except AnsibleConnectionFailure as error:
             message = f"The host cannot be reached, and nothing was changed: {error}"
             return {"failed": True, "changed": False, "msg": message}
