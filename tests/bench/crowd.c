@@ -3,7 +3,7 @@
  * SPDX-License-Identifier: GPL-3.0-or-later
  *
  * crowd PROCESSES SOCKETS: so many processes with so many sockets each, half of them TCP that listens, half of them UDP;
- * says "ready" and waits for the end of its input. */
+ * says "ready" and stays until it is ended, and they with it. */
 #include <arpa/inet.h>
 #include <signal.h>
 #include <stdio.h>
@@ -52,8 +52,6 @@ int main(int count, char **words)
     }
     puts("ready");
     fflush(stdout);
-    char end;
-    while (read(0, &end, 1) > 0)
-        ;
+    pause();
     return 0;
 }
