@@ -156,7 +156,8 @@ def _prepare(host: Host, request: _survey.Request, options: Options) -> _Change:
     flows = _survey.resolve_domains(host, _survey.wanted(request, observed), mls)
     desired = _survey.desired_state(flows, mls, backend.backend, families)
     steps = _plan.plan(observed, desired, options.confirm_timeout > 0)
-    processes = host.processes()
+    # Only a change can cut somebody's sockets.
+    processes = host.processes(bool(steps))
     cuts = tuple(_preflight.find_cuts(flows, processes, host.pid)) if steps else ()
     change = _Change(mode, mls, backend, observed, flows, desired, steps, processes, cuts)
     if steps:

@@ -252,7 +252,10 @@ class ScriptedHost:
 
     def host(self) -> Host:
         decisions = Decisions(self, "/nonexistent/decisions.json")  # type: ignore[arg-type]
-        return Host(self, decisions, self, self, self.service, self.guard, lambda: list(self.running), 999)  # type: ignore[arg-type]
+        return Host(self, decisions, self, self, self.service, self.guard, self.processes, 999)  # type: ignore[arg-type]
+
+    def processes(self, sockets: bool) -> list[Process]:
+        return [each if sockets else each._replace(listening=(), connected=()) for each in self.running]
 
     def touch(self) -> None:
         self.touches += 1

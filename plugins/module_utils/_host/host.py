@@ -17,7 +17,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._processes import P
 
 
 class Host(NamedTuple):
-    """All I/O there is. ``pid`` is the process that asks for the change."""
+    """All I/O there is. ``processes`` reads them with or without their sockets; ``pid`` is the one that asks."""
 
     selinux: SELinuxFS
     decisions: Decisions
@@ -25,7 +25,7 @@ class Host(NamedTuple):
     store: PolicyStore
     service: Service
     guard: Guard
-    processes: Callable[[], List[Process]]
+    processes: Callable[[bool], List[Process]]
     pid: int
 
 
@@ -40,7 +40,7 @@ def open_host(run_command: RunCommand, find_command: FindCommand) -> Host:
         PolicyStore(run_command, find_command, selinux.policy_name() or ""),
         service,
         Guard(run_command, find_command, service.systemd),
-        lambda: read_processes(selinux.status() != "disabled"),
+        lambda sockets: read_processes(selinux.status() != "disabled", sockets=sockets),
         os.getpid(),
     )
 

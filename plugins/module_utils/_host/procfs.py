@@ -53,21 +53,22 @@ def selinux_mounted(root: str = "/proc") -> bool:
         return has_selinuxfs(mounts.read())
 
 
-def read_processes(selinux: bool, root: str = "/proc") -> List[Process]:
+def read_processes(selinux: bool, root: str = "/proc", sockets: bool = True) -> List[Process]:
     """All processes that /proc shows, by rising pid. Those that end during the reading are left out.
 
     With `selinux` False no context is read: attr/current then belongs to another security module, or to none.
     The socket tables are read once for each network namespace that has a visible process. A process that holds a
-    socket of another namespace has it in its list too. Raises OSError when `root` cannot be listed.
+    socket of another namespace has it in its list too. With `sockets` False neither sockets nor namespaces are read,
+    which is most of the work on a busy host. Raises OSError when `root` cannot be listed.
     """
-    sockets = {}  # type: Dict[int, Dict[int, Socket]]
+    tables = {} if sockets else None  # type: Optional[Dict[int, Dict[int, Socket]]]
     readings = []
     for pid in sorted(int(name) for name in os.listdir(root) if name.isdigit()):
-        reading = _read_process(os.path.join(root, str(pid)), selinux, sockets)
+        reading = _read_process(os.path.join(root, str(pid)), selinux, tables)
         if reading is not None:
             readings.append(reading)
     by_inode = {}  # type: Dict[int, Socket]
-    for table in sockets.values():
+    for table in (tables or {}).values():
         by_inode.update(table)
     users = {}  # type: Dict[int, Optional[str]]
     first_cgroup = next((reading.cgroup for reading in readings if reading.stat.pid == 1), None)
@@ -102,7 +103,9 @@ def _join(
     )
 
 
-def _read_process(path: str, selinux: bool, sockets: Dict[int, Dict[int, Socket]]) -> Optional[_Reading]:
+def _read_process(
+    path: str, selinux: bool, sockets: Optional[Dict[int, Dict[int, Socket]]]
+) -> Optional[_Reading]:
     try:
         directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     except OSError:
@@ -113,7 +116,9 @@ def _read_process(path: str, selinux: bool, sockets: Dict[int, Dict[int, Socket]
         os.close(directory)
 
 
-def _read_directory(directory: int, selinux: bool, sockets: Dict[int, Dict[int, Socket]]) -> Optional[_Reading]:
+def _read_directory(
+    directory: int, selinux: bool, sockets: Optional[Dict[int, Dict[int, Socket]]]
+) -> Optional[_Reading]:
     raw_stat = _read(directory, "stat")
     if raw_stat is None:
         return None
@@ -127,6 +132,7 @@ def _read_directory(directory: int, selinux: bool, sockets: Dict[int, Dict[int, 
     if not stat.kernel_thread:
         command_line = _read(directory, "cmdline")
         executable = _read_link(directory, "exe")
+    if not stat.kernel_thread and sockets is not None:
         namespace = _namespace_inode(directory)
         if namespace is not None and namespace not in sockets:
             tables = _read_tables(directory)

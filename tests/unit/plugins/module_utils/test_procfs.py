@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.senet.firewall.plugins.module_utils._host import procfs
+from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError
 from ansible_collections.senet.firewall.plugins.module_utils._processes import Process
 from ansible_collections.senet.firewall.plugins.module_utils._sockets import Socket
 
@@ -126,6 +127,15 @@ def test_the_tables_of_a_namespace_are_read_through_one_process(tmp_path: Path) 
     add_process(tmp_path, 1, tcp=TABLE_HEADER + LISTENING_ON_80)
     add_process(tmp_path, 2, sockets=(500, 501), tcp=TABLE_HEADER + LISTENING_ON_5432)
     assert read(tmp_path)[2].listening == (ON_80,)
+
+
+def test_without_sockets_neither_descriptors_nor_tables_are_read(tmp_path: Path) -> None:
+    add_process(tmp_path, 1, context=b"system_u:system_r:httpd_t:s0", sockets=(500,), tcp="no table at all\n" * 2)
+    with pytest.raises(SenetError, match="no table at all"):
+        read(tmp_path)
+    (process,) = procfs.read_processes(True, str(tmp_path), sockets=False)
+    assert process.context is not None
+    assert (process.context.type, process.listening, process.network_namespace) == ("httpd_t", (), None)
 
 
 def test_each_namespace_has_tables_of_its_own(tmp_path: Path) -> None:
