@@ -177,7 +177,7 @@ class Bench:
         self.progress(f"inspect: starting {PROCESSES} processes with {SOCKETS_EACH} sockets each")
         # A unit of its own: a session may have as many tasks as a service by default, which is too few on a small host.
         host.run(
-            "systemd-run --quiet --unit=crowd --property=TasksMax=infinity --property=StandardOutput=file:/run/crowd.out "
+            "systemd-run --quiet --unit=crowd -p TasksMax=infinity -p StandardOutput=file:/run/crowd.out "
             f"{_CROWD} {PROCESSES} {SOCKETS_EACH}; "
             "until grep -q ready /run/crowd.out; do systemctl is-active --quiet crowd || exit 1; sleep 0.2; done",
             timeout=120,
