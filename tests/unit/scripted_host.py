@@ -255,6 +255,8 @@ class ScriptedHost:
         return Host(self, decisions, self, self, self.service, self.guard, self.processes, 999)  # type: ignore[arg-type]
 
     def processes(self, sockets: bool) -> list[Process]:
+        if sockets:
+            self.reads.append("sockets")
         return [each if sockets else each._replace(listening=(), connected=()) for each in self.running]
 
     def touch(self) -> None:
