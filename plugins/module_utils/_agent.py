@@ -89,18 +89,24 @@ def _watch(host: Host) -> int:
     said = None  # type: Optional[str]
     while True:
         try:
-            with host.guard.lock(0):
-                if host.guard.pending() is None:
-                    loaded = _recovery.load(host)
-                    if loaded.families:
-                        host.guard.repaired(" and ".join(loaded.families))
-                        _say("Labels were gone for {0} and are back.".format(" and ".join(loaded.families)))
+            # Looking takes a while where there are many flows, and must keep no run waiting.
+            if host.guard.pending() is None and not _recovery.in_force(host):
+                with host.guard.lock(0):
+                    _repair(host)
         except (SenetError, OSError) as exc:
             # The same trouble every few seconds is told once
             if str(exc) != said:
                 said = str(exc)
                 _say(said)
         events.wait(WATCH_SECONDS)
+
+
+def _repair(host: Host) -> None:
+    if host.guard.pending() is None:
+        loaded = _recovery.load(host)
+        if loaded.families:
+            host.guard.repaired(" and ".join(loaded.families))
+            _say("Labels were gone for {0} and are back.".format(" and ".join(loaded.families)))
 
 
 class _Events:

@@ -4,7 +4,7 @@
 """What happens to a change after it was made: confirmed, undone, loaded again at boot or after a neighbour's flush."""
 
 from contextlib import suppress
-from typing import Any, Dict, Iterable, List, NamedTuple
+from typing import Any, Dict, Iterable, List, NamedTuple, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils import _backends, _plan, _survey
 from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Pending
@@ -148,14 +148,30 @@ def release(host: Host, families: Iterable[str]) -> None:
         raise failures[0]
 
 
+def in_force(host: Host) -> bool:
+    """Whether :func:`load` would write nothing. It writes nothing itself, so it needs no lock.
+
+    :raises SenetError: the file is damaged, or the rules cannot be read.
+    """
+    return not _missing(host)[0]
+
+
 def load(host: Host) -> Loaded:
     """Put the labels of /etc/senet/flows.json in force where they are not, as far as the loaded policy knows them.
 
     :raises SenetError: the file is damaged, or the rules cannot be loaded.
     """
+    missing, unknown_flows = _missing(host)
+    for family, text in missing.items():
+        host.netfilter.restore(family, text)
+    return Loaded(list(missing), unknown_flows)
+
+
+def _missing(host: Host) -> Tuple[Dict[str, str], List[str]]:
+    """The restore input of each family whose labels are not in force, and the flows that the policy does not know."""
     intent = _survey.stored_intent(host)
     if intent is None:
-        return Loaded([], [])
+        return {}, []
     mls = host.selinux.mls()
     unknown = [
         packet_type
@@ -164,15 +180,14 @@ def load(host: Host) -> Loaded:
     ]
     flows = [flow.name for flow in intent.flows.flows if set(flow.packet_types).intersection(unknown)]
     if DEFAULT_PACKET_TYPE in unknown:
-        return Loaded([], flows)
-    written = []
+        return {}, flows
+    missing = {}
     for family, compiled in _backends.compile_rules(intent.backend, intent.flows, mls).items():
         rules = _backends.without_types(family, compiled or (), unknown)
         table = _backends.parse(family, host.netfilter.save(family))
         if not table.installed(rules):
-            host.netfilter.restore(family, _backends.restore_text(family, table, rules))
-            written.append(family)
-    return Loaded(written, flows)
+            missing[family] = _backends.restore_text(family, table, rules)
+    return missing, flows
 
 
 def _take_all(host: Host, steps: Iterable[_plan.Step]) -> List[SenetError]:
