@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._catalogue import PAIRS
@@ -15,10 +15,13 @@ from ansible_collections.senet.firewall.plugins.module_utils._model import (
     flow_set,
     parse_confined,
     parse_flow,
+    parse_ports,
 )
 from ansible_collections.senet.firewall.plugins.plugin_utils._iptables_rules import Rule
 
 _FOLLOWING = {"ESTABLISHED", "RELATED"}
+# Parts of a flow of which two may differ in one and still be one flow
+_PARTS = ("source", "ports", "source_addresses", "destination_addresses", "interfaces")
 # Users that packages make for their service, on both distribution families
 _USERS = {"apache": "httpd_t", "www-data": "httpd_t", "postgres": "postgresql_t", "mysql": "mysqld_t"}
 
@@ -29,6 +32,15 @@ class Meaning(NamedTuple):
     flows: list[dict[str, Any]]
     confine: list[str]
     notes: list[str]
+
+
+class _Box(NamedTuple):
+    """What one or more rules accept: every combination of these parts, and nothing else."""
+
+    rule: Rule
+    protocol: str
+    destination: str
+    parts: dict[str, frozenset[str]]
 
 
 def mean(rules: Sequence[Rule]) -> Meaning:
@@ -46,11 +58,16 @@ def mean(rules: Sequence[Rule]) -> Meaning:
             if rule.target != "ACCEPT":
                 raise rule.wrong("it refuses packets of connections that a flow permits")
             notes.append(_note(rule, "nothing is needed, since labels follow the connection both ways."))
+        elif rule.states and "NEW" not in rule.states:
+            state = rule.states[0]
+            if rule.target == "ACCEPT":
+                raise rule.wrong(f"packets in the state '{state}' have the label of their ports, like all others")
+            notes.append(_note(rule, f"nothing is needed, since packets in the state '{state}' are labelled too."))
         elif rule.target == "ACCEPT":
             accepted.extend(_accept(rule, rules, notes))
         else:
-            confine.update(_refuse(rule, rules, accepted, notes))
-    flows = _flows(accepted, rules)
+            confine.update(_refuse(rule, rules, notes))
+    flows = _flows([_box(rule, rules) for rule in accepted])
     if accepted and len({rule.family for rule in rules}) == 1:
         notes.append("All rules are for one family of addresses; a flow is for both.")
     for domain in sorted(confine):
@@ -62,10 +79,15 @@ def mean(rules: Sequence[Rule]) -> Meaning:
 
 
 def _accept(rule: Rule, rules: Sequence[Rule], notes: list[str]) -> list[Rule]:
-    before = [other for other in rules if other.target != "ACCEPT" and other.takes(rule)]
-    if before:
-        raise rule.wrong(f"line {before[0].line} refuses the same packets first, so it permits nothing")
+    for other in rules:
+        if other.target != "ACCEPT" and other.before(rule) and other.meets(rule):
+            if other.covers(rule):
+                raise rule.wrong(f"line {other.line} refuses the same packets first, so it permits nothing")
+            if rule.ports:
+                raise rule.wrong(f"line {other.line} refuses a part of its packets first, and a flow has no exceptions")
     if rule.ports:
+        if not (rule.user or rule.client or rule.server):
+            raise rule.wrong("it permits everybody, whatever the domain; name the client's (--selinux-source)")
         if rule.user and rule.client:
             notes.append(_note(rule, f"the user '{rule.user}' is not asked, since the domain says more."))
         if rule.client and rule.chain == "INPUT":
@@ -84,25 +106,45 @@ def _accept(rule: Rule, rules: Sequence[Rule], notes: list[str]) -> list[Rule]:
     raise rule.wrong("it accepts packets without saying a domain and a port (--dport)")
 
 
-def _refuse(rule: Rule, rules: Sequence[Rule], accepted: list[Rule], notes: list[str]) -> set[str]:
+def _refuse(rule: Rule, rules: Sequence[Rule], notes: list[str]) -> set[str]:
     """The domains that a rule confines; none if flows refuse already what it refuses."""
-    before = [other for other in rules if other.takes(rule)]
-    if before:
-        notes.append(_note(rule, f"it is never reached, since line {before[0].line} matches the same packets first."))
+    first = next((other for other in rules if other.before(rule) and other.covers(rule)), None)
+    if first is not None:
+        notes.append(_note(rule, f"it is never reached, since line {first.line} matches the same packets first."))
         return set()
     if rule.ports:
-        covered = [other for other in rules if other.target == "ACCEPT" and set(other.ports) & set(rule.ports)]
-        if rule.client or rule.server:
+        if rule.client or rule.server or rule.user:
             raise rule.wrong("a flow says who may, and everybody else is refused already")
-        if not covered:
-            raise rule.wrong("nobody is to reach this port, and a flow needs somebody who may")
-        notes.append(_note(rule, f"nothing is needed, as the flow of line {covered[0].line} refuses everybody else."))
+        line = _closed_by(rule, rules)
+        notes.append(_note(rule, f"nothing is needed, as the flow of line {line} refuses everybody else."))
         return set()
     if rule.chain != "OUTPUT":
         raise rule.wrong("it refuses all that comes in, whoever it is for")
+    for word in (rule.protocol, *rule.source, *rule.destination, rule.interface):
+        if word:
+            raise rule.wrong(f"it refuses only what has '{word}', and a confined domain has its flows and nothing else")
     domain = rule.client or _domain_of(rule, rules)
     notes.append(_note(rule, f"'{domain}' is confined to its flows, which holds for each process of it and no other."))
     return {domain}
+
+
+def _closed_by(rule: Rule, rules: Sequence[Rule]) -> int:
+    """The line of a flow in whose place everything that a rule refuses is."""
+    closing = [
+        other
+        for other in rules
+        if other.target == "ACCEPT"
+        and other.ports
+        and other.protocol == rule.protocol
+        and other.destination in ((), rule.destination)
+        and other.interface in ("", rule.interface)
+    ]
+    # Ranges that touch are one, so what is covered is within one of them.
+    covered = parse_ports("", [port for other in closing for port in other.ports] or rule.ports)
+    for ports in parse_ports("", rule.ports):
+        if not closing or not any(one.low <= ports.low and ports.high <= one.high for one in covered):
+            raise rule.wrong(f"nobody is to reach port {ports} here, and a flow needs somebody who may")
+    return closing[0].line
 
 
 def _domain_of(rule: Rule, rules: Sequence[Rule]) -> str:
@@ -117,45 +159,54 @@ def _domain_of(rule: Rule, rules: Sequence[Rule]) -> str:
     return _USERS[rule.user]
 
 
-def _flows(accepted: Iterable[Rule], rules: Sequence[Rule]) -> list[Flow]:
-    merged: dict[tuple[str, ...], dict[str, Any]] = {}
-    for rule in accepted:
-        if not rule.protocol:
-            raise rule.wrong("it has a port without a protocol (-p tcp)")
-        source, destination = _ends(rule, rules)
-        key = (source, destination, rule.protocol)
-        known = merged.setdefault(key, {"rule": rule, "ports": [], "places": []})
-        known["ports"].extend(rule.ports)
-        known["places"].append(rule)
+def _box(rule: Rule, rules: Sequence[Rule]) -> _Box:
+    if not rule.protocol:
+        raise rule.wrong("it has a port without a protocol (-p tcp)")
+    source, destination = _ends(rule, rules)
+    interfaces = (rule.interface,) if rule.interface else ()
+    values = map(frozenset, ((source,), rule.ports, rule.source, rule.destination, interfaces))
+    return _Box(rule, rule.protocol, destination, dict(zip(_PARTS, values, strict=True)))
+
+
+def _merged(boxes: list[_Box]) -> list[_Box]:
+    """The boxes, two joined wherever that accepts what both do and nothing else: where they differ in one part."""
+    for number, first in enumerate(boxes):
+        for second in boxes[number + 1:]:
+            if (first.protocol, first.destination) != (second.protocol, second.destination):
+                continue
+            differing = [name for name in _PARTS if first.parts[name] != second.parts[name]]
+            if len(differing) > 1:
+                continue
+            joined = {name: _either(first.parts[name], second.parts[name]) for name in differing}
+            rest = [box for box in boxes if box is not first and box is not second]
+            return _merged([first._replace(parts={**first.parts, **joined}), *rest])
+    return boxes
+
+
+def _either(one: frozenset[str], other: frozenset[str]) -> frozenset[str]:
+    """What is not limited in one is not limited at all."""
+    return one | other if one and other else frozenset()
+
+
+def _flows(boxes: list[_Box]) -> list[Flow]:
     flows: list[Flow] = []
-    names: set[str] = set()
-    for (source, destination, protocol), known in merged.items():
-        raw = {
-            "source": [source],
-            "destination": [destination],
-            "protocol": protocol,
-            "ports": known["ports"],
-            "source_addresses": _union([rule.source for rule in known["places"]]),
-            "destination_addresses": _union([rule.destination for rule in known["places"]]),
-            "interfaces": _union([(rule.interface,) if rule.interface else () for rule in known["places"]]),
-        }
-        rule = known["rule"]
+    for box in sorted(_merged(boxes), key=lambda box: box.rule.line):
+        parts = {name: sorted(values) for name, values in box.parts.items()}
+        raw = {**parts, "destination": [box.destination], "protocol": box.protocol}
         try:
             # The name must be one before the parts are known to be good.
             parsed = parse_flow({**raw, "name": "flow"})
+            flows = list(flow_set([*flows, parsed._replace(name=_name(parsed, {flow.name for flow in flows}))]).flows)
         except SenetError as error:
-            raise rule.wrong(f"it makes no flow, because: {str(error).rstrip('.')}") from error
-        name = _name(parsed, names)
-        names.add(name)
-        flows.append(parsed._replace(name=name))
-    return list(flow_set(flows).flows)
+            raise box.rule.wrong(f"it makes no flow, because: {str(error).rstrip('.')}") from error
+    return flows
 
 
 def _ends(rule: Rule, rules: Sequence[Rule]) -> tuple[str, str]:
     """The domains of a conversation: what a rule does not say, another on the same port or the catalogue does."""
     source, destination = rule.client, rule.server
     for other in rules:
-        if set(other.ports) & set(rule.ports) and other.protocol == rule.protocol:
+        if other.ports and other.protocol == rule.protocol and other.meets(rule):
             source = source or other.client
             destination = destination or other.server
     if rule.user and not source:
@@ -170,13 +221,6 @@ def _ends(rule: Rule, rules: Sequence[Rule]) -> tuple[str, str]:
         end, option = ("client", "--selinux-source") if not source else ("server", "--selinux-dest")
         raise rule.wrong(f"no line and no pair of the catalogue says the {end}'s domain on this port ({option})")
     return source, destination
-
-
-def _union(parts: list[tuple[str, ...]]) -> list[str]:
-    """All of them; whatever is not limited once is not limited."""
-    if not all(parts):
-        return []
-    return sorted({one for part in parts for one in part})
 
 
 def _name(flow: Flow, taken: set[str]) -> str:

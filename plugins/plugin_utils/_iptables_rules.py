@@ -11,10 +11,20 @@ import shlex
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._fields import (
+    Network,
+    SenetError,
+    parse_domains,
+    parse_interfaces,
+    parse_networks,
+    parse_ports,
+    parse_users,
+)
+from ansible_collections.senet.firewall.plugins.module_utils._model import PROTOCOLS
 
 _COMMAND = re.compile(r"(iptables|ip6tables)(-nft|-legacy)?")
 _COUNTERS = re.compile(r"\[[0-9]+:[0-9]+\]")
+_REJECT_WITH = re.compile(r"tcp-reset|(icmp6?-)?[a-z0-9]+(-[a-z0-9]+)*", re.ASCII)
 _CHAINS = ("INPUT", "OUTPUT")
 _VERDICTS = ("ACCEPT", "DROP", "REJECT")
 # Every spelling of an option, by the name of what it sets (iptables(8), iptables-extensions(8))
@@ -43,7 +53,10 @@ _MATCHES = ("tcp", "udp", "sctp", "dccp", "multiport", "state", "conntrack", "ow
 
 
 # What a rule may match
-_CONDITIONS = ("protocol", "source", "destination", "interface", "ports", "states", "user", "client", "server")
+CONDITIONS = ("protocol", "source", "destination", "interface", "ports", "states", "user", "client", "server")
+
+
+WHO = ("user", "client", "server")
 
 
 class Rule(NamedTuple):
@@ -65,14 +78,29 @@ class Rule(NamedTuple):
     server: str = ""
     appended: bool = True
 
-    def takes(self, other: Rule) -> bool:
-        """Whether it stands before another and matches all that the other does."""
-        first = self.line < other.line and self.appended and other.appended
-        return (
-            first
-            and (self.family, self.chain) == (other.family, other.chain)
-            and all(not getattr(self, name) or getattr(self, name) == getattr(other, name) for name in _CONDITIONS)
-        )
+    def before(self, other: Rule) -> bool:
+        """Whether its packets come to it before they come to another, as far as the lines tell."""
+        appended = self.appended and other.appended
+        return self.line < other.line and appended and (self.family, self.chain) == (other.family, other.chain)
+
+    def covers(self, other: Rule) -> bool:
+        """Whether it matches all that another does."""
+        return all(not getattr(self, name) or getattr(self, name) == getattr(other, name) for name in CONDITIONS)
+
+    def meets(self, other: Rule) -> bool:
+        """Whether a packet may match both."""
+        if self.ports and other.ports:
+            pairs = [(mine, theirs) for mine in parse_ports("", self.ports) for theirs in parse_ports("", other.ports)]
+            if not any(mine.overlaps(theirs) for mine, theirs in pairs):
+                return False
+        for name in ("source", "destination"):
+            mine, theirs = (parse_networks("", name, getattr(rule, name)) for rule in (self, other))
+            if mine and theirs and not any(_overlap(one, two) for one in mine for two in theirs):
+                return False
+        if self.states and other.states and not set(self.states) & set(other.states):
+            return False
+        words = ((getattr(self, name), getattr(other, name)) for name in ("protocol", "interface", *WHO))
+        return not any(mine and theirs and mine != theirs for mine, theirs in words)
 
     def wrong(self, why: str) -> SenetError:
         return _wrong(self.line, self.text, why)
@@ -111,15 +139,17 @@ def _rule(number: int, text: str, table: str, words: list[str]) -> Rule:
             raise _wrong(number, text, f"'{words[0]}' is neither iptables nor ip6tables")
         family = "ipv6" if match[1] == "ip6tables" else "ipv4"
         words = words[1:]
-    said: dict[str, str] = {"table": table}
+    said: dict[str, str] = {}
     for name, value in _values(number, text, words):
         if name == "match" and value not in _MATCHES:
             raise _wrong(number, text, f"the match '{value}' has no meaning for flows")
-        if name in ("append", "insert"):
-            said["chain"] = value
-        elif name in said and name not in ("table", "match", "comment"):
+        key = "chain" if name in ("append", "insert") else name
+        if key in said and name not in ("match", "comment"):
             raise _wrong(number, text, f"'{value}' gives the same option a second time")
-        said[name] = value
+        said[name] = said[key] = value
+    said.setdefault("table", table)
+    if not _REJECT_WITH.fullmatch(said.get("reject_with", "tcp-reset")):
+        raise _wrong(number, text, f"'{said['reject_with']}' is no way to reject")
     for name, allowed in (("table", ("filter",)), ("chain", _CHAINS), ("jump", _VERDICTS)):
         if said.get(name) not in allowed:
             shown = f"'{said[name]}'" if name in said else "nothing"
@@ -129,7 +159,7 @@ def _rule(number: int, text: str, table: str, words: list[str]) -> Rule:
         interface, other = other, interface
     if other in said:
         raise _wrong(number, text, f"'{said[other]}' is an interface that no packet of {said['chain']} has")
-    return Rule(
+    rule = Rule(
         number,
         text.strip(),
         family,
@@ -146,6 +176,28 @@ def _rule(number: int, text: str, table: str, words: list[str]) -> Rule:
         said.get("server", ""),
         "append" in said,
     )
+    try:
+        _check(rule)
+    except SenetError as error:
+        raise rule.wrong(str(error).rstrip(".")) from error
+    return rule
+
+
+def _check(rule: Rule) -> None:
+    """Hold each word of a user against the model, so that none reaches a flow or a note unseen."""
+    name = f"line {rule.line}"
+    parse_domains(name, "source", [rule.client or "domain"])
+    parse_domains(name, "destination", [rule.server or "domain"])
+    parse_ports(name, rule.ports or ["1"])
+    parse_networks(name, "source_addresses", rule.source)
+    parse_networks(name, "destination_addresses", rule.destination)
+    parse_interfaces(name, [rule.interface] if rule.interface else [])
+    parse_users(name, [rule.user] if rule.user else [])
+    unknown = set(rule.states) - {"NEW", "ESTABLISHED", "RELATED", "INVALID", "UNTRACKED"}
+    if unknown:
+        raise SenetError(f"the state '{sorted(unknown)[0]}' is none of conntrack's.")
+    if rule.protocol and rule.protocol not in PROTOCOLS:
+        raise SenetError(f"the protocol '{rule.protocol}' carries no ports here.")
 
 
 def _values(number: int, text: str, words: list[str]) -> Iterator[tuple[str, str]]:
@@ -169,6 +221,10 @@ def _values(number: int, text: str, words: list[str]) -> Iterator[tuple[str, str
             following = next(rest, None)
         yield name, value
         word = following
+
+
+def _overlap(one: Network, two: Network) -> bool:
+    return one.version == two.version and one.overlaps(two)
 
 
 def _split(value: str | None) -> tuple[str, ...]:

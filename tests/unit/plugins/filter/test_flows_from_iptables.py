@@ -2,11 +2,12 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 import re
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 import pytest
 from ansible.errors import AnsibleFilterError
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.senet.firewall.plugins.filter.flows_from_iptables import flows_from_iptables
@@ -22,6 +23,7 @@ iptables -A INPUT -p tcp --dport 5432 -m selinux --selinux-dest postgresql_t -m 
 iptables -A INPUT -p tcp --dport 5432 -j DROP
 iptables -A OUTPUT -o eth0 -m selinux --selinux-source httpd_t -j ACCEPT
 """.strip().splitlines()  # noqa: E501
+DROP66 = "-A OUTPUT -p tcp --dport 5432 -s 192.0.2.66 -j DROP"
 WEB_DB = {
     "name": "httpd_to_postgresql_5432",
     "source": ["httpd_t"],
@@ -109,16 +111,27 @@ def test_saved_rules_are_read_with_their_tables() -> None:
 
 
 def test_lines_on_one_conversation_are_one_flow() -> None:
+    other = FIRST.replace("5432", "5433") + " --selinux-dest postgresql_t"
     both = meaning(
         FIRST + " -s 192.0.2.1",
-        FIRST.replace("5432", "5433").replace("iptables", "ip6tables") + " -s 2001:db8::1 --selinux-dest postgresql_t",
+        "ip6tables " + FIRST + " -s 2001:db8::1",
+        other + " -s 192.0.2.1,2001:db8::1",
         "ip6tables " + FIRST.replace("5432", "6379") + " --selinux-dest redis_t",
+        FIRST.replace("5432", "6379").replace("httpd_t", "squid_t") + " --selinux-dest redis_t",
     )
-    assert [(flow["name"], flow["ports"]) for flow in both["flows"]] == [
-        ("httpd_to_postgresql_5432", ["5432-5433"]), ("httpd_to_redis_6379", ["6379"])
-    ]  # fmt: skip
+    assert [(flow["name"], flow["source"], flow["ports"]) for flow in both["flows"]] == [
+        ("httpd_to_postgresql_5432", ["httpd_t"], ["5432-5433"]),
+        ("httpd_to_redis_6379", ["httpd_t", "squid_t"], ["6379"]),
+    ]
     assert both["flows"][0]["source_addresses"] == ["192.0.2.1", "2001:db8::1"]
     assert not any("for one family" in note for note in both["notes"])
+    # each address keeps its own port, and each interface
+    apart = meaning(FIRST + " -s 192.0.2.1", other + " -s 192.0.2.2")["flows"]
+    assert [(flow["ports"], flow["source_addresses"]) for flow in apart] == [
+        (["5432"], ["192.0.2.1"]), (["5433"], ["192.0.2.2"])
+    ]  # fmt: skip
+    apart = meaning(FIRST + " -o eth0", other + " -o lo")["flows"]
+    assert [(flow["ports"], flow["interfaces"]) for flow in apart] == [(["5432"], ["eth0"]), (["5433"], ["lo"])]
     # whatever is not limited once is not limited
     assert "source_addresses" not in meaning(FIRST + " -s 192.0.2.1", FIRST)["flows"][0]
 
@@ -152,16 +165,32 @@ def test_a_refusal_by_domain_confines_it() -> None:
         (["-A OUTPUT -j DROP"], "it refuses all that goes out, whoever sends it"),
         (["-A OUTPUT -m owner --uid-owner 4711 -j DROP"], "in which domain the processes of the user '4711' run"),
         (["-A OUTPUT -m state --state ESTABLISHED -j DROP"], "it refuses packets of connections that a flow permits"),
-        (["-A INPUT -p tcp --dport 9 -j DROP"], "nobody is to reach this port"),
+        (["-A INPUT -p tcp --dport 9 -j DROP"], "nobody is to reach port 9 here"),
         ([FIRST, FIRST.replace("httpd_t", "squid_t").replace("ACCEPT", "DROP")], "everybody else is refused already"),
         ([FIRST.replace("5432", "9")], "says the server's domain on this port (--selinux-dest)"),
         (["-A INPUT -p tcp --dport 9 --selinux-dest redis_t -j ACCEPT"], "says the client's domain on this port"),
         ([FIRST.replace("-p tcp ", "")], "it has a port without a protocol (-p tcp)"),
-        ([FIRST.replace("5432", "http") + " --selinux-dest redis_t"], "it makes no flow, because: The port 'http'"),
-        ([FIRST.replace("httpd_t", "'a b'") + " --selinux-dest redis_t"], "it makes no flow, because: The source"),
-        ([FIRST + " -s host.example"], "it makes no flow, because: The address 'host.example'"),
+        ([FIRST.replace("5432", "http") + " --selinux-dest redis_t"], "The port 'http' of the flow 'line 1'"),
+        ([FIRST.replace("httpd_t", "'a b'") + " --selinux-dest redis_t"], "The source 'a b' of the flow 'line 1'"),
+        ([FIRST + " -s host.example"], "The address 'host.example' in source_addresses"),
         (["-A OUTPUT -p tcp --dport 5432 -j DROP", FIRST], "Line 2, '-A OUTPUT .*line 1 refuses the same packets"),
         (["-A OUTPUT --selinux-source domain -j DROP"], "'domain' cannot be confined"),
+        ([DROP66, FIRST], "Line 2, .*line 1 refuses a part of its packets first, and a flow has no exceptions"),
+        (["-A OUTPUT -p udp --dport 5432 -j DROP", FIRST], "nobody is to reach port 5432 here"),
+        ([FIRST, "-A INPUT -p tcp -m multiport --dports 3306,5432 -j DROP"], "nobody is to reach port 3306 here"),
+        ([FIRST + " -d 192.0.2.1", "-A INPUT -p tcp --dport 5432 -j DROP"], "nobody is to reach port 5432 here"),
+        ([FIRST + " -o eth0", "-A INPUT -p tcp --dport 5432 -j DROP"], "nobody is to reach port 5432 here"),
+        ([FIRST + " -m state --state INVALID"], "packets in the state 'INVALID' have the label of their ports"),
+        ([FIRST + " -m state --state SICK"], "the state 'SICK' is none of conntrack's"),
+        (["-A OUTPUT -m owner --uid-owner apache -o eth0 -j DROP"], "it refuses only what has 'eth0'"),
+        (["-A OUTPUT -m owner --uid-owner apache -p udp -j DROP"], "it refuses only what has 'udp'"),
+        (["-A OUTPUT -m owner --uid-owner 'x\ny' -j DROP"], "The user 'x\\ny'"),
+        (["-A OUTPUT --selinux-source httpd_t -o 'e h' -j ACCEPT"], "The interface 'e h'"),
+        ([FIRST + " -A INPUT"], "'INPUT' gives the same option a second time"),
+        (["-t filter " + FIRST + " -t mangle"], "'mangle' gives the same option a second time"),
+        (["-A OUTPUT --selinux-source httpd_t -j REJECT --reject-with 'no way'"], "'no way' is no way to reject"),
+        ([FIRST, "-A INPUT -p tcp --dport 5432 -j ACCEPT"], "it permits everybody, whatever the domain"),
+        ([FIRST + " -s 192.0.2.1", FIRST + " -d 192.0.2.9"], "both claim tcp/5432"),
     ],
 )
 def test_what_no_flow_can_mean_is_told_with_the_line(lines: list[str], said: str) -> None:
@@ -200,3 +229,83 @@ def test_no_input_yields_anything_but_what_the_model_allows(lines: list[str]) ->
     values = [value for flow in found["flows"] for value in flow.values()]
     words = [word for value in values for word in ([value] if isinstance(value, str) else value)]
     assert all(re.fullmatch(r"[A-Za-z0-9_.:@/-]+", word, re.ASCII) for word in words)
+
+
+CLIENTS, SERVERS = ("httpd_t", "squid_t", ""), ("postgresql_t", "redis_t", "")
+
+
+@st.composite
+def rules(draw: st.DrawFn) -> list[str]:
+    lines = []
+    for dummy in range(draw(st.integers(1, 4))):
+        chain = draw(st.sampled_from(["OUTPUT", "INPUT"]))
+        words = ["-A", chain]
+        if draw(st.booleans()):
+            words += ["-p", draw(st.sampled_from(["tcp", "udp"])), "--dport", draw(st.sampled_from(["1", "2", "1:3"]))]
+        options = {
+            "-s": ["192.0.2.1", "192.0.2.0/24"], "-d": ["192.0.2.9"], "-o" if chain == "OUTPUT" else "-i": ["eth0"],
+            "--selinux-source": CLIENTS[:2], "--selinux-dest": SERVERS[:2],
+        }  # fmt: skip
+        for option, values in options.items():
+            if draw(st.booleans()):
+                words += [option, draw(st.sampled_from(values))]
+        lines.append(" ".join([*words, "-j", draw(st.sampled_from(["ACCEPT", "ACCEPT", "DROP"]))]))
+    return lines
+
+
+def verdict(lines: list[str], chain: str, packet: dict[str, Any]) -> str:
+    """What iptables would say of a packet, had it the match; nothing where no rule of the chain matches."""
+    for line in lines:
+        words = line.split()
+        said = dict(zip(words[::2], words[1::2], strict=True))
+        low, dummy, high = said.get("--dport", "0:65535").partition(":")
+        if (
+            said["-A"] == chain
+            and said.get("-p", packet["protocol"]) == packet["protocol"]
+            and int(low) <= packet["port"] <= int(high or low)
+            and all(ip_address(packet[end]) in ip_network(said.get(end, "0.0.0.0/0")) for end in ("-s", "-d"))
+            and said.get("-o", said.get("-i", packet["interface"])) == packet["interface"]
+            and said.get("--selinux-source", packet["client"]) == packet["client"]
+            and said.get("--selinux-dest", packet["server"]) == packet["server"]
+        ):
+            return said["-j"]
+    return ""
+
+
+def permits(raw: dict[str, Any], packet: dict[str, Any]) -> bool:
+    flow = parse_flow(raw)
+    return (
+        flow.protocol == packet["protocol"]
+        and flow.has_port(packet["port"])
+        and flow.is_source(packet["client"])
+        and flow.is_destination(packet["server"])
+        and all(
+            not networks or any(ip_address(packet[end]) in network for network in networks)
+            for end, networks in (("-s", flow.source_addresses), ("-d", flow.destination_addresses))
+        )
+        and (not flow.interfaces or packet["interface"] in flow.interfaces)
+    )
+
+
+@given(
+    rules(),
+    st.fixed_dictionaries(
+        {
+            "protocol": st.sampled_from(["tcp", "udp"]), "port": st.integers(1, 4),
+            "interface": st.sampled_from(["eth0", "lo"]), "-d": st.sampled_from(["192.0.2.9", "192.0.2.8"]),
+            "-s": st.sampled_from(["192.0.2.1", "192.0.2.2", "198.51.100.1"]),
+            "client": st.sampled_from(CLIENTS[:2]), "server": st.sampled_from(SERVERS[:2]),
+        }
+    ),
+)  # fmt: skip
+@settings(max_examples=1000)
+def test_what_the_rules_refuse_no_flow_permits(lines: list[str], packet: dict[str, Any]) -> None:
+    try:
+        found = flows_from_iptables(lines)
+    except AnsibleFilterError:
+        return
+    permitted = [flow for flow in found["flows"] if permits(flow, packet)]
+    refused = [chain for chain in ("OUTPUT", "INPUT") if verdict(lines, chain, packet) == "DROP"]
+    # One of the ends permits it, or one of them would not: a flow holds both to it.
+    accepted = [chain for chain in ("OUTPUT", "INPUT") if verdict(lines, chain, packet) == "ACCEPT"]
+    assert not (permitted and refused and not accepted), permitted
