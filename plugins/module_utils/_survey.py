@@ -144,17 +144,16 @@ def access_matrix(host: Host, flows: FlowSet, processes: Iterable[Process], mls:
     """The kernel's answer for each flow and each domain that runs or that a flow names."""
     contexts = {domain: packet_context(domain, mls) for domain in flows.domains}
     contexts.update(contexts_by_domain(processes))
+    ordered = sorted(contexts.items())
     matrix = []
     host.decisions.refresh()
     for flow in flows.flows:
-        for domain, context in sorted(contexts.items()):
-            client = host.decisions.access(context, packet_context(flow.client_type, mls))
-            server = host.decisions.access(context, packet_context(flow.server_type, mls))
-            row = Access(flow.name, domain, client.allowed & CHECKED, server.allowed & CHECKED, client.permissive)
-            if flow.source_addresses:
-                refused = host.decisions.access(context, packet_context(flow.refused_type, mls))
-                row = row._replace(refused=refused.allowed & CHECKED)
-            matrix.append(row)
+        targets = [packet_context(packet_type, mls) for packet_type in flow.packet_types]
+        for domain, context in ordered:
+            decisions = [host.decisions.access(context, target) for target in targets]
+            allowed = [decision.allowed & CHECKED for decision in decisions]
+            refused = allowed[2] if flow.source_addresses else None
+            matrix.append(Access(flow.name, domain, allowed[0], allowed[1], decisions[0].permissive, refused))
     return matrix
 
 

@@ -4,6 +4,7 @@
 """The kernel's answers on packets, asked once a loaded policy and kept in /run until another is loaded."""
 
 import json
+from functools import lru_cache
 from typing import Dict, Optional
 
 from ansible_collections.senet.firewall.plugins.module_utils._host.files import read_owned, write_owned
@@ -44,8 +45,7 @@ class Decisions:
             decision = self._selinux.access(source, target, _CLASS)
             known[source] = " ".join(sorted(decision.allowed) + [_PERMISSIVE] * decision.permissive)
             self._grown = True
-        words = frozenset(known[source].split())
-        return Decision(words - {_PERMISSIVE}, _PERMISSIVE in words)
+        return _decision(known[source])
 
     def keep(self) -> None:
         """Keep what was asked for the next run; without a place to keep it the next run asks again."""
@@ -56,6 +56,12 @@ class Decisions:
         except SenetError:
             return
         self._grown = False
+
+
+@lru_cache(maxsize=None)
+def _decision(text: str) -> Decision:
+    words = frozenset(text.split())
+    return Decision(words - {_PERMISSIVE}, _PERMISSIVE in words)
 
 
 def _parse(path: str, load: Optional[int]) -> Dict[str, Dict[str, str]]:
