@@ -77,7 +77,6 @@ class Elsewhere(NamedTuple):
         }
 
 
-
 def contexts_by_domain(processes: Iterable[Process]) -> Dict[str, str]:
     """One context for each running domain."""
     contexts = (process.context for process in processes if process.context is not None)

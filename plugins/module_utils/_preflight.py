@@ -4,7 +4,7 @@
 """Which running processes a set of flows would cut, and which of them it does not mean to. No I/O."""
 
 import ipaddress
-from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Sequence, Set
 
 from ansible_collections.senet.firewall.plugins.module_utils._model import ENFORCE, Flow, FlowSet, Network
 from ansible_collections.senet.firewall.plugins.module_utils._processes import Process

@@ -137,4 +137,3 @@ def test_a_redirected_connection_is_of_the_place_that_answers(hosts: Hosts) -> N
             assert as_domain(db, "httpd_t", "127.0.0.1", 60999).result == "connected"
     finally:
         db.run("iptables -t nat -F OUTPUT")
-
