@@ -159,7 +159,7 @@ def _prepare(host: Host, request: _survey.Request, options: Options) -> _Change:
     intent = _survey.stored_intent(host)
     recorded = intent.backend if intent is not None else None
     backend = _backends.choose(options.backend, recorded, host.netfilter.backends())
-    families = _survey.families_to_read(host, backend.backend, recorded)
+    families = _survey.families_to_read(host, backend.backend, intent, _survey.asked_flows(request))
     observed = _survey.observe(host, mls, families)
     flows = _survey.resolve_domains(host, _survey.wanted(request, observed), mls)
     desired = _survey.desired_state(flows, mls, backend.backend, families)

@@ -22,6 +22,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._intent import Inte
 from ansible_collections.senet.firewall.plugins.module_utils._model import (
     DEFAULT_PACKET_TYPE,
     ENFORCE,
+    VERIFY_NONE,
     Flow,
     FlowSet,
     SenetError,
@@ -54,13 +55,26 @@ class Remove(NamedTuple):
 Request = Union[Replace, Merge, Remove]
 
 
-def families_to_read(host: Host, backend: Optional[str], recorded: Optional[str]) -> Tuple[str, ...]:
-    """The families where something of ours is or will be; without a record, all that the host has."""
-    backends = set(host.netfilter.backends()) if recorded is None else {recorded}
+def families_to_read(
+    host: Host, backend: Optional[str], recorded: Optional[Intent], asked: Iterable[Flow] = ()
+) -> Tuple[str, ...]:
+    """The families where something of ours is, or will be for the flows that are asked for; without a record, all that
+    the host has."""
+    backends = set(host.netfilter.backends()) if recorded is None else {recorded.backend}
     if backend is not None:
         backends.add(backend)
     families = tuple(family for name in sorted(backends) for family in _backends.FAMILIES[name])
-    return families + ((_backends.NETLABEL,) if host.netlabel.available() else ())
+    flows = tuple(asked) + (recorded.flows.flows if recorded is not None else ())
+    verified = any(flow.verify_source != VERIFY_NONE for flow in flows)
+    peers = verified or (recorded is None and host.netlabel.available())
+    return families + ((_backends.NETLABEL,) if peers else ())
+
+
+def asked_flows(request: Request) -> Tuple[Flow, ...]:
+    """The flows that a request names in full."""
+    if isinstance(request, Replace):
+        return request.flows.flows
+    return request.flows if isinstance(request, Merge) else ()
 
 
 def observe(host: Host, mls: bool, families: Iterable[str]) -> _plan.HostState:
