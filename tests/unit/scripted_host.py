@@ -277,7 +277,8 @@ class ScriptedHost:
 
     def host(self) -> Host:
         decisions = Decisions(self, "/nonexistent/decisions.json")  # type: ignore[arg-type]
-        return Host(self, decisions, self, self.netlabel, self, self.service, self.guard, self.processes, 999)  # type: ignore[arg-type]
+        edges: Any = (self, decisions, self, self.netlabel, self, self.service, self.guard, self.processes, 999)
+        return Host(*edges)
 
     def processes(self, sockets: bool) -> list[Process]:
         if sockets:
