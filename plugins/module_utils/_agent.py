@@ -72,7 +72,7 @@ def _report(loaded: _recovery.Loaded) -> int:
 def _clear(host: Host) -> int:
     with host.guard.lock(_LOCK_SECONDS):
         intent = _survey.stored_intent(host)
-        _recovery.release(host, _survey.families_to_read(host, None, intent.backend if intent else None))
+        _recovery.release(host, _survey.families_to_read(host, None, intent))
     _say("Stopped: packets carry no labels, and NO flow is enforced until senet-firewall.service is started again.")
     return 0
 

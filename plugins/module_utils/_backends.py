@@ -4,21 +4,24 @@
 """The backends that put labels on packets, behind one set of functions. No I/O.
 
 A backend keeps its rules by *family*: iptables has one set for ipv4 and one for ipv6, nftables one for inet, both.
+Peer labels are a family beside those of any backend, netlabel, whose rules are NetLabel's configuration.
 """
 
 from typing import Any, Dict, Iterable, NamedTuple, Optional, Sequence, Tuple
 
-from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables, nftables
+from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables, netlabel, nftables
 from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet, SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._peers import Peering
 
 AUTO = "auto"
 IPTABLES = "iptables"
 NFTABLES = "nftables"
+NETLABEL = "netlabel"
 FAMILIES = {IPTABLES: ("ipv4", "ipv6"), NFTABLES: ("inet",)}
 
 Rules = Optional[Tuple[str, ...]]
 
-_COMPILERS = {"ipv4": iptables, "ipv6": iptables, "inet": nftables}  # type: Dict[str, Any]
+_COMPILERS = {"ipv4": iptables, "ipv6": iptables, "inet": nftables, NETLABEL: netlabel}  # type: Dict[str, Any]
 _MISSING = {
     IPTABLES: "install the package iptables, which brings ip6tables too",
     NFTABLES: "install the package nftables",
@@ -69,8 +72,15 @@ def compile_rules(backend: str, flows: FlowSet, mls: bool) -> Dict[str, Rules]:
     return rules
 
 
+def compile_peer_rules(peering: Peering, mls: bool) -> Dict[str, Rules]:
+    """The rules of the family netlabel; none where nothing is verified."""
+    return {NETLABEL: netlabel.compile_rules(peering, mls)} if peering.receivers else {}
+
+
 def parse(family: str, text: str) -> Any:
     """The table of a family in what the host's tool prints."""
+    if family == NETLABEL:
+        return netlabel.parse_lists(text)
     return nftables.parse_list(text) if family == "inet" else iptables.parse_save(text)
 
 

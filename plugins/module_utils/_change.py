@@ -7,7 +7,13 @@ from typing import Any, Callable, Dict, Mapping
 
 from ansible_collections.senet.firewall.plugins.module_utils import _engine, _survey
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
-from ansible_collections.senet.firewall.plugins.module_utils._model import MODES, PROTOCOLS, SenetError, parse_token
+from ansible_collections.senet.firewall.plugins.module_utils._model import (
+    MODES,
+    PROTOCOLS,
+    VERIFY,
+    SenetError,
+    parse_token,
+)
 
 # Of one flow, less its mode, which has a default where a module takes one flow only
 FLOW_OPTIONS = {
@@ -20,6 +26,7 @@ FLOW_OPTIONS = {
     "source_addresses": {"type": "list", "elements": "str"},
     "destination_addresses": {"type": "list", "elements": "str"},
     "interfaces": {"type": "list", "elements": "str"},
+    "verify_source": {"type": "str", "choices": list(VERIFY)},
 }  # type: Dict[str, Dict[str, Any]]
 OPTIONS = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
@@ -57,6 +64,7 @@ def _returned(outcome: _engine.Outcome, params: Mapping[str, Any]) -> Dict[str, 
         "access": [row.as_dict() for row in outcome.access if not row.empty],
         "asked": sorted({row.domain for row in outcome.access}),
         "confined": [row.as_dict() for row in outcome.confined],
+        "peers": [row.as_dict() for row in outcome.peers],
         "cut": [cut.as_dict() for cut in outcome.cuts],
         "layer": params["layer"],
         "backend": outcome.backend.backend,

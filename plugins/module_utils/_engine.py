@@ -18,6 +18,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._host.guard import 
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
 from ansible_collections.senet.firewall.plugins.module_utils._host.policystore import locked_message
 from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet, SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._peers import Hearing, Peering, notes, peering
 from ansible_collections.senet.firewall.plugins.module_utils._processes import Process
 
 # How long a run may take before the guard thinks it dead: semodule rebuilds a large policy in a minute on slow hosts.
@@ -36,8 +37,8 @@ class Options(NamedTuple):
 class Outcome(NamedTuple):
     """What was done, or in check mode would be.
 
-    ``access`` and ``confined`` are empty while the kernel cannot be asked yet; ``pending`` says that the change waits
-    for confirmation.
+    ``access``, ``confined`` and ``peers`` are empty while the kernel cannot be asked yet; ``pending`` says that the
+    change waits for confirmation.
     """
 
     changed: bool
@@ -45,6 +46,7 @@ class Outcome(NamedTuple):
     steps: Tuple[str, ...]
     access: Tuple[Access, ...]
     confined: Tuple[Elsewhere, ...]
+    peers: Tuple[Hearing, ...]
     cuts: Tuple[_preflight.Cut, ...]
     diffs: List[Dict[str, Any]]
     warnings: Tuple[str, ...]
@@ -63,6 +65,7 @@ class _Change(NamedTuple):
     steps: Tuple[_plan.Step, ...]
     processes: List[Process]
     cuts: Tuple[_preflight.Cut, ...]
+    peers: Peering
 
 
 def run(host: Host, request: _survey.Request, options: Options, check_mode: bool) -> Outcome:
@@ -91,8 +94,12 @@ def run(host: Host, request: _survey.Request, options: Options, check_mode: bool
     waiting = bool(change.steps) and check_mode
     access = [] if waiting else _survey.access_matrix(host, change.flows, change.processes, change.mls)
     confined = [] if waiting else _survey.confined_access(host, change.flows, change.mls)
-    if not change.steps:
+    heard = [] if waiting else _survey.hearings(host, change.peers)
+    if change.steps:
+        warnings.extend(notes(change.peers))
+    else:
         _survey.check_access(change.flows, access, confined)
+        _survey.check_hearings(heard)
         repaired = host.guard.repairs()
         if repaired:
             warnings.append(
@@ -108,6 +115,7 @@ def run(host: Host, request: _survey.Request, options: Options, check_mode: bool
         tuple(str(step) for step in change.steps),
         tuple(access),
         tuple(confined),
+        tuple(heard),
         change.cuts,
         _plan.diffs(change.observed, change.desired) if change.steps else [],
         tuple(warnings + _survey.find_warnings(change.mode, change.flows, access, confined, change.processes)),
@@ -151,7 +159,7 @@ def _prepare(host: Host, request: _survey.Request, options: Options) -> _Change:
     intent = _survey.stored_intent(host)
     recorded = intent.backend if intent is not None else None
     backend = _backends.choose(options.backend, recorded, host.netfilter.backends())
-    families = _survey.families_to_read(host, backend.backend, recorded)
+    families = _survey.families_to_read(host, backend.backend, intent, _survey.asked_flows(request))
     observed = _survey.observe(host, mls, families)
     flows = _survey.resolve_domains(host, _survey.wanted(request, observed), mls)
     desired = _survey.desired_state(flows, mls, backend.backend, families)
@@ -159,7 +167,7 @@ def _prepare(host: Host, request: _survey.Request, options: Options) -> _Change:
     # Only a change can cut somebody's sockets.
     processes = host.processes(bool(steps))
     cuts = tuple(_preflight.find_cuts(flows, processes, host.pid)) if steps else ()
-    change = _Change(mode, mls, backend, observed, flows, desired, steps, processes, cuts)
+    change = _Change(mode, mls, backend, observed, flows, desired, steps, processes, cuts, peering(flows))
     if steps:
         _refuse(host, change)
     return change
@@ -174,12 +182,26 @@ def _refuse(host: Host, change: _Change) -> None:
             "Another rule on this host labels packets too, and the last label wins: '{0}'{1}. Nothing was changed; "
             "remove that rule first.".format(foreign[0], more)
         )
+    _refuse_netlabel(host, change)
     error = _preflight.refusal(change.cuts)
     if error:
         raise SenetError(error)
     holder = host.store.lock_holder()
     if holder:
         raise SenetError(locked_message(host.selinux.policy_name() or "", holder) + " Nothing was changed.")
+
+
+def _refuse_netlabel(host: Host, change: _Change) -> None:
+    """Raise where peer labels are wanted and NetLabel is missing, or configured by somebody else."""
+    if not change.peers.receivers:
+        return
+    # Where the command is missing this says so
+    foreign = _backends.parse(_backends.NETLABEL, host.save(_backends.NETLABEL)).foreign
+    if foreign:
+        raise SenetError(
+            "Somebody else has configured NetLabel on this host: 'netlabelctl {0}'. Nothing was changed; remove that "
+            "entry, or do without verify_source.".format(foreign[0])
+        )
 
 
 def _guarded(change: _Change) -> bool:
@@ -226,6 +248,7 @@ def _take(host: Host, change: _Change, options: Options, pending: Pending, step:
         host.guard.arm(options.token, "apply", options.confirm_timeout + APPLY_SECONDS)
     elif step.action == _plan.CHECK_ACCESS:
         _survey.check_nobody_is_cut(host, change.flows, change.processes, change.mls)
+        _survey.check_nobody_is_deaf(host, change.peers, change.processes, change.mls)
     elif step.action == _plan.VERIFY:
         _verify(host, change)
     elif step.action == _plan.AWAIT_CONFIRMATION:
@@ -250,3 +273,4 @@ def _verify(host: Host, change: _Change) -> None:
         _survey.access_matrix(host, change.flows, change.processes, change.mls),
         _survey.confined_access(host, change.flows, change.mls),
     )
+    _survey.check_hearings(_survey.hearings(host, change.peers))

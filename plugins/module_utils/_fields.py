@@ -144,6 +144,19 @@ def parse_interfaces(flow: str, raw: Optional[Iterable[Any]]) -> Tuple[str, ...]
     return _names(flow, "interface", _INTERFACE, raw, what)
 
 
+def parse_interface_name(name: Any) -> str:
+    """The name of one network interface.
+
+    :raises SenetError: it is not such a name.
+    """
+    if not isinstance(name, str) or not _INTERFACE.fullmatch(name):
+        raise SenetError(
+            "The interface {0!r} is not the name of a network interface; write for example eth0, in full, without "
+            "wildcards.".format(name)
+        )
+    return name
+
+
 def parse_users(flow: str, raw: Optional[Iterable[Any]]) -> Tuple[str, ...]:
     """Login names and uids, sorted and unique.
 

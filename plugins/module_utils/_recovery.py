@@ -11,9 +11,11 @@ from ansible_collections.senet.firewall.plugins.module_utils._host.guard import 
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
 from ansible_collections.senet.firewall.plugins.module_utils._model import (
     DEFAULT_PACKET_TYPE,
+    VERIFY_NONE,
     SenetError,
     packet_context,
 )
+from ansible_collections.senet.firewall.plugins.module_utils._peers import peering
 
 # The guard waits this long for a run that still holds the lock: longer than any semodule.
 _UNDO_LOCK_SECONDS = 600
@@ -37,7 +39,7 @@ def take(host: Host, step: _plan.Step) -> None:
     elif step.action == _plan.REMOVE_POLICY:
         host.store.remove()
     elif step.action == _plan.RESTORE_RULES:
-        host.netfilter.restore(step.family or "", step.payload or "")
+        host.restore(step.family or "", step.payload or "")
     elif step.action == _plan.DROP_TABLE:
         host.netfilter.drop_empty_table(step.family or "")
 
@@ -163,7 +165,7 @@ def load(host: Host) -> Loaded:
     """
     missing, unknown_flows = _missing(host)
     for family, text in missing.items():
-        host.netfilter.restore(family, text)
+        host.restore(family, text)
     return Loaded(list(missing), unknown_flows)
 
 
@@ -173,18 +175,26 @@ def _missing(host: Host) -> Tuple[Dict[str, str], List[str]]:
     if intent is None:
         return {}, []
     mls = host.selinux.mls()
+    peers = peering(intent.flows)
     unknown = [
         packet_type
-        for packet_type in intent.flows.packet_types
+        for packet_type in intent.flows.packet_types + peers.types
         if host.selinux.canonical(packet_context(packet_type, mls)) is None
     ]
-    flows = [flow.name for flow in intent.flows.flows if set(flow.packet_types).intersection(unknown)]
+    unheard = set(peers.types).intersection(unknown)
+    flows = [
+        flow.name
+        for flow in intent.flows.flows
+        if set(flow.packet_types).intersection(unknown) or (unheard and flow.verify_source != VERIFY_NONE)
+    ]
     if DEFAULT_PACKET_TYPE in unknown:
         return {}, flows
     missing = {}
-    for family, compiled in _backends.compile_rules(intent.backend, intent.flows, mls).items():
+    wanted = _backends.compile_rules(intent.backend, intent.flows, mls)
+    wanted.update(_backends.compile_peer_rules(peers, mls))
+    for family, compiled in wanted.items():
         rules = _backends.without_types(family, compiled or (), unknown)
-        table = _backends.parse(family, host.netfilter.save(family))
+        table = _backends.parse(family, host.save(family))
         if not table.installed(rules):
             missing[family] = _backends.restore_text(family, table, rules)
     return missing, flows

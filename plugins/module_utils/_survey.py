@@ -22,11 +22,13 @@ from ansible_collections.senet.firewall.plugins.module_utils._intent import Inte
 from ansible_collections.senet.firewall.plugins.module_utils._model import (
     DEFAULT_PACKET_TYPE,
     ENFORCE,
+    VERIFY_NONE,
     Flow,
     FlowSet,
     SenetError,
     packet_context,
 )
+from ansible_collections.senet.firewall.plugins.module_utils._peers import Hearing, Peering, peering
 from ansible_collections.senet.firewall.plugins.module_utils._processes import Process
 
 
@@ -53,16 +55,30 @@ class Remove(NamedTuple):
 Request = Union[Replace, Merge, Remove]
 
 
-def families_to_read(host: Host, backend: Optional[str], recorded: Optional[str]) -> Tuple[str, ...]:
-    """The families where something of ours is or will be; without a record, all that the host has."""
-    backends = set(host.netfilter.backends()) if recorded is None else {recorded}
+def families_to_read(
+    host: Host, backend: Optional[str], recorded: Optional[Intent], asked: Iterable[Flow] = ()
+) -> Tuple[str, ...]:
+    """The families where something of ours is, or will be for the flows that are asked for; without a record, all that
+    the host has."""
+    backends = set(host.netfilter.backends()) if recorded is None else {recorded.backend}
     if backend is not None:
         backends.add(backend)
-    return tuple(family for name in sorted(backends) for family in _backends.FAMILIES[name])
+    families = tuple(family for name in sorted(backends) for family in _backends.FAMILIES[name])
+    flows = tuple(asked) + (recorded.flows.flows if recorded is not None else ())
+    verified = any(flow.verify_source != VERIFY_NONE for flow in flows)
+    peers = verified or (recorded is None and host.netlabel.available())
+    return families + ((_backends.NETLABEL,) if peers else ())
+
+
+def asked_flows(request: Request) -> Tuple[Flow, ...]:
+    """The flows that a request names in full."""
+    if isinstance(request, Replace):
+        return request.flows.flows
+    return request.flows if isinstance(request, Merge) else ()
 
 
 def observe(host: Host, mls: bool, families: Iterable[str]) -> _plan.HostState:
-    """One read of everything of ours on the host, as far as the packet labels go in these families.
+    """One read of everything of ours on the host, as far as the labels go in these families.
 
     :raises SenetError: a part cannot be read, or is not as we wrote it and cannot be trusted.
     """
@@ -70,7 +86,7 @@ def observe(host: Host, mls: bool, families: Iterable[str]) -> _plan.HostState:
     loaded = all(
         host.selinux.canonical(packet_context(packet_type, mls)) for packet_type in cil.declared_types(policy)
     )
-    tables = {family: _backends.parse(family, host.netfilter.save(family)) for family in families}
+    tables = {family: _backends.parse(family, host.save(family)) for family in families}
     return _plan.HostState(policy, loaded, tables, host.service.intent(), host.service.in_place())
 
 
@@ -88,11 +104,15 @@ def wanted(request: Request, observed: _plan.HostState) -> FlowSet:
 
 
 def desired_state(flows: FlowSet, mls: bool, backend: str, families: Iterable[str]) -> _plan.Desired:
-    """What a host shall have for a set of flows: rules of the backend, and none in the other families."""
+    """What a host shall have for a set of flows: rules of the backend and of peer labels, none in the other families.
+
+    :raises SenetError: peer labels cannot tell what flows with verify_source ask for.
+    """
     rules = dict.fromkeys(families)  # type: Dict[str, _backends.Rules]
     if flows.empty:
         return _plan.Desired(None, rules, None)
     rules.update(_backends.compile_rules(backend, flows, mls))
+    rules.update(_backends.compile_peer_rules(peering(flows), mls))
     return _plan.Desired(cil.compile_policy(flows), rules, compile_intent(Intent(flows, backend)))
 
 
@@ -198,6 +218,65 @@ def check_nobody_is_cut(host: Host, flows: FlowSet, processes: Iterable[Process]
                 ", ".join(cut), DEFAULT_PACKET_TYPE
             )
         )
+
+
+def hearings(host: Host, peers: Peering) -> List[Hearing]:
+    """The kernel's answer for each verified destination and each type of peer that is of interest to any."""
+    mls = host.selinux.mls()
+    rows = []
+    for receiver in peers.receivers:
+        context = packet_context(receiver.domain, mls)
+        asked = sorted(set(receiver.hears + receiver.refuses + peers.types + peers.mapped + (UNLABELED_TYPE,)))
+        heard = frozenset(name for name in asked if _hears(host, context, name, mls))
+        rows.append(Hearing(receiver, heard))
+    return rows
+
+
+def check_hearings(rows: Iterable[Hearing]) -> None:
+    """Hold the kernel's answers against what the flows verify.
+
+    :raises SenetError: it grants more or less.
+    """
+    found = [clause for row in rows for clause in row.deviations()]
+    if found:
+        raise SenetError(
+            "The kernel does not verify the sources of the flows: {0}; another policy module decides otherwise, find "
+            "its rule with 'sesearch -A -c peer'.".format("; ".join(found))
+        )
+
+
+def check_nobody_is_deaf(host: Host, peers: Peering, processes: Iterable[Process], mls: bool) -> None:
+    """Ask the kernel whether every running domain can still hear its peers, but for the verified destinations.
+
+    :raises SenetError: some cannot, and would be cut off by the first peer label.
+    """
+    if not peers.receivers:
+        return
+    held = {receiver.domain for receiver in peers.receivers if receiver.mode == ENFORCE}
+    types = peers.types + peers.mapped + (UNLABELED_TYPE,)
+    senders = [packet_context(name, mls) for name in types]
+    places = ((host.selinux.initial("netif"), "netif", "egress"), (host.selinux.initial("node"), "node", "sendto"))
+    cut = [
+        domain
+        for domain, context in sorted(contexts_by_domain(processes).items())
+        if not all(verb in host.selinux.access(context, place, tclass).allowed for place, tclass, verb in places)
+        or (domain not in held and not all(_hears(host, context, name, mls) for name in types))
+    ]
+    stopped = [
+        sender
+        for sender in senders
+        for place, tclass, verb in ((places[0][0], "netif", "ingress"), (places[1][0], "node", "recvfrom"))
+        if verb not in host.selinux.access(sender, place, tclass).allowed
+    ]
+    if cut or stopped:
+        raise SenetError(
+            "Peer labels would cut off {0}, which the loaded policy lets not all receive, or not pass an interface; "
+            "see with 'sesearch -A -c peer,netif,node' what it grants.".format(", ".join(cut + stopped))
+        )
+
+
+def _hears(host: Host, context: str, peer_type: str, mls: bool) -> bool:
+    return "recv" in host.selinux.access(context, packet_context(peer_type, mls), "peer").allowed
 
 
 def find_warnings(

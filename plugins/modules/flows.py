@@ -102,6 +102,19 @@ options:
           - A connection of a host to one of its own addresses goes through V(lo).
         type: list
         elements: str
+      verify_source:
+        description:
+          - What this host, as the server's, holds its clients to by peer labels (NetLabel), beside the packet labels.
+          - With V(loopback), destinations hear on this host only processes in the source domains, whatever label their
+            packets carry. It works over C(127.0.0.0/8). Peers of this host that come over C(::1) or its other addresses
+            are refused, since IPv6 carries no domain. Other hosts are not affected.
+          - With V(address), destinations hear other hosts only if they have one of O(flows[].source_addresses).
+          - Peer labels know neither ports nor flows. The destination domains then hear the peers of all their flows,
+            as servers and as clients, and nobody else at all.
+          - Turns on peer checks for the whole host. The same policy module lets everybody else pass.
+          - Needs the command C(netlabelctl) on the host, and a NetLabel that nobody else has configured.
+        type: str
+        choices: [none, loopback, address]
       mode:
         description: The mode of this flow, where it is not that of O(mode).
         type: str
@@ -316,6 +329,35 @@ confined:
       type: list
       elements: str
       sample: []
+peers:
+  description:
+    - The kernel's answer for each destination of a flow with O(flows[].verify_source), out of the peers that this host
+      tells apart.
+    - Empty in check mode when there is something to change.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    domain:
+      description: The destination domain.
+      returned: always
+      type: str
+      sample: postgresql_t
+    mode:
+      description: Its mode. With V(observe) it hears everybody, and the others are logged.
+      returned: always
+      type: str
+      sample: enforce
+    hears:
+      description:
+        - The types of the peers it may receive from. A domain stands for a process of this host,
+          C(senet_NAME_host_peer_t) for the addresses of the flow C(NAME), C(unlabeled_t) for every other host.
+        - C(senet_loopback_peer_t) and C(senet_default_peer_t), which stand for everybody else on this host and
+          elsewhere, are among them only where nothing is refused.
+      returned: always
+      type: list
+      elements: str
+      sample: [httpd_t, kernel_t, postgresql_t, unlabeled_t]
 cut:
   description: The open connections that the change cuts, or in check mode would cut, because their domain is no source
     of the flow, their address is not among its addresses, or their domain is confined.

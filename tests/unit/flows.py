@@ -46,6 +46,24 @@ PLACED = flow_set(
     ],
     {"httpd_t": "enforce", "redis_t": "observe", "named_t": "enforce"}.items(),
 )
+# Flows that verify their source: on loopback, by address, the same addresses in two of them, and observing
+PEERS = flow_set(
+    [
+        flow(verify_source="loopback"),
+        flow("db_names", source=["postgresql_t"], destination=["named_t"], protocol="udp", ports=[53]),
+        flow(
+            "cache",
+            destination=["redis_t"],
+            ports=[6379],
+            source_addresses=["192.0.2.7", "2001:db8::/64"],
+            verify_source="address",
+        ),
+        flow(
+            "mail", destination=["init_t"], ports=[25], source_addresses=["192.0.2.0/24"], verify_source="address",
+            mode="observe",
+        ),
+    ]
+)  # fmt: skip
 ADDRESSES = ("192.0.2.7", "192.0.2.8", "198.51.100.9", "203.0.113.1", "127.0.0.1")
 ADDRESSES6 = ("2001:db8::7", "2001:db8::8", "2001:db8:1::1", "::1")
 INTERFACES = ("lo", "eth0", "eth1")

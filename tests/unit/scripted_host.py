@@ -19,6 +19,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._host.selinuxfs imp
 from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError
 from ansible_collections.senet.firewall.plugins.module_utils._processes import Process, ProcessContext
 from ansible_collections.senet.firewall.plugins.module_utils._sockets import Socket
+from tests.unit.netlabel_kernel import NetLabelKernel
 
 BUILT_IN = ("INPUT", "FORWARD", "OUTPUT")
 STOCK_DOMAINS = (
@@ -222,6 +223,29 @@ class ScriptedGuard:
         self.notes.clear()
 
 
+class ScriptedNetLabel:
+    """NetLabel as the engine sees it. Without ``tool`` there is no netlabelctl."""
+
+    def __init__(self, log: "ScriptedHost") -> None:
+        self._log = log
+        self.kernel = NetLabelKernel()
+        self.tool = True
+
+    def available(self) -> bool:
+        return self.tool
+
+    def save(self) -> str:
+        if not self.tool:
+            raise SenetError("The command 'netlabelctl' is not on this host.")
+        self._log.reads.append("save netlabel")
+        return self.kernel.lists()
+
+    def restore(self, text: str) -> None:
+        self._log.write("restore netlabel")
+        for line in text.splitlines():
+            self.kernel.command(line)
+
+
 class ScriptedHost:
     """A host whose every write is logged in ``writes``. ``fail`` names the write that raises, by its start; the process
     ends before the write of number ``die_at``, those of the guard's record counted too."""
@@ -247,12 +271,14 @@ class ScriptedHost:
         self.listed = ""
         self.writes: list[str] = []
         self.reads: list[str] = []
+        self.netlabel = ScriptedNetLabel(self)
         self.service = ScriptedService(self)
         self.guard = ScriptedGuard(self)
 
     def host(self) -> Host:
         decisions = Decisions(self, "/nonexistent/decisions.json")  # type: ignore[arg-type]
-        return Host(self, decisions, self, self, self.service, self.guard, self.processes, 999)  # type: ignore[arg-type]
+        edges: Any = (self, decisions, self, self.netlabel, self, self.service, self.guard, self.processes, 999)
+        return Host(*edges)
 
     def processes(self, sockets: bool) -> list[Process]:
         if sockets:
@@ -267,6 +293,7 @@ class ScriptedHost:
     def reboot(self) -> None:
         """Rules, timers and processes of ours are gone, and the record is of an earlier boot."""
         self.families = {"ipv4": Xtables(), "ipv6": Xtables(), "inet": NftTable()}
+        self.netlabel.kernel = NetLabelKernel()
         self.service.running = False
         self.guard.timers.clear()
         self.guard.notes.clear()
@@ -300,6 +327,9 @@ class ScriptedHost:
             return context.replace("apache_t", "httpd_t")
         return context if name in (*STOCK_DOMAINS, "httpd_exec_t", *declared) else None
 
+    def initial(self, name: str) -> str:
+        return f"system_u:object_r:{name}_t:s0"
+
     def policy_load(self) -> None:
         return None
 
@@ -308,15 +338,18 @@ class ScriptedHost:
         if tclass == "process":
             return Decision(frozenset(["fork"] if subject in STOCK_DOMAINS else []), False)
         text = (self.policy or "") + self.extra_policy
-        members = set(re.findall(r"\(typeattributeset senet_packet_type \((\S+)\)\)", text))
-        names = {thing, "senet_packet_type"} if thing in members else {thing}
+        memberships = re.findall(r"\(typeattributeset (senet_(?:packet|peer)_type) \((\S+)\)\)", text)
+        attributes = {("netif_type", "netif_t"), ("node_type", "node_t"), *memberships}
+        attributes.update(("domain", domain) for domain in STOCK_DOMAINS)
+        names = {thing} | {attribute for attribute, member in attributes if member == thing}
+        subjects = {subject} | {attribute for attribute, member in attributes if member == subject}
         groups = {
             name: set(STOCK_DOMAINS) - set(excluded.split())
             for name, excluded in re.findall(r"\(typeattributeset (\S+) \(and \(domain\) \(not \(([^)]*)\)", text)
         }
         allowed: set[str] = set()
-        for who, what, permissions in re.findall(r"\(allow (\S+) (\S+) \(packet \(([a-z_ ]+)\)\)\)", text):
-            if (who in (subject, "domain") or subject in groups.get(who, ())) and what in names:
+        for who, what, permissions in re.findall(rf"\(allow (\S+) (\S+) \({tclass} \(([a-z_ ]+)\)\)\)", text):
+            if (who in subjects or subject in groups.get(who, ())) and what in names:
                 allowed.update(permissions.split())
         return Decision(frozenset(allowed), subject in self.permissive)
 
@@ -385,5 +418,5 @@ class ScriptedHost:
         return self.holder
 
     def state(self) -> tuple[object, ...]:
-        tables = [table.save() for table in self.families.values()]
+        tables = [*(table.save() for table in self.families.values()), self.netlabel.kernel.lists()]
         return (self.policy, *tables, self.service.text, self.service.installed)

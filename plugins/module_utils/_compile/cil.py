@@ -10,6 +10,7 @@ import json
 import re
 from typing import FrozenSet, List, Optional
 
+from ansible_collections.senet.firewall.plugins.module_utils._compile.peers import compile_peers
 from ansible_collections.senet.firewall.plugins.module_utils._model import (
     DEFAULT_PACKET_TYPE,
     ENFORCE,
@@ -19,6 +20,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._model import (
     SenetError,
     parse_flow_set,
 )
+from ansible_collections.senet.firewall.plugins.module_utils._peers import peering
 
 MODULE_NAME = "senet_firewall"
 
@@ -103,7 +105,10 @@ _REFUSED_OBSERVED = """\
 
 
 def compile_policy(flows: FlowSet) -> str:
-    """The CIL text (ASCII, the same bytes for the same flows)."""
+    """The CIL text (ASCII, the same bytes for the same flows).
+
+    :raises SenetError: peer labels cannot tell what flows with verify_source ask for.
+    """
     parts = [_head(flows)]
     parts.extend(_LOADER.format(domain=domain) for domain in _LOADERS)
     for flow in flows.flows:
@@ -115,6 +120,7 @@ def compile_policy(flows: FlowSet) -> str:
             parts.append(_fill(_REFUSED, flow))
             if flow.mode == OBSERVE:
                 parts.append(_fill(_REFUSED_OBSERVED, flow))
+    parts.append(compile_peers(peering(flows)))
     return "".join(parts)
 
 
@@ -137,7 +143,7 @@ def parse_policy(text: str) -> FlowSet:
 
 
 def declared_types(text: Optional[str]) -> FrozenSet[str]:
-    """The packet types that a module of ours declares; none without a module."""
+    """The types of packets and peers that a module of ours declares; none without a module."""
     return frozenset(_TYPE_LINE.findall(text or ""))
 
 

@@ -6,9 +6,11 @@
 import os
 from typing import Any, Callable, List, NamedTuple, Optional, Tuple
 
+from ansible_collections.senet.firewall.plugins.module_utils._backends import NETLABEL
 from ansible_collections.senet.firewall.plugins.module_utils._host.decisions import Decisions
 from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Guard
 from ansible_collections.senet.firewall.plugins.module_utils._host.netfilter import FindCommand, Netfilter, RunCommand
+from ansible_collections.senet.firewall.plugins.module_utils._host.netlabel import NetLabel
 from ansible_collections.senet.firewall.plugins.module_utils._host.policystore import PolicyStore
 from ansible_collections.senet.firewall.plugins.module_utils._host.procfs import read_processes
 from ansible_collections.senet.firewall.plugins.module_utils._host.selinuxfs import SELinuxFS
@@ -22,11 +24,29 @@ class Host(NamedTuple):
     selinux: SELinuxFS
     decisions: Decisions
     netfilter: Netfilter
+    netlabel: NetLabel
     store: PolicyStore
     service: Service
     guard: Guard
     processes: Callable[[bool], List[Process]]
     pid: int
+
+    def save(self, family: str) -> str:
+        """What the tool of a family prints of its rules.
+
+        :raises SenetError: the tool is missing or fails.
+        """
+        return self.netlabel.save() if family == NETLABEL else self.netfilter.save(family)
+
+    def restore(self, family: str, text: str) -> None:
+        """Give its input to the tool of a family.
+
+        :raises SenetError: the tool is missing or fails.
+        """
+        if family == NETLABEL:
+            self.netlabel.restore(text)
+        else:
+            self.netfilter.restore(family, text)
 
 
 def open_host(run_command: RunCommand, find_command: FindCommand) -> Host:
@@ -37,6 +57,7 @@ def open_host(run_command: RunCommand, find_command: FindCommand) -> Host:
         selinux,
         Decisions(selinux),
         Netfilter(run_command, find_command),
+        NetLabel(run_command, find_command),
         PolicyStore(run_command, find_command, selinux.policy_name() or ""),
         service,
         Guard(run_command, find_command, service.systemd),

@@ -90,6 +90,13 @@ class SELinuxFS:
         names = frozenset(name for name, bit in self._permissions(tclass).items() if allowed & 1 << bit - 1)
         return Decision(names, bool(flags & _FLAG_PERMISSIVE))
 
+    def initial(self, name: str) -> str:
+        """The context of what no rule of the policy names, such as netif and node.
+
+        :raises OSError: the kernel has no such name.
+        """
+        return self._read("initial_contexts", name)
+
     def policy_load(self) -> Optional[int]:
         """A number that changes whenever a policy is loaded or a boolean is set; None where the kernel tells none.
 

@@ -8,11 +8,14 @@ from hypothesis import given
 
 from ansible_collections.senet.firewall.plugins.module_utils._compile import cil
 from ansible_collections.senet.firewall.plugins.module_utils._model import DEFAULT_PACKET_TYPE, FlowSet, SenetError
-from tests.unit.flows import PLACED, SEVERAL, WEB_DB, flow_sets
+from tests.unit.flows import PEERS, PLACED, SEVERAL, WEB_DB, flow_sets
 from tests.unit.golden_files import assert_golden
 
 
-@pytest.mark.parametrize(("name", "flows"), [("web_db.cil", WEB_DB), ("several.cil", SEVERAL), ("placed.cil", PLACED)])
+@pytest.mark.parametrize(
+    ("name", "flows"),
+    [("web_db.cil", WEB_DB), ("several.cil", SEVERAL), ("placed.cil", PLACED), ("peers.cil", PEERS)],
+)
 def test_the_policy_is_the_golden_one(name: str, flows: FlowSet) -> None:
     assert_golden(name, cil.compile_policy(flows))
 

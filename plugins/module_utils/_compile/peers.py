@@ -1,0 +1,52 @@
+# Copyright: (c) 2026, senet.firewall contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The part of the CIL module that peer labels need. No I/O."""
+
+from ansible_collections.senet.firewall.plugins.module_utils._model import ENFORCE
+from ansible_collections.senet.firewall.plugins.module_utils._peers import Peering, Receiver
+
+_TYPE = """\
+(type {type})
+(roletype object_r {type})
+(typeattributeset senet_peer_type ({type}))
+"""
+
+_HEAD = """\
+
+; One static label or CIPSO definition turns on peer, interface and node checks for the whole host: who is no verified
+; destination hears everybody, and everybody's packets pass every interface.
+(typeattribute senet_peer_type)
+{types}{held}(allow {others} domain (peer (recv)))
+(allow {others} senet_peer_type (peer (recv)))
+(allow {others} unlabeled_t (peer (recv)))
+(allow domain netif_type (netif (ingress egress)))
+(allow domain node_type (node (recvfrom sendto)))
+(allow senet_peer_type netif_type (netif (ingress egress)))
+(allow senet_peer_type node_type (node (recvfrom sendto)))
+(allow unlabeled_t netif_type (netif (ingress egress)))
+(allow unlabeled_t node_type (node (recvfrom sendto)))
+"""
+
+_HELD = """\
+(typeattribute senet_peer_hearer)
+(typeattributeset senet_peer_hearer (and (domain) (not ({domains}))))
+"""
+
+
+def compile_peers(peering: Peering) -> str:
+    """The CIL text (the same bytes for the same peering); empty where nothing is verified."""
+    if not peering.receivers:
+        return ""
+    held = [receiver.domain for receiver in peering.receivers if receiver.mode == ENFORCE]
+    head = _HEAD.format(
+        types="".join(_TYPE.format(type=name) for name in peering.types),
+        held=_HELD.format(domains=" ".join(held)) if held else "",
+        others="senet_peer_hearer" if held else "domain",
+    )
+    return head + "".join(_receiver(receiver) for receiver in peering.receivers)
+
+
+def _receiver(receiver: Receiver) -> str:
+    rule, types = ("allow", receiver.hears) if receiver.mode == ENFORCE else ("auditallow", receiver.refuses)
+    return "".join("({0} {1} {2} (peer (recv)))\n".format(rule, receiver.domain, name) for name in types)

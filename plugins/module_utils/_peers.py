@@ -1,0 +1,218 @@
+# Copyright: (c) 2026, senet.firewall contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whom a server's socket may hear, as the kernel's class peer decides it: what flows with verify_source ask. No I/O.
+
+Peer labels know neither ports nor flows: a domain hears a peer or it does not, as a server and as a client.
+"""
+
+import ipaddress
+from typing import Any, Dict, FrozenSet, List, NamedTuple, Optional, Sequence, Set, Tuple
+
+from ansible_collections.senet.firewall.plugins.module_utils._access import UNLABELED_TYPE
+from ansible_collections.senet.firewall.plugins.module_utils._fields import (
+    EVERY_DOMAIN,
+    Network,
+    SenetError,
+)
+from ansible_collections.senet.firewall.plugins.module_utils._model import (
+    ENFORCE,
+    OBSERVE,
+    VERIFY_ADDRESS,
+    VERIFY_LOOPBACK,
+    VERIFY_NONE,
+    FlowSet,
+)
+
+# What arrives without a label of its own: over the interface lo, and over any other
+LOOPBACK_PEER_TYPE = "senet_loopback_peer_t"
+DEFAULT_PEER_TYPE = "senet_default_peer_t"
+LOOPBACK = "lo"
+# It answers for closed sockets of every domain
+_KERNEL = "kernel_t"
+_EVERYWHERE = (ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0"))  # type: Tuple[Network, ...]
+
+
+class Receiver(NamedTuple):
+    """A domain that is a verified destination: the types it hears, and those that stand for everybody else."""
+
+    domain: str
+    mode: str
+    hears: Tuple[str, ...]
+    refuses: Tuple[str, ...]
+
+
+class Label(NamedTuple):
+    """A static label: the type of what comes from a network, on each interface without labels of its own if None."""
+
+    interface: Optional[str]
+    network: Network
+    type: str
+
+
+class Peering(NamedTuple):
+    """What the kernel shall know of a host's peers; all empty where no flow verifies its source.
+
+    ``mapped`` are the domains whose packets carry their own label over IPv4 loopback.
+    """
+
+    receivers: Tuple[Receiver, ...]
+    mapped: Tuple[str, ...]
+    labels: Tuple[Label, ...]
+
+    @property
+    def types(self) -> Tuple[str, ...]:
+        """The types of the static labels, sorted."""
+        return tuple(sorted({label.type for label in self.labels}))
+
+
+class Hearing(NamedTuple):
+    """The kernel's answer for a receiver: out of the types of peers that it was asked about, those that it hears."""
+
+    receiver: Receiver
+    hears: FrozenSet[str]
+
+    def as_dict(self) -> Dict[str, Any]:
+        """The row that the module returns."""
+        return {"domain": self.receiver.domain, "mode": self.receiver.mode, "hears": sorted(self.hears)}
+
+    def deviations(self) -> List[str]:
+        """Where the kernel grants more or less than the flows say, each as a clause."""
+        deaf = set(self.receiver.hears) - self.hears
+        gained = self.hears.intersection(self.receiver.refuses) if self.receiver.mode == ENFORCE else set()
+        return [
+            "'{0}' {1} hear the peers {2}".format(self.receiver.domain, verb, ", ".join(sorted(types)))
+            for verb, types in (("may not", deaf), ("may", gained))
+            if types
+        ]
+
+
+class _Remote(NamedTuple):
+    """Hosts that a flow lets a receiver talk with."""
+
+    flow: str
+    networks: Tuple[Network, ...]
+
+
+def peering(flows: FlowSet) -> Peering:
+    """What the flows with ``verify_source`` ask for.
+
+    With one that verifies on loopback, every receiver is told same-host peers by their domains.
+
+    :raises SenetError: peer labels cannot tell what they ask for.
+    """
+    verified = [flow for flow in flows.flows if flow.verify_source != VERIFY_NONE]
+    loopback = any(flow.verify_source == VERIFY_LOOPBACK for flow in verified)
+    by_address = {domain for flow in verified if flow.verify_source == VERIFY_ADDRESS for domain in flow.destination}
+    receivers = sorted({domain for flow in verified for domain in flow.destination})
+    if EVERY_DOMAIN in receivers:
+        raise SenetError(
+            "The flow '{0}' has every domain as its destination, so verify_source would hold all of the host to its "
+            "sources; name the destination's domains.".format(
+                next(flow.name for flow in verified if EVERY_DOMAIN in flow.destination)
+            )
+        )
+    remotes = {domain: _remotes(domain, flows, loopback) for domain in sorted(by_address)}
+    named = _named_labels([remote for own in remotes.values() for remote in own], loopback, bool(by_address))
+    types = {label.type for label, dummy in named}
+    mapped = set()  # type: Set[str]
+    found = []
+    for domain in receivers:
+        hears = _partners(domain, flows) if loopback else set()
+        mapped |= hears
+        if domain in by_address:
+            own = {remote.flow for remote in remotes[domain]}
+            hears = hears.union(label.type for label, names in named if own.intersection(names))
+        else:
+            hears = hears.union(types - {LOOPBACK_PEER_TYPE}, {UNLABELED_TYPE})
+        modes = {flow.mode for flow in verified if domain in flow.destination}
+        mode = ENFORCE if ENFORCE in modes else OBSERVE
+        refuses = types - hears
+        if domain in by_address:
+            refuses.add(UNLABELED_TYPE)
+        found.append(Receiver(domain, mode, tuple(sorted(hears)), tuple(sorted(refuses))))
+    return Peering(tuple(found), tuple(sorted(mapped)), tuple(label for label, dummy in named))
+
+
+def notes(asked: Peering) -> List[str]:
+    """What a user of verified flows would not expect, each a sentence."""
+    held = [receiver.domain for receiver in asked.receivers if receiver.mode == ENFORCE]
+    if LOOPBACK_PEER_TYPE not in asked.types or not held:
+        return []
+    return [
+        "On this host {0} hears its peers over 127.0.0.0/8 alone, since IPv6 carries no domain: it refuses those that "
+        "come over ::1 or the host's other addresses, and connections over loopback that were open before must be "
+        "opened again.".format(", ".join(held))
+    ]
+
+
+def _partners(domain: str, flows: FlowSet) -> Set[str]:
+    """The domains that a receiver talks with over loopback, itself and the kernel among them."""
+    partners = {domain, _KERNEL}
+    for flow in flows.flows:
+        others = flow.source if flow.is_destination(domain) else ()
+        others += flow.destination if flow.is_source(domain) else ()
+        if EVERY_DOMAIN in others:
+            raise SenetError(
+                "The flow '{0}' lets '{1}' talk with every domain, and peer labels know no ports, so verify_source "
+                "cannot hold it to the sources of another flow; name the domains of '{0}' one by one, or do without "
+                "verify_source.".format(flow.name, domain)
+            )
+        partners.update(others)
+    return partners
+
+
+def _remotes(domain: str, flows: FlowSet, loopback: bool) -> List[_Remote]:
+    """The hosts that a receiver talks with."""
+    remotes = []
+    for flow in flows.flows:
+        if loopback and flow.interfaces == (LOOPBACK,):
+            continue
+        sides = (
+            (flow.is_destination(domain), "source_addresses", flow.source_addresses),
+            (flow.is_source(domain), "destination_addresses", flow.destination_addresses),
+        )
+        for taken, option, networks in sides:
+            if taken and not networks:
+                raise SenetError(
+                    "The flow '{0}' lets '{1}' talk with any address, and peer labels know no ports, so "
+                    "verify_source=address cannot hold it to the addresses of a flow; give '{0}' the option "
+                    "{2}.".format(flow.name, domain, option)
+                )
+            if taken:
+                remotes.append(_Remote(flow.name, networks))
+    return remotes
+
+
+def _named_labels(remotes: Sequence[_Remote], loopback: bool, address: bool) -> List[Tuple[Label, FrozenSet[str]]]:
+    """The static labels, each with the flows that name its network.
+
+    The kernel looks at the labels of the interface alone if it has any, and there for the longest prefix. Only lo gets
+    any: another interface that goes down takes its labels along, and the kernel goes on checking peers until it is
+    booted again (netlbl_unlhsh_netdev_handler does not count down), when the policy for it may be gone.
+    """
+    result = []  # type: List[Tuple[Label, FrozenSet[str]]]
+    if address:
+        networks = {network for remote in remotes for network in remote.networks}.union(_EVERYWHERE)
+        for network in sorted(networks, key=lambda net: (net.version, int(net.network_address), net.prefixlen)):
+            names = frozenset(
+                remote.flow for remote in remotes if any(_covers(wide, network) for wide in remote.networks)
+            )
+            result.append((Label(None, network, _type(names)), names))
+    if loopback:
+        # Not even a flow's own addresses: a peer of this host is told by its domain.
+        result.extend((Label(LOOPBACK, network, LOOPBACK_PEER_TYPE), frozenset()) for network in _EVERYWHERE)
+    return result
+
+
+def _covers(wide: Network, network: Network) -> bool:
+    return (
+        wide.version == network.version
+        and wide.prefixlen <= network.prefixlen
+        and network.network_address in wide
+    )
+
+
+def _type(flows: FrozenSet[str]) -> str:
+    """The type of the peers that these flows name; '-' is in no flow's name."""
+    return "senet_{0}_host_peer_t".format("-".join(sorted(flows))) if flows else DEFAULT_PEER_TYPE
