@@ -91,7 +91,13 @@ def _accept(rule: Rule, rules: Sequence[Rule], notes: list[str]) -> list[Rule]:
         if rule.user and rule.client:
             notes.append(_note(rule, f"the user '{rule.user}' is not asked, since the domain says more."))
         if rule.client and rule.chain == "INPUT":
-            notes.append(_note(rule, "the client's host holds the client's domain to it; give both hosts the flow."))
+            notes.append(
+                _note(
+                    rule,
+                    "the client's host holds the client's domain to it, so give both hosts the flow; with verify_source: "
+                    "loopback the server's kernel checks clients of its own host as well.",
+                )
+            )
         return [rule]
     if rule.client and rule.chain == "OUTPUT":
         where = f" through {rule.interface}" if rule.interface else ""
