@@ -94,8 +94,8 @@ def _accept(rule: Rule, rules: Sequence[Rule], notes: list[str]) -> list[Rule]:
             notes.append(
                 _note(
                     rule,
-                    "the client's host holds the client's domain to it, so give both hosts the flow; with verify_source: "
-                    "loopback the server's kernel checks clients of its own host as well.",
+                    "the client's host holds the client's domain to it, so give both hosts the flow; with "
+                    "verify_source: loopback the server's kernel checks clients of its own host as well.",
                 )
             )
         return [rule]
