@@ -15,6 +15,7 @@ from tests.lab.controller import Controller
 from tests.lab.lab import Lab
 from tests.lab.probes import Held
 from tests.lab.vm import Host
+from tests.vm.conftest import BACKENDS
 
 POSTGRESQL = 5432
 # PostgreSQL has the usual addresses, so each connection gets one of its own on the loopback interface.
@@ -59,10 +60,10 @@ def works(first: str) -> list[str]:
     return [f"from the {first}", f"from the {SPEAKERS[1 - SPEAKERS.index(first)]}"]
 
 
-@pytest.fixture(scope="module")
-def opened(lab: Lab) -> Iterator[Opened]:
+@pytest.fixture(scope="module", params=BACKENDS)
+def opened(request: pytest.FixtureRequest, lab: Lab) -> Iterator[Opened]:
     connections = {}
-    with lab.start("web") as host, Controller(host) as controller:
+    with lab.start("web", state="slim") as host, Controller(host) as controller:
         for family, pattern in ADDRESS.items():
             for number, case in enumerate(CASES, start=1):
                 address = pattern.format(number)
@@ -73,7 +74,7 @@ def opened(lab: Lab) -> Iterator[Opened]:
                 connections[family, case] = Connection(client, server)
                 assert connections[family, case].exchange("client") == works("client")
         flow = {"pair": "httpd_to_postgresql"}
-        result = controller.module(host, "senet.firewall.flows", flows=[flow])
+        result = controller.module(host, "senet.firewall.flows", flows=[flow], backend=request.param)
         assert result.get("changed"), result
         yield Opened(host, result, connections)
 
