@@ -62,7 +62,7 @@ def test_labels_taken_away_come_back_and_the_next_run_tells(slim_enforced: Host,
     ("damage", "said"),
     [
         (f"echo '{{\"version\": ' >{INTENT}", INTENT),
-        (f"chown postgres {INTENT}", "not root's alone (owner 101, mode 0600)"),
+        (f"chown www-data {INTENT}", "not root's alone (owner 33, mode 0600)"),
         (f"chmod g+w {INTENT}", "not root's alone (owner 0, mode 0620)"),
         ("chmod o+w /etc/senet", "/etc/senet is not root's alone (owner 0, mode 0702)"),
     ],
