@@ -28,8 +28,16 @@ test: setup ## everything: lint, unit, molecule, vm; goes on after a failure and
 unit: setup ## the unit tests, and the built collection
 	@$(PY) -m pytest --junit-xml=build/junit/unit.xml tests/unit tests/package
 
+# Two virtual machines at least, and one core left for the controllers where there are more.
+VMS := $(shell cores=$$(nproc); echo $$((cores > 3 ? cores - 1 : 2)))
+VM_TESTS := $(PY) -m pytest --numprocesses=$(VMS) --dist=loadfile --verbose --durations=20 --junit-xml=build/junit/vm.xml
+
 vm: setup-lab ## the tests on virtual machines that enforce SELinux
-	@$(PY) -m pytest --numprocesses=2 --dist=loadfile --verbose --durations=20 --junit-xml=build/junit/vm.xml tests/vm
+	@$(VM_TESTS) -m 'not thorough' tests/vm
+
+.PHONY: vm-thorough
+vm-thorough: setup-lab ## the same, with what repeats a promise by the other backend or at length: a thousand flows
+	@$(VM_TESTS) tests/vm
 
 .PHONY: crash
 crash: setup-lab ## a change ended after each of its steps, by kill -9 and by a power cut, into build/crash.json

@@ -8,11 +8,10 @@ from typing import Any
 from tests.lab.controller import Controller
 from tests.lab.probes import ADDRESSES, connect, through_apache
 from tests.lab.vm import Host
-from tests.vm.conftest import TOKEN, WEB_DB, each_backend, without_confirmation
+from tests.vm.conftest import TOKEN, WEB_DB, both_backends, each_backend, without_confirmation
 from tests.vm.facts import facts
 
 FLOWS = "senet.firewall.flows"
-pytestmark = each_backend
 JOURNAL = "journalctl -b -u senet-firewall.service -o cat"
 
 
@@ -28,6 +27,7 @@ def active_since(host: Host, unit: str) -> int:
     return int(next(word for word in shown if word.isdigit()))
 
 
+@both_backends
 def test_labels_are_back_before_the_network(slim_enforced: Host) -> None:
     before = facts(slim_enforced)
     slim_enforced.reboot()
@@ -43,6 +43,7 @@ def test_labels_are_back_before_the_network(slim_enforced: Host) -> None:
     assert again["changed"] is False, again
 
 
+@each_backend
 def test_a_module_removed_behind_our_back_fails_the_unit(slim_enforced: Host) -> None:
     slim_enforced.run("semodule -n -X 400 -r senet_firewall", timeout=180)
     slim_enforced.reboot(degraded_ok=True)
@@ -59,6 +60,7 @@ def test_a_module_removed_behind_our_back_fails_the_unit(slim_enforced: Host) ->
     assert refused(slim_enforced) == [True, True]
 
 
+@each_backend
 def test_a_reboot_undoes_a_first_change_that_was_not_confirmed(slim: Host, backend: str) -> None:
     before = facts(slim)
     with Controller(slim, patch=without_confirmation) as controller:
@@ -74,6 +76,7 @@ def test_a_reboot_undoes_a_first_change_that_was_not_confirmed(slim: Host, backe
     assert refused(slim) == [False, False]
 
 
+@each_backend
 def test_a_reboot_undoes_a_change_of_an_existing_set(slim_enforced: Host) -> None:
     before = facts(slim_enforced)
     wider = {**WEB_DB, "source": ["httpd_t", "unconfined_t"]}
@@ -89,6 +92,7 @@ def test_a_reboot_undoes_a_change_of_an_existing_set(slim_enforced: Host) -> Non
     assert again["changed"] is False, again
 
 
+@each_backend
 def test_stopping_the_service_opens_and_says_so_and_starting_closes(slim_enforced: Host) -> None:
     slim_enforced.run("systemctl stop senet-firewall.service")
     assert refused(slim_enforced) == [False, False]

@@ -5,6 +5,8 @@
 
 from typing import Any
 
+import pytest
+
 from tests.lab.controller import Controller
 from tests.lab.probes import as_domain, listener
 from tests.lab.vm import Host
@@ -19,6 +21,7 @@ FIRST, COUNT, MOVED = 60_000 - 1000, 1000, 60_500
 PATIENCE = 300
 
 
+@pytest.mark.thorough
 def test_a_thousand_flows(slim: Host) -> None:
     before = facts(slim)
     flows = [{**BASE, "name": f"f{number}", "ports": [str(FIRST + number)]} for number in range(COUNT)]
