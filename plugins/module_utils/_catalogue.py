@@ -3,19 +3,22 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The service pairs that have a role: their domains, protocol, ports and units. Data, and its one look-up."""
 
-from typing import Any, Dict, Mapping, NamedTuple, Tuple
+from typing import Any, Dict, Iterable, Mapping, NamedTuple, Optional, Tuple
 
+from ansible_collections.senet.firewall.plugins.module_utils._layers import Owners
 from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError
 
 
 class Pair(NamedTuple):
-    """A client service and a server service. ``units`` are systemd units per distribution family (os_family)."""
+    """A client service and a server service. By distribution family (os_family), ``units`` are their systemd units and
+    ``users`` those that the client's processes run as."""
 
     source: Tuple[str, ...]
     destination: Tuple[str, ...]
     protocol: str
     ports: Tuple[str, ...]
     units: Mapping[str, Tuple[str, ...]]
+    users: Mapping[str, Tuple[str, ...]]
 
 
 PAIRS = {
@@ -31,6 +34,8 @@ PAIRS = {
             "RedHat": ("httpd.service", "postgresql.service"),
             "Debian": ("apache2.service", "postgresql.service"),
         },
+        # User= or APACHE_RUN_USER; root's process only accepts
+        users={"RedHat": ("apache",), "Debian": ("www-data",)},
     ),
 }
 
@@ -60,3 +65,17 @@ def resolve(raw: Mapping[str, Any]) -> Dict[str, Any]:
     }  # type: Dict[str, Any]
     known.update(given)
     return known
+
+
+def owners(flows: Iterable[Mapping[str, Any]], family: Optional[str]) -> Dict[str, Owners]:
+    """By name of the flow, the users and units of its client as the catalogue knows them on a distribution family, for
+    the layer owner; on a family that is not known, those of all."""
+    found = {}
+    for raw in flows:
+        pair = PAIRS.get(raw.get("pair") or "")
+        if pair is not None:
+            families = [family] if family is not None and family in pair.users else sorted(pair.users)
+            users = {user for one in families for user in pair.users[one]}
+            units = {pair.units[one][0] for one in families}
+            found[str(raw.get("name") or raw["pair"])] = Owners(tuple(sorted(users)), tuple(sorted(units)))
+    return found

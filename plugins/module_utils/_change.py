@@ -5,7 +5,7 @@
 
 from typing import Any, Callable, Dict, Mapping
 
-from ansible_collections.senet.firewall.plugins.module_utils import _engine, _survey
+from ansible_collections.senet.firewall.plugins.module_utils import _catalogue, _engine, _layers, _survey
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
 from ansible_collections.senet.firewall.plugins.module_utils._model import (
     MODES,
@@ -26,6 +26,8 @@ FLOW_OPTIONS = {
     "source_addresses": {"type": "list", "elements": "str"},
     "destination_addresses": {"type": "list", "elements": "str"},
     "interfaces": {"type": "list", "elements": "str"},
+    "users": {"type": "list", "elements": "str"},
+    "units": {"type": "list", "elements": "str"},
     "verify_source": {"type": "str", "choices": list(VERIFY)},
 }  # type: Dict[str, Dict[str, Any]]
 OPTIONS = {
@@ -35,7 +37,7 @@ OPTIONS = {
     "health_checks": {"type": "list", "elements": "str", "default": []},
     "health_commands": {"type": "list", "elements": "str", "default": []},
     "token": {"type": "str", "no_log": False},
-    "layer": {"type": "str", "choices": ["selinux"], "default": "selinux"},
+    "layers": {"type": "list", "elements": "str", "choices": list(_layers.CHOICES), "default": [_layers.AUTO]},
     "backend": {"type": "str", "choices": ["auto", "iptables", "nftables"], "default": "auto"},
 }  # type: Dict[str, Dict[str, Any]]
 
@@ -47,8 +49,12 @@ def run(
     params = dict(module.params)
     try:
         params["token"] = parse_token(params["token"])
-        options = _engine.Options(params["confirm_timeout"], params["token"], params["backend"])
-        outcome = _engine.run(open_host(module), request(params), options, module.check_mode)
+        host = open_host(module)
+        flows = params.get("flows", [params])
+        owners = _catalogue.owners(flows or [], host.accounts.family())
+        layers = tuple(params["layers"])
+        options = _engine.Options(params["confirm_timeout"], params["token"], params["backend"], layers, owners)
+        outcome = _engine.run(host, request(params), options, module.check_mode)
     except SenetError as exc:
         module.fail_json(msg=str(exc))
     for warning in outcome.warnings:
@@ -66,7 +72,8 @@ def _returned(outcome: _engine.Outcome, params: Mapping[str, Any]) -> Dict[str, 
         "confined": [row.as_dict() for row in outcome.confined],
         "peers": [row.as_dict() for row in outcome.peers],
         "cut": [cut.as_dict() for cut in outcome.cuts],
-        "layer": params["layer"],
+        "owners": [dict(row._asdict()) for row in outcome.owners],
+        "layers": list(outcome.layers),
         "backend": outcome.backend.backend,
         "backend_reason": outcome.backend.reason,
         "selinux": outcome.selinux,

@@ -15,10 +15,11 @@ from ansible_collections.senet.firewall.plugins.module_utils._access import (
     cut_domains,
     deviations,
 )
-from ansible_collections.senet.firewall.plugins.module_utils._compile import cil
+from ansible_collections.senet.firewall.plugins.module_utils._compile import cil, owner
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
 from ansible_collections.senet.firewall.plugins.module_utils._host.service import INTENT_PATH
 from ansible_collections.senet.firewall.plugins.module_utils._intent import Intent, compile_intent, parse_intent
+from ansible_collections.senet.firewall.plugins.module_utils._layers import OWNER, SELINUX
 from ansible_collections.senet.firewall.plugins.module_utils._model import (
     DEFAULT_PACKET_TYPE,
     ENFORCE,
@@ -56,14 +57,20 @@ Request = Union[Replace, Merge, Remove]
 
 
 def families_to_read(
-    host: Host, backend: Optional[str], recorded: Optional[Intent], asked: Iterable[Flow] = ()
+    host: Host,
+    backend: Optional[str],
+    recorded: Optional[Intent],
+    layers: Iterable[str] = (),
+    asked: Iterable[Flow] = (),
 ) -> Tuple[str, ...]:
-    """The families where something of ours is, or will be for the flows that are asked for; without a record, all that
-    the host has."""
+    """The families where something of ours is, or will be for the flows that are asked for in these layers; without a
+    record, all that the host has."""
     backends = set(host.netfilter.backends()) if recorded is None else {recorded.backend}
     if backend is not None:
         backends.add(backend)
-    families = tuple(family for name in sorted(backends) for family in _backends.FAMILIES[name])
+    held = set(recorded.layers if recorded is not None else (SELINUX, OWNER)).union(layers)
+    layouts = ([_backends.FAMILIES] if SELINUX in held else []) + ([_backends.OWNER_FAMILIES] if OWNER in held else [])
+    families = tuple(family for layout in layouts for name in sorted(backends) for family in layout[name])
     flows = tuple(asked) + (recorded.flows.flows if recorded is not None else ())
     verified = any(flow.verify_source != VERIFY_NONE for flow in flows)
     peers = verified or (recorded is None and host.netlabel.available())
@@ -77,43 +84,107 @@ def asked_flows(request: Request) -> Tuple[Flow, ...]:
     return request.flows if isinstance(request, Merge) else ()
 
 
+def mls(host: Host) -> bool:
+    """Whether contexts carry a level on this host; they are of no use where SELinux is disabled."""
+    return host.selinux.status() != "disabled" and host.selinux.mls()
+
+
+def units_of(intent: Optional[str]) -> Tuple[str, ...]:
+    """The units that the text of flows.json goes by; none where it is damaged, which is for others to tell."""
+    try:
+        return parse_intent(intent, INTENT_PATH).units if intent is not None else ()
+    except SenetError:
+        return ()
+
+
 def observe(host: Host, mls: bool, families: Iterable[str]) -> _plan.HostState:
     """One read of everything of ours on the host, as far as the labels go in these families.
 
     :raises SenetError: a part cannot be read, or is not as we wrote it and cannot be trusted.
     """
-    policy = host.store.module()
+    # Where SELinux is disabled there may be no store, and what is in one is not in force.
+    policy = host.store.module() if host.selinux.status() != "disabled" else None
     loaded = all(
         host.selinux.canonical(packet_context(packet_type, mls)) for packet_type in cil.declared_types(policy)
     )
-    tables = {family: _backends.parse(family, host.save(family)) for family in families}
-    return _plan.HostState(policy, loaded, tables, host.service.intent(), host.service.in_place())
+    saved = {}  # type: Dict[str, str]
+    for family in families:
+        source = _backends.source(family)
+        if source not in saved:
+            saved[source] = host.save(source)
+    tables = {family: _backends.parse(family, saved[_backends.source(family)]) for family in families}
+    intent = host.service.intent()
+    return _plan.HostState(policy, loaded, tables, intent, host.service.in_place(units_of(intent)))
 
 
-def wanted(request: Request, observed: _plan.HostState) -> FlowSet:
-    """The whole set of flows that a request asks for.
+def wanted(request: Request, observed: _plan.HostState, recorded: Optional[Intent]) -> FlowSet:
+    """The whole set of flows that a request asks for. Those present are in the policy module, or on record.
 
     :raises SenetError: it refers to present flows, and those cannot be told.
     """
     if isinstance(request, Replace):
         return request.flows
-    current = cil.parse_policy(observed.policy) if observed.policy is not None else FlowSet(())
+    current = recorded.flows if recorded is not None else FlowSet(())
+    if observed.policy is not None:
+        current = cil.parse_policy(observed.policy)
     if isinstance(request, Merge):
         return current.with_flows(request.flows, request.confine)
     return current.without(request.names, request.confine)
 
 
-def desired_state(flows: FlowSet, mls: bool, backend: str, families: Iterable[str]) -> _plan.Desired:
-    """What a host shall have for a set of flows: rules of the backend and of peer labels, none in the other families.
+def desired_state(intent: Intent, mls: bool, accounts: owner.Accounts, families: Iterable[str]) -> _plan.Desired:
+    """What a host shall have: the rules of the intent's backend and layers, none in the other families.
 
     :raises SenetError: peer labels cannot tell what flows with verify_source ask for.
     """
     rules = dict.fromkeys(families)  # type: Dict[str, _backends.Rules]
-    if flows.empty:
+    if intent.flows.empty:
         return _plan.Desired(None, rules, None)
-    rules.update(_backends.compile_rules(backend, flows, mls))
-    rules.update(_backends.compile_peer_rules(peering(flows), mls))
-    return _plan.Desired(cil.compile_policy(flows), rules, compile_intent(Intent(flows, backend)))
+    rules.update(compile_rules(intent, mls, accounts))
+    policy = cil.compile_policy(intent.flows) if SELINUX in intent.layers else None
+    return _plan.Desired(policy, rules, compile_intent(intent))
+
+
+def compile_rules(intent: Intent, mls: bool, accounts: owner.Accounts) -> Dict[str, _backends.Rules]:
+    """The rules of all layers by family."""
+    rules = {}  # type: Dict[str, _backends.Rules]
+    if OWNER in intent.layers:
+        rules.update(_backends.compile_owner_rules(intent.backend, intent.flows, accounts))
+    if SELINUX in intent.layers:
+        rules.update(_backends.compile_rules(intent.backend, intent.flows, mls))
+        rules.update(_backends.compile_peer_rules(peering(intent.flows), mls))
+    return rules
+
+
+def look_up(host: Host, intent: Intent) -> owner.Accounts:
+    """The users and units of the layer owner, as far as they are on the host."""
+    if OWNER not in intent.layers:
+        return owner.Accounts({}, {})
+    return host.accounts.look_up({user for flow in intent.flows.flows for user in flow.users}, intent.units)
+
+
+def check_owners(host: Host, asked: Iterable[Flow]) -> None:
+    """Hold the users and units that a request names against the host.
+
+    :raises SenetError: a user or a unit is unknown, or units cannot be matched.
+    """
+    for flow in asked:
+        for user in flow.users:
+            if host.accounts.uid(user) is None:
+                raise SenetError(
+                    "The user '{0}' of the flow '{1}' is not on this host; check the name with 'getent passwd {0}', or "
+                    "give the uid.".format(user, flow.name)
+                )
+        if flow.units and not host.accounts.matches_cgroups():
+            raise SenetError(
+                "The units of the flow '{0}' cannot be told apart on this host, whose control groups are not those of "
+                "version 2 alone; leave units out, or boot with systemd.unified_cgroup_hierarchy=1.".format(flow.name)
+            )
+        for unit in host.accounts.unknown_units(flow.units):
+            raise SenetError(
+                "The unit '{0}' of the flow '{1}' is not known to systemd on this host; check the name with 'systemctl "
+                "status {0}'.".format(unit, flow.name)
+            )
 
 
 def stored_intent(host: Host) -> Optional[Intent]:
@@ -166,7 +237,8 @@ def access_matrix(host: Host, flows: FlowSet, processes: Iterable[Process], mls:
     contexts.update(contexts_by_domain(processes))
     ordered = sorted(contexts.items())
     matrix = []
-    host.decisions.refresh()
+    if flows.flows:
+        host.decisions.refresh()
     for flow in flows.flows:
         targets = [packet_context(packet_type, mls) for packet_type in flow.packet_types]
         for domain, context in ordered:
@@ -180,7 +252,8 @@ def access_matrix(host: Host, flows: FlowSet, processes: Iterable[Process], mls:
 def confined_access(host: Host, flows: FlowSet, mls: bool) -> List[Elsewhere]:
     """The kernel's answer for each confined domain and packets of no flow."""
     rows = []
-    host.decisions.refresh()
+    if flows.confine:
+        host.decisions.refresh()
     for domain, mode in flows.confine:
         context = packet_context(domain, mls)
         labelled, unlabelled = (
@@ -222,12 +295,12 @@ def check_nobody_is_cut(host: Host, flows: FlowSet, processes: Iterable[Process]
 
 def hearings(host: Host, peers: Peering) -> List[Hearing]:
     """The kernel's answer for each verified destination and each type of peer that is of interest to any."""
-    mls = host.selinux.mls()
+    with_level = mls(host)
     rows = []
     for receiver in peers.receivers:
-        context = packet_context(receiver.domain, mls)
+        context = packet_context(receiver.domain, with_level)
         asked = sorted(set(receiver.hears + receiver.refuses + peers.types + peers.mapped + (UNLABELED_TYPE,)))
-        heard = frozenset(name for name in asked if _hears(host, context, name, mls))
+        heard = frozenset(name for name in asked if _hears(host, context, name, with_level))
         rows.append(Hearing(receiver, heard))
     return rows
 
