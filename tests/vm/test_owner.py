@@ -12,7 +12,7 @@ from tests.lab.controller import Controller
 from tests.lab.lab import Lab
 from tests.lab.probes import ADDRESSES, as_domain, connect, listener, through_apache
 from tests.lab.vm import Host
-from tests.vm.conftest import BACKENDS, WEB_DB, Module
+from tests.vm.conftest import BACKENDS, WEB_DB
 from tests.vm.facts import Facts, facts
 
 FLOWS = "senet.firewall.flows"
@@ -128,5 +128,5 @@ def test_beside_the_layer_selinux_a_client_is_held_to_both(owned: Owned) -> None
 def test_it_goes_without_a_trace(owned: Owned) -> None:
     assert owned.flows(flows=[], state="present")["changed"] is True
     assert facts(owned.host)._replace(kernel="") == owned.before._replace(kernel="")
-    assert owned.host.run("ls -d /etc/systemd/system/apache2.service.d", check=False).returncode != 0
+    assert owned.host.run("ls -d /etc/systemd/system/apache2.service.d", check=False).rc != 0
     assert owned.who() == FREE
