@@ -381,10 +381,11 @@ from ansible_collections.senet.firewall.plugins.module_utils._model import parse
 
 
 def _request(params: Mapping[str, Any]) -> _survey.Request:
-    raw = _catalogue.resolve({key: params[key] for key in _change.FLOW_OPTIONS})
+    raw = {key: params[key] for key in _change.FLOW_OPTIONS}
     if params["state"] == "absent":
-        return _survey.Remove((parse_name(raw.get("name")),))
-    return _survey.Merge((parse_flow(dict(raw, mode=params["mode"])),))
+        return _survey.Remove(tuple(parse_name(name) for name in _catalogue.names(raw)))
+    flows = _catalogue.expand(raw, None)
+    return _survey.Merge(tuple(parse_flow(dict(flow, mode=params["mode"])) for flow in flows))
 
 
 def main() -> None:
