@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the modules that change flows have in common: their options, and what they return."""
 
-from typing import Any, Callable, Dict, Mapping
+from typing import Any, Callable, Dict, Mapping, Optional
 
 from ansible_collections.senet.firewall.plugins.module_utils import _catalogue, _engine, _layers, _survey
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
@@ -43,18 +43,22 @@ OPTIONS = {
 
 
 def run(
-    module: Any, open_host: Callable[[Any], Host], request: Callable[[Mapping[str, Any]], _survey.Request]
+    module: Any,
+    open_host: Callable[[Any], Host],
+    request: Callable[[Mapping[str, Any], Optional[str]], _survey.Request],
 ) -> None:
-    """Bring the host to what the module's options ask for, and end the module."""
+    """Bring the host to what the module's options ask for, and end the module. The request depends on the options and
+    on the host's distribution family."""
     params = dict(module.params)
     try:
         params["token"] = parse_token(params["token"])
         host = open_host(module)
         flows = params.get("flows", [params])
-        owners = _catalogue.owners(flows or [], host.accounts.family())
+        family = host.accounts.family()
+        owners = _catalogue.owners(flows or [], family)
         layers = tuple(params["layers"])
         options = _engine.Options(params["confirm_timeout"], params["token"], params["backend"], layers, owners)
-        outcome = _engine.run(host, request(params), options, module.check_mode)
+        outcome = _engine.run(host, request(params, family), options, module.check_mode)
     except SenetError as exc:
         module.fail_json(msg=str(exc))
     for warning in outcome.warnings:

@@ -425,7 +425,7 @@ selinux:
   sample: enforcing
 """
 
-from typing import Any, Mapping
+from typing import Any, Mapping, Optional
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -434,11 +434,12 @@ from ansible_collections.senet.firewall.plugins.module_utils._host.host import o
 from ansible_collections.senet.firewall.plugins.module_utils._model import parse_flow, parse_name
 
 
-def _request(params: Mapping[str, Any]) -> _survey.Request:
-    raw = _catalogue.resolve({key: params[key] for key in _change.FLOW_OPTIONS})
+def _request(params: Mapping[str, Any], family: Optional[str]) -> _survey.Request:
+    raw = {key: params[key] for key in _change.FLOW_OPTIONS}
     if params["state"] == "absent":
-        return _survey.Remove((parse_name(raw.get("name")),))
-    return _survey.Merge((parse_flow(dict(raw, mode=params["mode"])),))
+        return _survey.Remove(tuple(parse_name(name) for name in _catalogue.names(raw)))
+    flows = _catalogue.expand(raw, family)
+    return _survey.Merge(tuple(parse_flow(dict(flow, mode=params["mode"])) for flow in flows))
 
 
 def main() -> None:

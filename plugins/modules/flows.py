@@ -509,7 +509,7 @@ selinux:
   sample: enforcing
 """
 
-from typing import Any, Mapping
+from typing import Any, Mapping, Optional
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -524,13 +524,18 @@ from ansible_collections.senet.firewall.plugins.module_utils._model import (
 )
 
 
-def _request(params: Mapping[str, Any]) -> _survey.Request:
-    given = [_catalogue.resolve(raw) for raw in params["flows"] or ()]
+def _request(params: Mapping[str, Any], family: Optional[str]) -> _survey.Request:
+    given = params["flows"] or ()
     if params["state"] == "absent":
         if params["flows"] is None and params["confine"] is None:
             return _survey.Replace(flow_set(()))
-        return _survey.Remove(tuple(parse_name(raw.get("name")) for raw in given), parse_confined(params["confine"]))
-    flows = tuple(parse_flow(dict(raw, mode=raw.get("mode") or params["mode"])) for raw in given)
+        gone = tuple(parse_name(name) for raw in given for name in _catalogue.names(raw))
+        return _survey.Remove(gone, parse_confined(params["confine"]))
+    flows = tuple(
+        parse_flow(dict(flow, mode=flow.get("mode") or params["mode"]))
+        for raw in given
+        for flow in _catalogue.expand(raw, family)
+    )
     confine = tuple((domain, params["mode"]) for domain in parse_confined(params["confine"]))
     return _survey.Replace(flow_set(flows, confine)) if params["purge"] else _survey.Merge(flows, confine)
 
