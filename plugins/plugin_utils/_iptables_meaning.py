@@ -93,8 +93,8 @@ def _accept(rule: Rule, rules: Sequence[Rule], notes: list[str]) -> list[Rule]:
             notes.append(
                 _note(
                     rule,
-                    f"the user '{rule.user}' is not asked, since the domain says more; to hold the client to both, give "
-                    f"the flow users: [{rule.user}] and the host layers: [selinux, owner].",
+                    f"the user '{rule.user}' is not asked, since the domain says more; to hold the client to both, "
+                    f"give the flow users: [{rule.user}] and the host layers: [selinux, owner].",
                 )
             )
         if rule.client and rule.chain == "INPUT":
