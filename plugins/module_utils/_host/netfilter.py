@@ -195,7 +195,7 @@ class Netfilter:
         if nft is None or iptables is None or iptables.variant != "nf_tables":
             return
         table = "{0} {1}".format(NFT_FAMILIES[family], name)
-        dummy, listed, dummy2 = self._run([nft, "-s", "list", "table"] + table.split())
+        dummy3, listed, dummy4 = self._run([nft, "-s", "list", "table"] + table.split())
         chains = [name for name in _CHAIN.findall(listed) if name in _BUILT_IN]
         script = "".join("delete chain {0} {1}\n".format(table, name) for name in chains)
         script += "delete table {0}\n".format(table)
