@@ -1,0 +1,7 @@
+# Copyright: (c) 2026, senet.firewall contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The roles named after pairs, what service_pair knows of them, and docs/pairs.md: all made from the catalogue.
+
+    python -m tests.pair_roles --write
+"""

@@ -1,0 +1,185 @@
+# Copyright: (c) 2026, senet.firewall contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The variables that each role of a pair has."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from ansible_collections.senet.firewall.plugins.module_utils._fields import EVERY_DOMAIN
+from ansible_collections.senet.firewall.plugins.module_utils._services import DEBIAN, REDHAT, Services
+
+from .words import Told, boolean, common_domains
+
+
+class Option(NamedTuple):
+    """A variable without its prefix: its default, and what it is, for argument_specs.yml and for the README."""
+
+    name: str
+    default: Any
+    description: str
+    told: str
+    choices: tuple[str, ...] = ()
+
+    def spec(self) -> dict[str, Any]:
+        """As argument_specs.yml has it."""
+        kind = type(self.default).__name__
+        elements = {"elements": "str"} if kind == "list" else {}
+        choices = {"choices": list(self.choices)} if self.choices else {}
+        return {"description": self.description, "type": kind, **elements, **choices, "default": self.default}
+
+
+def options(told: Told) -> list[Option]:
+    """The variables of a pair's role, in the order of its files."""
+    return [
+        Option(
+            "state",
+            "present",
+            "Whether the flow shall be there or not.",
+            "`absent` takes the flow away, and leaves others alone",
+            ("present", "absent"),
+        ),
+        Option(
+            "mode",
+            "enforce",
+            "With V(observe), nobody is refused and everybody who would be is logged.",
+            "`observe` refuses nobody and logs who would be",
+            ("enforce", "observe"),
+        ),
+        *_who_and_where(told),
+        Option(
+            "verify_source",
+            "none",
+            "What the server's host holds its clients to by peer labels, as in M(senet.firewall.flows).",
+            "or `loopback`, `address`, see [docs/peer-labels.md](../../docs/peer-labels.md)",
+            ("none", "loopback", "address"),
+        ),
+        Option(
+            "layers",
+            ["auto"],
+            "What enforces the flow, as in M(senet.firewall.flows).",
+            "`selinux`, `owner`, or both, see [docs/owner.md](../../docs/owner.md)",
+            ("auto", "selinux", "owner"),
+        ),
+        Option(
+            "backend",
+            "auto",
+            "What puts labels on packets, as in M(senet.firewall.flows).",
+            "or `iptables`, `nftables`",
+            ("auto", "iptables", "nftables"),
+        ),
+        Option(
+            "confirm_timeout",
+            30,
+            "Seconds after which the host undoes a change that was not confirmed; V(0) turns the guard off.",
+            "seconds until an unconfirmed change is undone",
+        ),
+        Option(
+            "health_checks",
+            [],
+            "What the controller must be able to connect to before it confirms, each as C(HOST:PORT).",
+            "`HOST:PORT`s that the controller must reach before it confirms",
+        ),
+        Option(
+            "health_commands",
+            [],
+            "Shell commands that must succeed on the host before the change is confirmed.",
+            "commands that must succeed on the host before",
+        ),
+        *_beside(told),
+    ]
+
+
+def _who_and_where(told: Told) -> list[Option]:
+    pair = told.pair
+    several = len(pair.protocols) > 1
+    protocols = " and ".join(protocol.upper() for protocol in pair.protocols)
+    unless = "Needed unless the flow is to go."
+    needed = dict.fromkeys(pair.needs, (f" {unless}", "; **needed**"))
+    source, source_told = needed.get("source_addresses", ("", ""))
+    destination, destination_told = needed.get("destination_addresses", ("", ""))
+    return [
+        Option(
+            "flow_name",
+            told.name,
+            "The name of the flows, to which C(_tcp) and C(_udp) are added." if several else "The name of the flow.",
+            "the flows' name, to which `_tcp` and `_udp` are added" if several else "the flow's name",
+        ),
+        _domains("source", "connect", pair.client, told.client),
+        _domains("destination", "answer", pair.server, told.server),
+        Option(
+            "ports",
+            list(pair.ports),
+            f"The {protocols} ports on which the server listens, each a number or a range such as V(8000-8010).",
+            "where the server listens",
+        ),
+        Option(
+            "source_addresses",
+            [],
+            f"The clients' addresses or networks, any if not given. A client of another address is refused.{source}",
+            f"clients' addresses and networks, if only these may{source_told}",
+        ),
+        Option(
+            "destination_addresses",
+            [],
+            f"The server's addresses or networks, if the flow is about these alone.{destination}",
+            f"server's addresses, if the flow is about these alone{destination_told}",
+        ),
+        Option(
+            "interfaces",
+            [],
+            "The network interfaces, if the flow is about these alone.",
+            "interfaces, if the flow is about these alone",
+        ),
+        Option(
+            "users",
+            [],
+            "Login names or uids of the client's processes, for the layer owner. If neither these nor units are given, "
+            "those of the catalogue.",
+            "client's users, for the layer owner",
+        ),
+        Option(
+            "units",
+            [],
+            "Systemd units of the client's processes, for the layer owner.",
+            "client's units, for the layer owner",
+        ),
+    ]
+
+
+def _beside(told: Told) -> list[Option]:
+    """What the policy checks beside packets."""
+    wanted, port_type = boolean(told.pair), told.pair.port_type
+    it_is = f"It is {wanted}, and stays on when the flow goes." if wanted else "This pair needs none."
+    types = f"It is C({port_type}), and stays when the flow goes." if port_type else "This pair needs none."
+    return [
+        Option(
+            "booleans",
+            False,
+            f"Whether to turn on the boolean that the policy wants for the connect. {it_is} Needs the collection "
+            "ansible.posix.",
+            "turn on the boolean that the policy wants for the connect",
+        ),
+        Option(
+            "port_contexts",
+            False,
+            f"Whether to give the ports the type that the policy wants for the server's. {types} Needs the collection "
+            "community.general.",
+            "give the ports the type that the policy wants",
+        ),
+    ]
+
+
+def _domains(side: str, verb: str, services: Services, who: str) -> Option:
+    common = common_domains(services)
+    debian, redhat = (" ".join(services[family].domains) for family in (DEBIAN, REDHAT))
+    families = "" if common else f"{redhat} on the RHEL family, {debian} on Debian's"
+    description = f"The domains that may {verb}."
+    if EVERY_DOMAIN in common:
+        description += " V(domain) stands for every domain."
+    elif families:
+        description += f" Those of the host's family if not given, {families}."
+    return Option(
+        side, common, description, f"domains of {who}; if empty, {families}" if families else f"domains of {who}"
+    )
