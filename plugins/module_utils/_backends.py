@@ -86,12 +86,13 @@ def compile_peer_rules(peering: Peering, mls: bool) -> Dict[str, Rules]:
     return {NETLABEL: netlabel.compile_rules(peering, mls)} if peering.receivers else {}
 
 
-def compile_owner_rules(backend: str, flows: FlowSet, accounts: owner.Accounts) -> Dict[str, Rules]:
-    """The rules of the layer owner by family."""
+def compile_owner_rules(backend: str, flows: FlowSet, accounts: owner.Accounts, labelled: bool) -> Dict[str, Rules]:
+    """The rules of the layer owner by family, alone or where packets are ``labelled`` too."""
     if backend == NFTABLES:
-        return {"owner_inet": owner.compile_nftables(flows, accounts)}
+        return {"owner_inet": owner.compile_nftables(flows, accounts, labelled)}
     return {
-        family: owner.compile_iptables(flows, accounts, source(family)) for family in OWNER_FAMILIES[IPTABLES]
+        family: owner.compile_iptables(flows, accounts, source(family), labelled)
+        for family in OWNER_FAMILIES[IPTABLES]
     }
 
 

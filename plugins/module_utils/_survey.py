@@ -149,7 +149,8 @@ def compile_rules(intent: Intent, mls: bool, accounts: owner.Accounts) -> Dict[s
     """The rules of all layers by family."""
     rules = {}  # type: Dict[str, _backends.Rules]
     if OWNER in intent.layers:
-        rules.update(_backends.compile_owner_rules(intent.backend, intent.flows, accounts))
+        labelled = SELINUX in intent.layers
+        rules.update(_backends.compile_owner_rules(intent.backend, intent.flows, accounts, labelled))
     if SELINUX in intent.layers:
         rules.update(_backends.compile_rules(intent.backend, intent.flows, mls))
         rules.update(_backends.compile_peer_rules(peering(intent.flows), mls))

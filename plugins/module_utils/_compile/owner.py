@@ -67,14 +67,20 @@ def uids(flow: Flow, accounts: Accounts) -> List[int]:
     return sorted(uid for uid in known if uid is not None)
 
 
-def compile_iptables(flows: FlowSet, accounts: Accounts, family: str) -> Tuple[str, ...]:
-    """The rules of our chains in the table filter, in order, spelled as iptables-save prints them."""
-    return tuple(rule for hook in HOOKS for rule in _hook_rules(hook, flows, accounts, family))
+def compile_iptables(flows: FlowSet, accounts: Accounts, family: str, labelled: bool) -> Tuple[str, ...]:
+    """The rules of our chains in the table filter, in order, spelled as iptables-save prints them.
+
+    Where packets are ``labelled`` too, a TCP reset would have the flow's label, and never reach a process of another
+    domain, which then waits for its timeout; an ICMP error ends its attempt as well, and is no matter of sockets.
+    """
+    return tuple(rule for hook in HOOKS for rule in _hook_rules(hook, flows, accounts, family, labelled))
 
 
-def compile_nftables(flows: FlowSet, accounts: Accounts) -> Tuple[str, ...]:
+def compile_nftables(flows: FlowSet, accounts: Accounts, labelled: bool) -> Tuple[str, ...]:
     """The whole table as the lines of one nft file."""
-    blocks = {("chain", hook.lower()): list(_chain_lines(hook, flows, accounts)) for hook in HOOKS}  # type: Blocks
+    blocks = {
+        ("chain", hook.lower()): list(_chain_lines(hook, flows, accounts, labelled)) for hook in HOOKS
+    }  # type: Blocks
     return table_lines(TABLE, blocks)
 
 
@@ -98,7 +104,7 @@ def _prefix(flow: Flow) -> str:
     return "senet would refuse {0}".format(flow.name)[: _PREFIX_LENGTH - 1] + " "
 
 
-def _hook_rules(hook: str, flows: FlowSet, accounts: Accounts, family: str) -> Iterator[str]:
+def _hook_rules(hook: str, flows: FlowSet, accounts: Accounts, family: str, labelled: bool) -> Iterator[str]:
     head = "-A {0} ".format(PLACE.chain(hook))
     yield head + "-m conntrack --ctstate RELATED,ESTABLISHED -j RETURN"
     # Whoever one flow permits comes before whom another one of the same ports, told apart by addresses, refuses.
@@ -111,7 +117,7 @@ def _hook_rules(hook: str, flows: FlowSet, accounts: Accounts, family: str) -> I
                 yield "{0}{1}{2}-m comment --comment {3} -j RETURN".format(head, match, who, _comment(flow, client))
     for flow in _held(hook, flows):
         unreachable = "icmp-port-unreachable" if family == "ipv4" else "icmp6-port-unreachable"
-        answer = "tcp-reset" if flow.protocol == "tcp" else unreachable
+        answer = "tcp-reset" if flow.protocol == "tcp" and not labelled else unreachable
         limit, target = "", "REJECT --reject-with " + answer
         if flow.mode == OBSERVE:
             limit = "-m limit --limit 10/sec --limit-burst 50 "
@@ -145,7 +151,7 @@ def _range(ports: PortRange, dash: str) -> str:
     return str(ports.low) if ports.low == ports.high else "{0}{1}{2}".format(ports.low, dash, ports.high)
 
 
-def _chain_lines(hook: str, flows: FlowSet, accounts: Accounts) -> Iterator[str]:
+def _chain_lines(hook: str, flows: FlowSet, accounts: Accounts, labelled: bool) -> Iterator[str]:
     yield "type filter hook {0} priority filter;".format(hook.lower())
     yield "policy accept;"
     yield "ct state established,related accept"
@@ -162,7 +168,7 @@ def _chain_lines(hook: str, flows: FlowSet, accounts: Accounts) -> Iterator[str]
             if flow.mode == OBSERVE:
                 answer = 'limit rate 10/second burst 50 packets log prefix "{0}" flags skuid'.format(_prefix(flow))
             else:
-                answer = "reject with tcp reset" if flow.protocol == "tcp" else "reject"
+                answer = "reject with tcp reset" if flow.protocol == "tcp" and not labelled else "reject"
             yield '{0}{1} comment "{2}"'.format(match, answer, flow.name)
 
 

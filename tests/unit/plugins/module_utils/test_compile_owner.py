@@ -67,22 +67,22 @@ sys.stdin.read()
 
 @pytest.mark.parametrize("family", ["ipv4", "ipv6"])
 def test_rules_of_iptables(family: str) -> None:
-    rules = owner.compile_iptables(FLOWS, ACCOUNTS, family)
+    rules = owner.compile_iptables(FLOWS, ACCOUNTS, family, False)
     assert_golden(f"owner.{family}", "".join(rule + "\n" for rule in rules))
 
 
 def test_rules_of_nftables() -> None:
-    assert_golden("owner.nft", "".join(line + "\n" for line in owner.compile_nftables(FLOWS, ACCOUNTS)))
+    assert_golden("owner.nft", "".join(line + "\n" for line in owner.compile_nftables(FLOWS, ACCOUNTS, False)))
 
 
 def test_a_unit_that_does_not_run_lets_nobody_in() -> None:
-    rules = owner.compile_iptables(UNITS, ACCOUNTS, "ipv4")
+    rules = owner.compile_iptables(UNITS, ACCOUNTS, "ipv4", False)
     assert [rule.partition(" --dport ")[2] for rule in rules if rule.endswith("RETURN") and "--dport" in rule] == [
         "5432 -m owner --uid-owner 33 -m cgroup --path system.slice/apache2.service -m comment --comment "
         "web_db-cgroup-4711 -j RETURN"
     ]
     assert sum(rule.endswith("-j REJECT --reject-with tcp-reset") for rule in rules) == 2
-    lines = [line.strip() for line in owner.compile_nftables(UNITS, ACCOUNTS)]
+    lines = [line.strip() for line in owner.compile_nftables(UNITS, ACCOUNTS, False)]
     assert [line for line in lines if "skuid" in line] == [
         'tcp dport 5432 meta skuid 33 socket cgroupv2 level 2 "system.slice/apache2.service" accept '
         'comment "web_db-cgroup-4711"'
@@ -91,8 +91,8 @@ def test_a_unit_that_does_not_run_lets_nobody_in() -> None:
 
 def test_a_unit_that_was_started_again_makes_other_rules() -> None:
     again = ACCOUNTS._replace(units={"apache2.service": Cgroup("system.slice/apache2.service", 4712)})
-    assert owner.compile_iptables(UNITS, ACCOUNTS, "ipv4") != owner.compile_iptables(UNITS, again, "ipv4")
-    assert owner.compile_nftables(UNITS, ACCOUNTS) != owner.compile_nftables(UNITS, again)
+    assert owner.compile_iptables(UNITS, ACCOUNTS, "ipv4", False) != owner.compile_iptables(UNITS, again, "ipv4", False)
+    assert owner.compile_nftables(UNITS, ACCOUNTS, False) != owner.compile_nftables(UNITS, again, False)
 
 
 WORDS = re.compile(r'[A-Za-z0-9 .,:;/_"{}\t-]*')
@@ -106,10 +106,10 @@ def test_rules_are_made_of_validated_words_and_one_line_each(
     owned = flow_set(one._replace(users=tuple(users), units=("a.service", "b@1.slice")) for one in flows.flows)
     accounts = Accounts({}, {unit: Cgroup(f"system.slice/{unit.replace('@', '-')}", n) for unit, n in groups.items()})
     for family in ("ipv4", "ipv6"):
-        rules = owner.compile_iptables(owned, accounts, family)
+        rules = owner.compile_iptables(owned, accounts, family, False)
         assert all(WORDS.fullmatch(rule) for rule in rules)
         assert all(rule.startswith("-A SENET_OWNER_") for rule in rules)
-    assert all(WORDS.fullmatch(line) for line in owner.compile_nftables(owned, accounts))
+    assert all(WORDS.fullmatch(line) for line in owner.compile_nftables(owned, accounts, False))
 
 
 class Space(NamedTuple):
@@ -129,8 +129,8 @@ def space(request: pytest.FixtureRequest) -> Iterator[Space]:
         yield Space(backend, namespace, Netfilter(namespace.run, namespace.find))
 
 
-def put_in_force(space: Space, flows: FlowSet) -> dict[str, _backends.Rules]:
-    wanted = _backends.compile_owner_rules(space.backend, flows, ACCOUNTS)
+def put_in_force(space: Space, flows: FlowSet, labelled: bool = False) -> dict[str, _backends.Rules]:
+    wanted = _backends.compile_owner_rules(space.backend, flows, ACCOUNTS, labelled)
     for family, rules in wanted.items():
         source = _backends.source(family)
         table = _backends.parse(family, space.netfilter.save(source))
@@ -164,8 +164,9 @@ def ask(space: Space, *questions: tuple[int, str, str, int]) -> list[str]:
     return out.split()
 
 
-def test_processes_meet_the_rules(space: Space) -> None:
-    put_in_force(space, FLOWS)
+@pytest.mark.parametrize("labelled", [False, True])
+def test_processes_meet_the_rules(space: Space, labelled: bool) -> None:
+    put_in_force(space, FLOWS, labelled)
     inside = ["nsenter", f"--net=/proc/{space.namespace.holder}/ns/net"]
     command = [*inside, sys.executable, "-c", LISTEN, "5432", "6379", "25", "53", "99"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
