@@ -175,7 +175,8 @@ def _prepare(host: Host, request: _survey.Request, options: Options) -> _Change:
 
 def _refuse(host: Host, change: _Change) -> None:
     """Raise for whatever speaks against the change, before anything is written."""
-    foreign = _labels.foreign_labels(host.netfilter.saves(), host.netfilter.ruleset()) if not change.flows.empty else []
+    labels = change.flows.labels_packets
+    foreign = _labels.foreign_labels(host.netfilter.saves(), host.netfilter.ruleset()) if labels else []
     if foreign:
         more = " (and {0} more)".format(len(foreign) - 1) if foreign[1:] else ""
         raise SenetError(

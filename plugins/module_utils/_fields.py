@@ -20,6 +20,8 @@ _ADDRESS = re.compile(r"[0-9A-Fa-f.:/]{2,64}")
 _INTERFACE = re.compile(r"[A-Za-z0-9_.:@-]{1,15}")
 # useradd(8), also with the capitals and dots that directories have; or a uid
 _USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}|[0-9]{1,10}")
+# As the reference policy names types; '_t' keeps it apart from every keyword of CIL
+_NEW_TYPE = re.compile(r"[a-z][a-z0-9_]{0,60}_t")
 # systemd.unit(5), less the backslash of escaped names, which each tool quotes in its own way
 _UNIT = re.compile(r"[A-Za-z0-9_.:@-]{1,200}\.(service|slice|scope)")
 
@@ -153,6 +155,19 @@ def parse_interface_name(name: Any) -> str:
         raise SenetError(
             "The interface {0!r} is not the name of a network interface; write for example eth0, in full, without "
             "wildcards.".format(name)
+        )
+    return name
+
+
+def parse_new_type(user: str, name: Any) -> str:
+    """The name of a type that our policy module is to declare; ``user`` is what it is for.
+
+    :raises SenetError: it is not such a name.
+    """
+    if not isinstance(name, str) or not _NEW_TYPE.fullmatch(name) or name.startswith("senet_"):
+        raise SenetError(
+            "The type {0!r} of {1} cannot be created; use lower-case letters, digits and '_', with '_t' at the end and "
+            "without 'senet_' in front, such as partner_t.".format(name, user)
         )
     return name
 

@@ -20,6 +20,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._fields import (
     parse_domains,
     parse_interfaces,
     parse_networks,
+    parse_new_type,
     parse_ports,
     parse_units,
     parse_users,
@@ -136,15 +137,22 @@ class FlowSet(NamedTuple):
     """All that is asked of a host: the flows, sorted by name, and the domains that may use nothing but their flows.
 
     Names are unique, and no packet belongs to two flows. ``confine`` has (domain, mode), each domain once.
+    ``interface_types`` are types of network interfaces that no other policy module declares, sorted.
     """
 
     flows: Tuple[Flow, ...]
     confine: Tuple[Tuple[str, str], ...] = ()
+    interface_types: Tuple[str, ...] = ()
 
     @property
     def empty(self) -> bool:
-        """Whether nothing is asked."""
-        return not self.flows and not self.confine
+        """Whether nothing is asked, not even a type."""
+        return not self.labels_packets and not self.interface_types
+
+    @property
+    def labels_packets(self) -> bool:
+        """Whether packets get labels, which turns on packet checks."""
+        return bool(self.flows or self.confine)
 
     @property
     def domains(self) -> Tuple[str, ...]:
@@ -153,8 +161,8 @@ class FlowSet(NamedTuple):
 
     @property
     def packet_types(self) -> Tuple[str, ...]:
-        types = [packet_type for flow in self.flows for packet_type in flow.packet_types]
-        return (DEFAULT_PACKET_TYPE,) + tuple(types)
+        types = tuple(packet_type for flow in self.flows for packet_type in flow.packet_types)
+        return ((DEFAULT_PACKET_TYPE,) if self.labels_packets else ()) + types
 
     def with_flows(self, flows: Iterable[Flow], confine: Iterable[Tuple[str, str]] = ()) -> "FlowSet":
         """This set with flows added, each in place of the one of the same name, and domains confined.
@@ -163,22 +171,32 @@ class FlowSet(NamedTuple):
         """
         merged = {flow.name: flow for flow in self.flows}
         merged.update((flow.name, flow) for flow in flows)
-        return flow_set(merged.values(), self.confine + tuple(confine))
+        return self.with_the_flows_of(flow_set(merged.values(), self.confine + tuple(confine)))
+
+    def with_the_flows_of(self, other: "FlowSet") -> "FlowSet":
+        """This set with the flows and the confined domains of another in place of its own."""
+        return self._replace(flows=other.flows, confine=other.confine)
 
     def without(self, names: Iterable[str], confine: Iterable[str] = ()) -> "FlowSet":
         """This set less the flows of these names, and with these domains free; what it does not have is no error."""
         gone = set(names)
         free = set(confine)
-        return FlowSet(
-            tuple(flow for flow in self.flows if flow.name not in gone),
-            tuple((domain, mode) for domain, mode in self.confine if domain not in free),
+        return self._replace(
+            flows=tuple(flow for flow in self.flows if flow.name not in gone),
+            confine=tuple((domain, mode) for domain, mode in self.confine if domain not in free),
         )
+
+    def with_interface_types(self, new: Iterable[str], gone: Iterable[str] = ()) -> "FlowSet":
+        """This set with types of interfaces added, and others taken away."""
+        return self._replace(interface_types=tuple(sorted(set(self.interface_types).union(new).difference(gone))))
 
     def as_dict(self) -> Dict[str, Any]:
         """The set as plain data, for :func:`parse_flow_set`."""
         result = {"flows": [flow.as_dict() for flow in self.flows]}  # type: Dict[str, Any]
         if self.confine:
             result["confine"] = dict(self.confine)
+        if self.interface_types:
+            result["interface_types"] = list(self.interface_types)
         return result
 
 
@@ -219,7 +237,8 @@ def parse_flow_set(raw: Mapping[str, Any]) -> FlowSet:
     """
     confine = raw.get("confine") or {}
     modes = ((domain, _choice(domain, "mode", confine[domain], MODES)) for domain in parse_confined(confine))
-    return flow_set((parse_flow(flow) for flow in raw["flows"]), modes)
+    types = (parse_new_type("an interface", name) for name in raw.get("interface_types") or ())
+    return flow_set((parse_flow(flow) for flow in raw["flows"]), modes).with_interface_types(types)
 
 
 def parse_flow(raw: Mapping[str, Any]) -> Flow:

@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Looking at a host through its edges, and turning a request into what the host shall have. It writes nothing."""
 
-from typing import Dict, Iterable, List, NamedTuple, Optional, Tuple, Union
+from contextlib import suppress
+from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple, Union
 
 from ansible_collections.senet.firewall.plugins.module_utils import _backends, _plan
 from ansible_collections.senet.firewall.plugins.module_utils._access import (
@@ -33,7 +34,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._processes import P
 
 
 class Replace(NamedTuple):
-    """Ask for exactly these flows; none of them takes everything of ours off the host."""
+    """Ask for exactly these flows, and confined domains; none takes all flows off the host."""
 
     flows: FlowSet
 
@@ -52,7 +53,13 @@ class Remove(NamedTuple):
     confine: Tuple[str, ...] = ()
 
 
-Request = Union[Replace, Merge, Remove]
+class Alter(NamedTuple):
+    """Ask for what a function makes of all that is asked of the host now."""
+
+    change: Callable[[FlowSet], FlowSet]
+
+
+Request = Union[Replace, Merge, Remove, Alter]
 
 
 def families_to_read(
@@ -96,11 +103,29 @@ def wanted(request: Request, observed: _plan.HostState) -> FlowSet:
     :raises SenetError: it refers to present flows, and those cannot be told.
     """
     if isinstance(request, Replace):
-        return request.flows
-    current = cil.parse_policy(observed.policy) if observed.policy is not None else FlowSet(())
+        current = FlowSet(())
+        with suppress(SenetError):  # what cannot be told is replaced as a whole
+            current = _current(observed)
+        return current.with_the_flows_of(request.flows)
+    current = _current(observed)
+    if isinstance(request, Alter):
+        return request.change(current)
     if isinstance(request, Merge):
         return current.with_flows(request.flows, request.confine)
     return current.without(request.names, request.confine)
+
+
+def created_types(host: Host) -> Tuple[str, ...]:
+    """The types of interfaces that our policy module declares.
+
+    :raises SenetError: it does not say.
+    """
+    policy = host.store.module()
+    return cil.parse_policy(policy).interface_types if policy is not None else ()
+
+
+def _current(observed: _plan.HostState) -> FlowSet:
+    return cil.parse_policy(observed.policy) if observed.policy is not None else FlowSet(())
 
 
 def desired_state(flows: FlowSet, mls: bool, backend: str, families: Iterable[str]) -> _plan.Desired:
@@ -109,11 +134,13 @@ def desired_state(flows: FlowSet, mls: bool, backend: str, families: Iterable[st
     :raises SenetError: peer labels cannot tell what flows with verify_source ask for.
     """
     rules = dict.fromkeys(families)  # type: Dict[str, _backends.Rules]
-    if flows.empty:
-        return _plan.Desired(None, rules, None)
+    if not flows.labels_packets:
+        # A type alone is in the policy store, and nothing of it is to be loaded at boot
+        return _plan.Desired(None if flows.empty else cil.compile_policy(flows), rules, None)
     rules.update(_backends.compile_rules(backend, flows, mls))
     rules.update(_backends.compile_peer_rules(peering(flows), mls))
-    return _plan.Desired(cil.compile_policy(flows), rules, compile_intent(Intent(flows, backend)))
+    loaded = flows._replace(interface_types=())
+    return _plan.Desired(cil.compile_policy(flows), rules, compile_intent(Intent(loaded, backend)))
 
 
 def stored_intent(host: Host) -> Optional[Intent]:
@@ -148,15 +175,15 @@ def resolve_domains(host: Host, flows: FlowSet, mls: bool) -> FlowSet:
                 "process_context_info shows for the program.".format(domain, user)
             )
         names[domain] = context.split(":")[2]
-    return FlowSet(
-        tuple(
+    return flows._replace(
+        flows=tuple(
             flow._replace(
                 source=tuple(sorted({names.get(domain, domain) for domain in flow.source})),
                 destination=tuple(sorted({names.get(domain, domain) for domain in flow.destination})),
             )
             for flow in flows.flows
         ),
-        tuple(sorted({names[domain]: mode for domain, mode in flows.confine}.items())),
+        confine=tuple(sorted({names[domain]: mode for domain, mode in flows.confine}.items())),
     )
 
 
@@ -209,6 +236,8 @@ def check_nobody_is_cut(host: Host, flows: FlowSet, processes: Iterable[Process]
 
     :raises SenetError: some may not, and would be cut off by the first rule.
     """
+    if not flows.labels_packets:
+        return
     confined = [domain for domain, mode in flows.confine if mode == ENFORCE]
     cut = cut_domains(host.selinux.access, processes, (DEFAULT_PACKET_TYPE, UNLABELED_TYPE), mls, confined)
     if cut:
@@ -288,7 +317,7 @@ def find_warnings(
 ) -> List[str]:
     """What keeps flows that are in place from being enforced or used, each a sentence."""
     warnings = []
-    if not flows.empty and mode == "permissive":
+    if flows.labels_packets and mode == "permissive":
         warnings.append(
             "SELinux is permissive on this host: the flows are in place, but nothing is enforced until 'setenforce 1'."
         )
