@@ -73,14 +73,14 @@ def compile_rules(backend: str, flows: FlowSet, mls: bool) -> Dict[str, Rules]:
 
 
 def compile_peer_rules(peering: Peering, mls: bool) -> Dict[str, Rules]:
-    """The rules of the family netlabel; none where nothing is verified."""
-    return {NETLABEL: netlabel.compile_rules(peering, mls)} if peering.receivers else {}
+    """The rules of the family netlabel; none where no peer has a label."""
+    return {} if peering.empty else {NETLABEL: netlabel.compile_rules(peering, mls)}
 
 
-def parse(family: str, text: str) -> Any:
-    """The table of a family in what the host's tool prints."""
+def parse(family: str, text: str, peer_types: Iterable[str] = ()) -> Any:
+    """The table of a family in what the host's tool prints; static labels of these types are ours."""
     if family == NETLABEL:
-        return netlabel.parse_lists(text)
+        return netlabel.parse_lists(text, peer_types)
     return nftables.parse_list(text) if family == "inet" else iptables.parse_save(text)
 
 

@@ -14,11 +14,12 @@ from ansible_collections.senet.firewall.plugins.module_utils import (
     _survey,
 )
 from ansible_collections.senet.firewall.plugins.module_utils._access import Access, Elsewhere
+from ansible_collections.senet.firewall.plugins.module_utils._compile import cil
 from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Pending, boot_id, clock
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
 from ansible_collections.senet.firewall.plugins.module_utils._host.policystore import locked_message
 from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet, SenetError
-from ansible_collections.senet.firewall.plugins.module_utils._peers import Hearing, Peering, notes, peering
+from ansible_collections.senet.firewall.plugins.module_utils._peers import Audience, Hearing, Peering, notes, peering
 from ansible_collections.senet.firewall.plugins.module_utils._processes import Process
 
 # How long a run may take before the guard thinks it dead: semodule rebuilds a large policy in a minute on slow hosts.
@@ -37,8 +38,8 @@ class Options(NamedTuple):
 class Outcome(NamedTuple):
     """What was done, or in check mode would be.
 
-    ``access``, ``confined`` and ``peers`` are empty while the kernel cannot be asked yet; ``pending`` says that the
-    change waits for confirmation.
+    ``access``, ``confined``, ``peers`` and ``audiences`` are empty while the kernel cannot be asked yet; ``pending``
+    says that the change waits for confirmation.
     """
 
     changed: bool
@@ -47,6 +48,7 @@ class Outcome(NamedTuple):
     access: Tuple[Access, ...]
     confined: Tuple[Elsewhere, ...]
     peers: Tuple[Hearing, ...]
+    audiences: Tuple[Audience, ...]
     cuts: Tuple[_preflight.Cut, ...]
     diffs: List[Dict[str, Any]]
     warnings: Tuple[str, ...]
@@ -95,11 +97,13 @@ def run(host: Host, request: _survey.Request, options: Options, check_mode: bool
     access = [] if waiting else _survey.access_matrix(host, change.flows, change.processes, change.mls)
     confined = [] if waiting else _survey.confined_access(host, change.flows, change.mls)
     heard = [] if waiting else _survey.hearings(host, change.peers)
+    audiences = [] if waiting else _survey.audiences(host, change.flows, change.processes, change.mls)
     if change.steps:
         warnings.extend(notes(change.peers))
+        warnings.extend(_preflight.login_warnings(change.flows, change.processes))
     else:
         _survey.check_access(change.flows, access, confined)
-        _survey.check_hearings(heard)
+        _survey.check_hearings(heard, audiences)
         repaired = host.guard.repairs()
         if repaired:
             warnings.append(
@@ -116,6 +120,7 @@ def run(host: Host, request: _survey.Request, options: Options, check_mode: bool
         tuple(access),
         tuple(confined),
         tuple(heard),
+        tuple(audiences),
         change.cuts,
         _plan.diffs(change.observed, change.desired) if change.steps else [],
         tuple(warnings + _survey.find_warnings(change.mode, change.flows, access, confined, change.processes)),
@@ -159,9 +164,10 @@ def _prepare(host: Host, request: _survey.Request, options: Options) -> _Change:
     intent = _survey.stored_intent(host)
     recorded = intent.backend if intent is not None else None
     backend = _backends.choose(options.backend, recorded, host.netfilter.backends())
-    families = _survey.families_to_read(host, backend.backend, intent, _survey.asked_flows(request))
+    families = _survey.families_to_read(host, backend.backend, intent, _survey.asks_peers(request))
     observed = _survey.observe(host, mls, families)
     flows = _survey.resolve_domains(host, _survey.wanted(request, observed), mls)
+    _survey.check_types(host, flows, observed.policy, mls)
     desired = _survey.desired_state(flows, mls, backend.backend, families)
     steps = _plan.plan(observed, desired, options.confirm_timeout > 0)
     # Only a change can cut somebody's sockets.
@@ -194,14 +200,15 @@ def _refuse(host: Host, change: _Change) -> None:
 
 def _refuse_netlabel(host: Host, change: _Change) -> None:
     """Raise where peer labels are wanted and NetLabel is missing, or configured by somebody else."""
-    if not change.peers.receivers:
+    if change.peers.empty:
         return
+    own = cil.declared_types(change.observed.policy)
     # Where the command is missing this says so
-    foreign = _backends.parse(_backends.NETLABEL, host.save(_backends.NETLABEL)).foreign
+    foreign = _backends.parse(_backends.NETLABEL, host.save(_backends.NETLABEL), own).foreign
     if foreign:
         raise SenetError(
             "Somebody else has configured NetLabel on this host: 'netlabelctl {0}'. Nothing was changed; remove that "
-            "entry, or do without verify_source.".format(foreign[0])
+            "entry, or do without verify_source and peer labels.".format(foreign[0])
         )
 
 
@@ -274,4 +281,7 @@ def _verify(host: Host, change: _Change) -> None:
         _survey.access_matrix(host, change.flows, change.processes, change.mls),
         _survey.confined_access(host, change.flows, change.mls),
     )
-    _survey.check_hearings(_survey.hearings(host, change.peers))
+    _survey.check_hearings(
+        _survey.hearings(host, change.peers),
+        _survey.audiences(host, change.flows, change.processes, change.mls),
+    )

@@ -48,7 +48,7 @@ class PortRange(NamedTuple):
         return self.low <= port <= self.high
 
 
-def parse_domains(flow: str, side: str, raw: Optional[Iterable[Any]]) -> Tuple[str, ...]:
+def parse_domains(flow: str, side: str, raw: Optional[Iterable[Any]], kind: str = "flow") -> Tuple[str, ...]:
     """Domains, sorted and unique; every domain stands for all others.
 
     :raises SenetError: there is none, or one is not the name of a type.
@@ -56,13 +56,13 @@ def parse_domains(flow: str, side: str, raw: Optional[Iterable[Any]]) -> Tuple[s
     domains = list(raw or ())
     if not domains:
         raise SenetError(
-            "The flow '{0}' has no {1}; name at least one SELinux domain, such as httpd_t.".format(flow, side)
+            "The {2} '{0}' has no {1}; name at least one SELinux domain, such as httpd_t.".format(flow, side, kind)
         )
     for domain in domains:
         if not isinstance(domain, str) or not _DOMAIN.fullmatch(domain):
             raise SenetError(
-                "The {1} {2!r} of the flow '{0}' is not a SELinux type; give the type alone, such as httpd_t "
-                "out of system_u:system_r:httpd_t:s0.".format(flow, side, domain)
+                "The {1} {2!r} of the {3} '{0}' is not a SELinux type; give the type alone, such as httpd_t "
+                "out of system_u:system_r:httpd_t:s0.".format(flow, side, domain, kind)
             )
     return (EVERY_DOMAIN,) if EVERY_DOMAIN in domains else tuple(sorted(set(domains)))
 
@@ -106,7 +106,9 @@ def parse_ports(flow: str, raw: Optional[Iterable[Any]]) -> Tuple[PortRange, ...
     return tuple(joined)
 
 
-def parse_networks(flow: str, option: str, raw: Optional[Iterable[Any]]) -> Tuple[Network, ...]:
+def parse_networks(
+    flow: str, option: str, raw: Optional[Iterable[Any]], kind: str = "flow"
+) -> Tuple[Network, ...]:
     """Addresses and networks, IPv4 first, none inside another.
 
     :raises SenetError: one is neither, or a network has bits of a host.
@@ -118,9 +120,9 @@ def parse_networks(flow: str, option: str, raw: Optional[Iterable[Any]]) -> Tupl
             network = ipaddress.ip_network(text if isinstance(text, str) and _ADDRESS.fullmatch(text) else "")
         except ValueError:
             raise SenetError(
-                "The address {2!r} in {1} of the flow '{0}' is neither an address nor a network; write for example "
+                "The address {2!r} in {1} of the {3} '{0}' is neither an address nor a network; write for example "
                 "192.0.2.7, 192.0.2.0/24 or 2001:db8::/64, with no bits set beyond the prefix.".format(
-                    flow, option, text
+                    flow, option, text, kind
                 )
             ) from None
         networks.append(_on_the_wire(network))

@@ -15,7 +15,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._model import (
     SenetError,
     packet_context,
 )
-from ansible_collections.senet.firewall.plugins.module_utils._peers import peering
+from ansible_collections.senet.firewall.plugins.module_utils._peers import LOOPBACK_PEER_TYPE, peering
 
 # The guard waits this long for a run that still holds the lock: longer than any semodule.
 _UNDO_LOCK_SECONDS = 600
@@ -23,10 +23,11 @@ _CONFIRM_LOCK_SECONDS = 30
 
 
 class Loaded(NamedTuple):
-    """What loading the labels did: the families it wrote, and the flows that the loaded policy does not know."""
+    """What loading the labels did: the families it wrote, and what the loaded policy has not the types of, such as
+    ``the flow 'web_db'``."""
 
     families: List[str]
-    unknown_flows: List[str]
+    unknown: List[str]
 
 
 def take(host: Host, step: _plan.Step) -> None:
@@ -163,14 +164,14 @@ def load(host: Host) -> Loaded:
 
     :raises SenetError: the file is damaged, or the rules cannot be loaded.
     """
-    missing, unknown_flows = _missing(host)
+    missing, unknown = _missing(host)
     for family, text in missing.items():
         host.restore(family, text)
-    return Loaded(list(missing), unknown_flows)
+    return Loaded(list(missing), unknown)
 
 
 def _missing(host: Host) -> Tuple[Dict[str, str], List[str]]:
-    """The restore input of each family whose labels are not in force, and the flows that the policy does not know."""
+    """The restore input of each family whose labels are not in force, and what the policy does not know."""
     intent = _survey.stored_intent(host)
     if intent is None:
         return {}, []
@@ -182,22 +183,25 @@ def _missing(host: Host) -> Tuple[Dict[str, str], List[str]]:
         if host.selinux.canonical(packet_context(packet_type, mls)) is None
     ]
     unheard = set(peers.types).intersection(unknown)
-    flows = [
-        flow.name
+    untold = [
+        "the flow '{0}'".format(flow.name)
         for flow in intent.flows.flows
         if set(flow.packet_types).intersection(unknown) or (unheard and flow.verify_source != VERIFY_NONE)
     ]
+    untold.extend("the peer label '{0}'".format(label.type) for label in intent.flows.peers if label.type in unheard)
+    if intent.flows.loopback_domains and LOOPBACK_PEER_TYPE in unheard:
+        untold.append("the label of {0} on loopback".format(", ".join(intent.flows.loopback_domains)))
     if DEFAULT_PACKET_TYPE in unknown:
-        return {}, flows
+        return {}, untold
     missing = {}
-    wanted = _backends.compile_rules(intent.backend, intent.flows, mls)
+    wanted = _backends.compile_rules(intent.backend, intent.flows, mls) if intent.flows.labels_packets else {}
     wanted.update(_backends.compile_peer_rules(peers, mls))
     for family, compiled in wanted.items():
         rules = _backends.without_types(family, compiled or (), unknown)
-        table = _backends.parse(family, host.save(family))
+        table = _backends.parse(family, host.save(family), peers.types)
         if not table.installed(rules):
             missing[family] = _backends.restore_text(family, table, rules)
-    return missing, flows
+    return missing, untold
 
 
 def _take_all(host: Host, steps: Iterable[_plan.Step]) -> List[SenetError]:

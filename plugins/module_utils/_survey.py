@@ -23,13 +23,12 @@ from ansible_collections.senet.firewall.plugins.module_utils._intent import Inte
 from ansible_collections.senet.firewall.plugins.module_utils._model import (
     DEFAULT_PACKET_TYPE,
     ENFORCE,
-    VERIFY_NONE,
     Flow,
     FlowSet,
     SenetError,
     packet_context,
 )
-from ansible_collections.senet.firewall.plugins.module_utils._peers import Hearing, Peering, peering
+from ansible_collections.senet.firewall.plugins.module_utils._peers import Audience, Hearing, Peering, peering
 from ansible_collections.senet.firewall.plugins.module_utils._processes import Process
 
 
@@ -54,34 +53,35 @@ class Remove(NamedTuple):
 
 
 class Alter(NamedTuple):
-    """Ask for what a function makes of all that is asked of the host now."""
+    """Ask for what a function makes of all that is asked of the host now; ``peers`` says that it adds peer labels."""
 
     change: Callable[[FlowSet], FlowSet]
+    peers: bool = False
 
 
 Request = Union[Replace, Merge, Remove, Alter]
 
 
 def families_to_read(
-    host: Host, backend: Optional[str], recorded: Optional[Intent], asked: Iterable[Flow] = ()
+    host: Host, backend: Optional[str], recorded: Optional[Intent], asks_peers: bool = False
 ) -> Tuple[str, ...]:
-    """The families where something of ours is, or will be for the flows that are asked for; without a record, all that
-    the host has."""
+    """The families where something of ours is, or will be for what is asked for; without a record, all that the host
+    has."""
     backends = set(host.netfilter.backends()) if recorded is None else {recorded.backend}
     if backend is not None:
         backends.add(backend)
     families = tuple(family for name in sorted(backends) for family in _backends.FAMILIES[name])
-    flows = tuple(asked) + (recorded.flows.flows if recorded is not None else ())
-    verified = any(flow.verify_source != VERIFY_NONE for flow in flows)
-    peers = verified or (recorded is None and host.netlabel.available())
-    return families + ((_backends.NETLABEL,) if peers else ())
+    present = recorded.flows.labels_peers if recorded is not None else host.netlabel.available()
+    return families + ((_backends.NETLABEL,) if asks_peers or present else ())
 
 
-def asked_flows(request: Request) -> Tuple[Flow, ...]:
-    """The flows that a request names in full."""
+def asks_peers(request: Request) -> bool:
+    """Whether a request asks for peer labels."""
+    if isinstance(request, Alter):
+        return request.peers
     if isinstance(request, Replace):
-        return request.flows.flows
-    return request.flows if isinstance(request, Merge) else ()
+        return request.flows.labels_peers
+    return isinstance(request, Merge) and FlowSet(request.flows).labels_peers
 
 
 def observe(host: Host, mls: bool, families: Iterable[str]) -> _plan.HostState:
@@ -90,10 +90,9 @@ def observe(host: Host, mls: bool, families: Iterable[str]) -> _plan.HostState:
     :raises SenetError: a part cannot be read, or is not as we wrote it and cannot be trusted.
     """
     policy = host.store.module()
-    loaded = all(
-        host.selinux.canonical(packet_context(packet_type, mls)) for packet_type in cil.declared_types(policy)
-    )
-    tables = {family: _backends.parse(family, host.save(family)) for family in families}
+    declared = cil.declared_types(policy)
+    loaded = all(host.selinux.canonical(packet_context(name, mls)) for name in declared)
+    tables = {family: _backends.parse(family, host.save(family), declared) for family in families}
     return _plan.HostState(policy, loaded, tables, host.service.intent(), host.service.in_place())
 
 
@@ -105,9 +104,9 @@ def wanted(request: Request, observed: _plan.HostState) -> FlowSet:
     if isinstance(request, Replace):
         current = FlowSet(())
         with suppress(SenetError):  # what cannot be told is replaced as a whole
-            current = _current(observed)
+            current = _asked_by(observed.policy)
         return current.with_the_flows_of(request.flows)
-    current = _current(observed)
+    current = _asked_by(observed.policy)
     if isinstance(request, Alter):
         return request.change(current)
     if isinstance(request, Merge):
@@ -115,17 +114,16 @@ def wanted(request: Request, observed: _plan.HostState) -> FlowSet:
     return current.without(request.names, request.confine)
 
 
-def created_types(host: Host) -> Tuple[str, ...]:
-    """The types of interfaces that our policy module declares.
+def installed(host: Host) -> FlowSet:
+    """What our policy module was made from.
 
     :raises SenetError: it does not say.
     """
-    policy = host.store.module()
-    return cil.parse_policy(policy).interface_types if policy is not None else ()
+    return _asked_by(host.store.module())
 
 
-def _current(observed: _plan.HostState) -> FlowSet:
-    return cil.parse_policy(observed.policy) if observed.policy is not None else FlowSet(())
+def _asked_by(policy: Optional[str]) -> FlowSet:
+    return cil.parse_policy(policy) if policy is not None else FlowSet(())
 
 
 def desired_state(flows: FlowSet, mls: bool, backend: str, families: Iterable[str]) -> _plan.Desired:
@@ -134,13 +132,16 @@ def desired_state(flows: FlowSet, mls: bool, backend: str, families: Iterable[st
     :raises SenetError: peer labels cannot tell what flows with verify_source ask for.
     """
     rules = dict.fromkeys(families)  # type: Dict[str, _backends.Rules]
-    if not flows.labels_packets:
-        # A type alone is in the policy store, and nothing of it is to be loaded at boot
-        return _plan.Desired(None if flows.empty else cil.compile_policy(flows), rules, None)
-    rules.update(_backends.compile_rules(backend, flows, mls))
+    if flows.labels_packets:
+        rules.update(_backends.compile_rules(backend, flows, mls))
     rules.update(_backends.compile_peer_rules(peering(flows), mls))
+    # Types of interfaces are in the policy store alone: nothing of them is to be loaded at boot
     loaded = flows._replace(interface_types=())
-    return _plan.Desired(cil.compile_policy(flows), rules, compile_intent(Intent(loaded, backend)))
+    return _plan.Desired(
+        None if flows.empty else cil.compile_policy(flows),
+        rules,
+        None if loaded.empty else compile_intent(Intent(loaded, backend)),
+    )
 
 
 def stored_intent(host: Host) -> Optional[Intent]:
@@ -158,7 +159,10 @@ def resolve_domains(host: Host, flows: FlowSet, mls: bool) -> FlowSet:
     :raises SenetError: a type is not in the loaded policy, or no domain.
     """
     names = {}
-    users = {domain: "confine" for domain, dummy in flows.confine}
+    users = dict.fromkeys(flows.loopback_domains, "loopback_domains")
+    for label in flows.peers:
+        users.update(dict.fromkeys(label.receivers, "the peer label '{0}'".format(label.type)))
+    users.update((domain, "confine") for domain, dummy in flows.confine)
     users.update((domain, "the flow '{0}'".format(flow.name)) for flow in flows.flows for domain in flow.domains)
     for domain in flows.domains:
         user = users[domain]
@@ -184,7 +188,35 @@ def resolve_domains(host: Host, flows: FlowSet, mls: bool) -> FlowSet:
             for flow in flows.flows
         ),
         confine=tuple(sorted({names[domain]: mode for domain, mode in flows.confine}.items())),
+        peers=tuple(
+            label._replace(receivers=tuple(sorted({names[domain] for domain in label.receivers})))
+            for label in flows.peers
+        ),
+        loopback_domains=tuple(sorted({names[domain] for domain in flows.loopback_domains})),
     )
+
+
+def check_types(host: Host, flows: FlowSet, policy: Optional[str], mls: bool) -> None:
+    """Hold the types that peer labels declare, and those of interfaces that they name, against the loaded policy;
+    ``policy`` is our module's text.
+
+    :raises SenetError: the policy has one of the former already, or has not one of the latter.
+    """
+    own = cil.declared_types(policy)
+    for label in flows.peers:
+        if label.type in flows.interface_types or (
+            label.type not in own and host.selinux.canonical(packet_context(label.type, mls)) is not None
+        ):
+            raise SenetError(
+                "The type '{0}' of a peer label is in the loaded policy already, where other rules may speak of it; "
+                "choose another name, which the label then declares for your own policy to use.".format(label.type)
+            )
+        place = label.interface_type
+        if place and host.selinux.canonical(packet_context(place, mls)) is None:
+            raise SenetError(
+                "The interface_type '{0}' of the peer label '{1}' is not in the loaded policy; give an interface that "
+                "type first, with interface_context and create_type=true.".format(place, label.type)
+            )
 
 
 def access_matrix(host: Host, flows: FlowSet, processes: Iterable[Process], mls: bool) -> List[Access]:
@@ -261,29 +293,34 @@ def hearings(host: Host, peers: Peering) -> List[Hearing]:
     return rows
 
 
-def check_hearings(rows: Iterable[Hearing]) -> None:
-    """Hold the kernel's answers against what the flows verify.
+def check_hearings(rows: Iterable[Hearing], labels: Iterable[Audience]) -> None:
+    """Hold the kernel's answers against what the flows verify, and against the receivers of peer labels.
 
     :raises SenetError: it grants more or less.
     """
-    found = [clause for row in rows for clause in row.deviations()]
-    if found:
-        raise SenetError(
-            "The kernel does not verify the sources of the flows: {0}; another policy module decides otherwise, find "
-            "its rule with 'sesearch -A -c peer'.".format("; ".join(found))
-        )
+    for what, found in (
+        ("verify the sources of the flows", [clause for row in rows for clause in row.deviations()]),
+        ("keep the peer labels to their receivers", [clause for label in labels for clause in label.deviations()]),
+    ):
+        if found:
+            raise SenetError(
+                "The kernel does not {0}: {1}; another policy module decides otherwise, find its rule with 'sesearch "
+                "-A -c peer'.".format(what, "; ".join(found))
+            )
 
 
 def check_nobody_is_deaf(host: Host, peers: Peering, processes: Iterable[Process], mls: bool) -> None:
-    """Ask the kernel whether every running domain can still hear its peers, but for the verified destinations.
+    """Ask the kernel whether every running domain can still hear its peers, but for the verified destinations, and
+    those that a peer label names receivers for.
 
     :raises SenetError: some cannot, and would be cut off by the first peer label.
     """
-    if not peers.receivers:
+    if peers.empty:
         return
     held = {receiver.domain for receiver in peers.receivers if receiver.mode == ENFORCE}
-    types = peers.types + peers.mapped + (UNLABELED_TYPE,)
-    senders = [packet_context(name, mls) for name in types]
+    types = peers.common_types + peers.mapped + (UNLABELED_TYPE,)
+    placed = {label.type for label in peers.named if label.interface_type}
+    senders = [packet_context(name, mls) for name in types if name not in placed]
     places = ((host.selinux.initial("netif"), "netif", "egress"), (host.selinux.initial("node"), "node", "sendto"))
     cut = [
         domain
@@ -306,6 +343,19 @@ def check_nobody_is_deaf(host: Host, peers: Peering, processes: Iterable[Process
 
 def _hears(host: Host, context: str, peer_type: str, mls: bool) -> bool:
     return "recv" in host.selinux.access(context, packet_context(peer_type, mls), "peer").allowed
+
+
+def audiences(host: Host, flows: FlowSet, processes: Iterable[Process], mls: bool) -> List[Audience]:
+    """The kernel's answer for each peer label and each domain that runs or that is named."""
+    contexts = {domain: packet_context(domain, mls) for domain in flows.domains}
+    contexts.update(contexts_by_domain(processes))
+    return [
+        Audience(
+            label,
+            frozenset(domain for domain, context in contexts.items() if _hears(host, context, label.type, mls)),
+        )
+        for label in flows.peers
+    ]
 
 
 def find_warnings(

@@ -40,8 +40,8 @@ options:
         M(senet.firewall.flows) leaves in place. Its name is of lower-case letters, digits and C(_), with C(_t) at the
         end.
       - Every domain may use such an interface, as any other, and packets without a label may come by it.
-      - With this option a type that was created and that no interface has any longer is removed, whatever
-        O(state) is.
+      - With this option a type that was created and that no interface and no peer label has any longer is removed,
+        whatever O(state) is.
     type: bool
     default: false
   level:
@@ -117,7 +117,7 @@ from ansible_collections.senet.firewall.plugins.module_utils import _engine, _in
 from ansible_collections.senet.firewall.plugins.module_utils._fields import parse_interface_name, parse_new_type
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host, open_module_host
 from ansible_collections.senet.firewall.plugins.module_utils._host.interfaces import Interfaces
-from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError, parse_token
+from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet, SenetError, parse_token
 
 try:
     import seobject  # type: ignore[import-not-found]
@@ -148,7 +148,8 @@ def _run(params: Dict[str, Any], host: Host, check_mode: bool) -> Dict[str, Any]
     before, local = interfaces.context(name)
     change = _interface.plan(before, local, wanted)
     after = wanted if wanted is not None else (None if change else before)  # type: Optional[_interface.IfContext]
-    types_before = types = _survey.created_types(host) if params["create_type"] else ()
+    present = _survey.installed(host) if params["create_type"] else FlowSet(())
+    types_before = types = present.interface_types
     if missing:
         types = _alter_types(host, missing, (), check_mode)
     if change and not check_mode:
@@ -165,7 +166,7 @@ def _run(params: Dict[str, Any], host: Host, check_mode: bool) -> Dict[str, Any]
                 "-l'.".format(name, after)
             )
     used = _interface.types_after(interfaces.types(), name, after)
-    unused = sorted(set(types) - used)
+    unused = sorted(set(types).difference(used, (label.interface_type for label in present.peers)))
     if unused:
         # In check mode the missing type is not there to be taken along
         types = _alter_types(host, missing if check_mode else (), unused, check_mode)

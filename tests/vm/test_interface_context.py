@@ -68,9 +68,8 @@ def test_a_type_that_no_policy_has_is_created_and_nobody_is_cut(lab: Lab) -> Non
         planned = interface(host, check=True, interface="eth1", type=TYPE, create_type=True)
         assert host.run("semodule -lfull").stdout == modules
         result = interface(host, interface="eth1", type=TYPE, create_type=True)
-        assert {key: result[key] for key in ("context", "created_types", "diff")} == {
-            "context": CONTEXT, "created_types": [TYPE], "diff": planned["diff"],
-        }  # fmt: skip
+        for answer in (planned, result):
+            assert (answer["context"], answer["created_types"]) == (CONTEXT, [TYPE]), answer
         assert stored(host).split() == ["eth1", CONTEXT]
         assert not interface(host, interface="eth1", type=TYPE, create_type=True)["changed"]
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ansible_collections.senet.firewall.plugins.module_utils._compile import cil
 from ansible_collections.senet.firewall.plugins.module_utils._fields import parse_new_type
 from ansible_collections.senet.firewall.plugins.module_utils._model import DEFAULT_PACKET_TYPE, FlowSet, SenetError
-from tests.unit.flows import PEERS, PLACED, SEVERAL, WEB_DB, flow_sets
+from tests.unit.flows import LABELLED, PEERS, PLACED, SEVERAL, WEB_DB, flow_sets
 from tests.unit.golden_files import assert_golden
 
 
@@ -21,6 +21,7 @@ from tests.unit.golden_files import assert_golden
         ("several.cil", SEVERAL),
         ("placed.cil", PLACED),
         ("peers.cil", PEERS),
+        ("labelled.cil", LABELLED),
         ("interfaces.cil", FlowSet((), interface_types=("dmz_iface_t", "public_iface_t"))),
     ],
 )

@@ -174,7 +174,7 @@ def test_a_type_comes_before_the_context_and_goes_after_it(
 ) -> None:
     types = []
     for verb in ("add", "modify", "delete"):
-        before_call(monkeypatch, store, verb, lambda: types.append(_survey.created_types(host.host())))
+        before_call(monkeypatch, store, verb, lambda: types.append(_survey.installed(host.host()).interface_types))
     run(type="one_iface_t", create_type=True)
     run(type="two_iface_t", create_type=True)
     run(state="absent", create_type=True)
@@ -193,9 +193,9 @@ def test_the_hosts_flows_and_created_types_leave_each_other_alone(run: Run, host
     assert not flows(_survey.Replace(WEB_DB)).changed
     for request in (_survey.Replace(SEVERAL), _survey.Merge(WEB_DB.flows), _survey.Remove(("web_db",))):
         flows(request)
-        assert _survey.created_types(host.host()) == ("dmz_iface_t",)
+        assert _survey.installed(host.host()).interface_types == ("dmz_iface_t",)
     flows(_survey.Replace(FlowSet(())))
-    assert _survey.created_types(host.host()) == ("dmz_iface_t",)
+    assert _survey.installed(host.host()).interface_types == ("dmz_iface_t",)
     assert "packet" not in (host.policy or "")
     assert not host.families["ipv4"].save()
     assert host.service.text is None
