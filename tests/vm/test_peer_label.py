@@ -67,7 +67,7 @@ def closed(hosts: Hosts) -> Hosts:
     assert (db.run("semodule -lfull").stdout, listed(db)) == (modules, STOCK)
     result = applied(db, **PARTNER)
     assert result["steps"] == planned["steps"]
-    assert {"httpd_t", "sshd_t"} & set(result["labels"][0]["heard_by"]), result
+    assert "sshd_t" in result["labels"][0]["heard_by"], result
     assert f'interface:DEFAULT,address:{WEB["ipv4"]}/32,label:"system_u:object_r:partner_peer_t:s0"' in listed(db)
     # Everybody hears the peer, and nobody is cut
     for domain in ("httpd_t", "unconfined_t"):
