@@ -7,14 +7,21 @@ class ModuleDocFragment:
     # What every module that changes flows takes, and what holds for all of them.
     DOCUMENTATION = r"""
 options:
-  layer:
-    description: What enforces the flows. V(selinux) is packet labels and policy.
-    type: str
-    choices: [selinux]
-    default: selinux
+  layers:
+    description:
+      - What enforces the flows on this host, all of them. V(selinux) is packet labels and policy, which go by the
+        domains of processes. V(owner) is rules of netfilter that go by the users and systemd units of the clients.
+      - Both together hold a client to both. V(owner) alone needs no SELinux, and can tell no domain from another, nor
+        who answers.
+      - V(auto) stands alone, for the layers that the host's flows have already, else V(selinux) where SELinux is
+        enabled, else V(owner), as in containers. A warning then says what is not checked.
+    type: list
+    elements: str
+    choices: [auto, selinux, owner]
+    default: [auto]
   backend:
     description:
-      - What puts labels on packets. V(iptables) is both iptables and ip6tables, of either variant. V(nftables) is a
+      - What holds the rules. V(iptables) is both iptables and ip6tables, of either variant. V(nftables) is a
         table of nftables' own, whose cost to a packet does not grow with the number of flows.
       - V(auto) is the backend that the host's flows use already, else V(iptables) where its commands are installed,
         else V(nftables). The result says which it is and why.

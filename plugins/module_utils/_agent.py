@@ -23,14 +23,18 @@ from ansible_collections.senet.firewall.plugins.module_utils._units import WATCH
 # Programs that rewrite a whole rule set cause a burst of events; look once they are through.
 _SETTLE_SECONDS = 0.5
 _LOCK_SECONDS = 60
+# A unit that starts waits so long, and the watch comes to it later.
+_UNIT_LOCK_SECONDS = 5
 
 
 def main(args: List[str]) -> int:
-    """Run one command: ``load``, ``clear``, ``watch``, or ``rollback TOKEN``; returns the exit code."""
+    """Run one command: ``load``, ``refresh``, ``clear``, ``watch``, or ``rollback TOKEN``; returns the exit code."""
     host = open_host(run_command, find_command)
     try:
         if args == ["load"]:
             return _load(host)
+        if args == ["refresh"]:
+            return _refresh(host)
         if args == ["clear"]:
             return _clear(host)
         if args == ["watch"]:
@@ -40,7 +44,7 @@ def main(args: List[str]) -> int:
     except (SenetError, OSError) as exc:
         _say(str(exc))
         return 1
-    _say("usage: senet-firewall load | clear | watch | rollback TOKEN")
+    _say("usage: senet-firewall load | refresh | clear | watch | rollback TOKEN")
     return 2
 
 
@@ -58,9 +62,15 @@ def _load(host: Host) -> int:
         return _report(_recovery.load(host))
 
 
+def _refresh(host: Host) -> int:
+    with host.guard.lock(_UNIT_LOCK_SECONDS):
+        _recovery.refresh(host)
+    return 0
+
+
 def _report(loaded: _recovery.Loaded) -> int:
     if loaded.families:
-        _say("Labels loaded for {0}.".format(" and ".join(loaded.families)))
+        _say("Rules loaded for {0}.".format(" and ".join(loaded.families)))
     for what in loaded.unknown:
         _say(
             "{0} is NOT enforced: its types are not in the loaded policy; run the play again, which "
@@ -106,7 +116,7 @@ def _repair(host: Host) -> None:
         loaded = _recovery.load(host)
         if loaded.families:
             host.guard.repaired(" and ".join(loaded.families))
-            _say("Labels were gone for {0} and are back.".format(" and ".join(loaded.families)))
+            _say("Rules were gone for {0} and are back.".format(" and ".join(loaded.families)))
 
 
 class _Events:

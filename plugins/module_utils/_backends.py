@@ -4,12 +4,20 @@
 """The backends that put labels on packets, behind one set of functions. No I/O.
 
 A backend keeps its rules by *family*: iptables has one set for ipv4 and one for ipv6, nftables one for inet, both.
-Peer labels are a family beside those of any backend, netlabel, whose rules are NetLabel's configuration.
+The rules of the layer owner are families of their own, owner_ipv4 and so on. Peer labels are a family beside those of
+any backend, netlabel, whose rules are NetLabel's configuration.
 """
 
-from typing import Any, Dict, Iterable, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterable, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables, netlabel, nftables
+from ansible_collections.senet.firewall.plugins.module_utils._compile import (
+    iptables,
+    netlabel,
+    nft_text,
+    nftables,
+    owner,
+    xtables,
+)
 from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet, SenetError
 from ansible_collections.senet.firewall.plugins.module_utils._peers import Peering
 
@@ -18,10 +26,11 @@ IPTABLES = "iptables"
 NFTABLES = "nftables"
 NETLABEL = "netlabel"
 FAMILIES = {IPTABLES: ("ipv4", "ipv6"), NFTABLES: ("inet",)}
+OWNER_FAMILIES = {IPTABLES: ("owner_ipv4", "owner_ipv6"), NFTABLES: ("owner_inet",)}
 
 Rules = Optional[Tuple[str, ...]]
 
-_COMPILERS = {"ipv4": iptables, "ipv6": iptables, "inet": nftables, NETLABEL: netlabel}  # type: Dict[str, Any]
+_INET = ("inet", "owner_inet")
 _MISSING = {
     IPTABLES: "install the package iptables, which brings ip6tables too",
     NFTABLES: "install the package nftables",
@@ -77,33 +86,63 @@ def compile_peer_rules(peering: Peering, mls: bool) -> Dict[str, Rules]:
     return {} if peering.empty else {NETLABEL: netlabel.compile_rules(peering, mls)}
 
 
+def compile_owner_rules(backend: str, flows: FlowSet, accounts: owner.Accounts) -> Dict[str, Rules]:
+    """The rules of the layer owner by family."""
+    if backend == NFTABLES:
+        return {"owner_inet": owner.compile_nftables(flows, accounts)}
+    return {
+        family: owner.compile_iptables(flows, accounts, source(family)) for family in OWNER_FAMILIES[IPTABLES]
+    }
+
+
+def source(family: str) -> str:
+    """The family whose save has the rules of this one in it: iptables-save prints all tables."""
+    return family[len("owner_"):] if family in OWNER_FAMILIES[IPTABLES] else family
+
+
 def parse(family: str, text: str, peer_types: Iterable[str] = ()) -> Any:
     """The table of a family in what the host's tool prints; static labels of these types are ours."""
     if family == NETLABEL:
         return netlabel.parse_lists(text, peer_types)
-    return nftables.parse_list(text) if family == "inet" else iptables.parse_save(text)
+    if family in _INET:
+        return nft_text.parse_list(owner.TABLE if family == "owner_inet" else nftables.TABLE, text)
+    return xtables.parse_save(iptables.PLACE if family in FAMILIES[IPTABLES] else owner.PLACE, text)
 
 
 def restore_text(family: str, table: Any, rules: Rules) -> str:
     """The tool's input that puts rules in the place of those in a table, in one commit.
 
-    No rules at all release every packet from its label; None takes everything of ours away.
+    No rules at all release every packet; None takes everything of ours away.
     """
-    text = _COMPILERS[family].restore_text(table, rules)  # type: str
+    text = _writer(family).restore_text(table, rules)  # type: str
     return text
 
 
 def restored(family: str, table: Any, rules: Tuple[str, ...]) -> Any:
     """The table as it is once that input has been committed."""
-    return _COMPILERS[family].restored(table, rules)
+    return _writer(family).restored(table, rules)
 
 
 def without_types(family: str, rules: Tuple[str, ...], types: Iterable[str]) -> Tuple[str, ...]:
     """The rules less everything that puts one of these packet types on packets."""
-    kept = _COMPILERS[family].without_types(rules, types)  # type: Tuple[str, ...]
+    compilers = {"ipv4": iptables, "ipv6": iptables, "inet": nftables, NETLABEL: netlabel}  # type: Mapping[str, Any]
+    if family not in compilers:
+        return rules
+    kept = compilers[family].without_types(rules, types)  # type: Tuple[str, ...]
     return kept
 
 
 def leaves_empty_table(family: str, table: Any) -> bool:
     """Whether taking our rules away leaves an empty table behind that was not there before us."""
-    return family in FAMILIES[IPTABLES] and table.marked and table.bare
+    return source(family) in FAMILIES[IPTABLES] and table.marked and table.bare
+
+
+def table_name(family: str) -> str:
+    """The table of iptables that a family's rules stand in."""
+    return (iptables.PLACE if family in FAMILIES[IPTABLES] else owner.PLACE).table
+
+
+def _writer(family: str) -> Any:
+    if family == NETLABEL:
+        return netlabel
+    return nft_text if family in _INET else xtables

@@ -5,7 +5,7 @@
 
 from typing import Any, Callable, Dict, Mapping, Optional
 
-from ansible_collections.senet.firewall.plugins.module_utils import _engine, _survey
+from ansible_collections.senet.firewall.plugins.module_utils import _catalogue, _engine, _layers, _survey
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
 from ansible_collections.senet.firewall.plugins.module_utils._model import (
     MODES,
@@ -26,6 +26,8 @@ FLOW_OPTIONS = {
     "source_addresses": {"type": "list", "elements": "str"},
     "destination_addresses": {"type": "list", "elements": "str"},
     "interfaces": {"type": "list", "elements": "str"},
+    "users": {"type": "list", "elements": "str"},
+    "units": {"type": "list", "elements": "str"},
     "verify_source": {"type": "str", "choices": list(VERIFY)},
 }  # type: Dict[str, Dict[str, Any]]
 # Of every change that is guarded
@@ -38,7 +40,7 @@ GUARD_OPTIONS = {
 }  # type: Dict[str, Dict[str, Any]]
 OPTIONS = {
     "mode": {"type": "str", "choices": list(MODES), "default": "enforce"},
-    "layer": {"type": "str", "choices": ["selinux"], "default": "selinux"},
+    "layers": {"type": "list", "elements": "str", "choices": list(_layers.CHOICES), "default": [_layers.AUTO]},
     "backend": {"type": "str", "choices": ["auto", "iptables", "nftables"], "default": "auto"},
 }  # type: Dict[str, Dict[str, Any]]
 
@@ -46,23 +48,39 @@ OPTIONS = {
 def run(
     module: Any,
     open_host: Callable[[Any], Host],
-    request: Callable[[Mapping[str, Any]], _survey.Request],
-    returned: Optional[Callable[[_engine.Outcome, Mapping[str, Any]], Dict[str, Any]]] = None,
+    request: Callable[[Mapping[str, Any], Optional[str]], _survey.Request],
 ) -> None:
-    """Bring the host to what the module's options ask for, and end the module.
+    """Bring the host to what the module's options ask for, and end the module. The request depends on the options and
+    on the host's distribution family."""
 
-    ``returned`` makes the result, that of the modules for flows if it is not given.
-    """
+    def change(host: Host, params: Mapping[str, Any]) -> _engine.Outcome:
+        flows = params.get("flows", [params])
+        family = host.accounts.family()
+        owners = _catalogue.owners(flows or [], family)
+        layers = tuple(params["layers"])
+        options = _engine.Options(params["confirm_timeout"], params["token"], params["backend"], layers, owners)
+        return _engine.run(host, request(params, family), options, module.check_mode)
+
+    run_guarded(module, open_host, change, _flows_returned)
+
+
+def run_guarded(
+    module: Any,
+    open_host: Callable[[Any], Host],
+    change: Callable[[Host, Mapping[str, Any]], _engine.Outcome],
+    returned: Callable[[_engine.Outcome], Dict[str, Any]],
+) -> None:
+    """Make a change that the guard may have to undo, and end the module with what it returns beside what every such
+    module does."""
     params = dict(module.params)
     try:
         params["token"] = parse_token(params["token"])
-        options = _engine.Options(params["confirm_timeout"], params["token"], params.get("backend", "auto"))
-        outcome = _engine.run(open_host(module), request(params), options, module.check_mode)
+        outcome = change(open_host(module), params)
     except SenetError as exc:
         module.fail_json(msg=str(exc))
     for warning in outcome.warnings:
         module.warn(warning)
-    result = (returned or _flows_returned)(outcome, params)
+    result = returned(outcome)
     result.update(changed=outcome.changed, steps=list(outcome.steps), selinux=outcome.selinux, diff=outcome.diffs)
     result["cut"] = [cut.as_dict() for cut in outcome.cuts]
     if outcome.pending:
@@ -70,14 +88,15 @@ def run(
     module.exit_json(**result)
 
 
-def _flows_returned(outcome: _engine.Outcome, params: Mapping[str, Any]) -> Dict[str, Any]:
+def _flows_returned(outcome: _engine.Outcome) -> Dict[str, Any]:
     return {
         "flows": [flow.as_dict() for flow in outcome.flows.flows],
         "access": [row.as_dict() for row in outcome.access if not row.empty],
         "asked": sorted({row.domain for row in outcome.access}),
         "confined": [row.as_dict() for row in outcome.confined],
         "peers": [row.as_dict() for row in outcome.peers],
-        "layer": params["layer"],
+        "owners": [dict(row._asdict()) for row in outcome.owners],
+        "layers": list(outcome.layers),
         "backend": outcome.backend.backend,
         "backend_reason": outcome.backend.reason,
     }

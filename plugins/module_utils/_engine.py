@@ -3,11 +3,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """From what is wanted to what is in force: observe, plan, apply, verify, confirm. The one place that orders them."""
 
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils import (
     _backends,
     _labels,
+    _layers,
     _plan,
     _preflight,
     _recovery,
@@ -15,9 +16,11 @@ from ansible_collections.senet.firewall.plugins.module_utils import (
 )
 from ansible_collections.senet.firewall.plugins.module_utils._access import Access, Elsewhere
 from ansible_collections.senet.firewall.plugins.module_utils._compile import cil
+from ansible_collections.senet.firewall.plugins.module_utils._compile.owner import Accounts
 from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Pending, boot_id, clock
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
 from ansible_collections.senet.firewall.plugins.module_utils._host.policystore import locked_message
+from ansible_collections.senet.firewall.plugins.module_utils._intent import Intent
 from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet, SenetError
 from ansible_collections.senet.firewall.plugins.module_utils._peers import Audience, Hearing, Peering, notes, peering
 from ansible_collections.senet.firewall.plugins.module_utils._processes import Process
@@ -28,18 +31,21 @@ _LOCK_SECONDS = 5
 
 
 class Options(NamedTuple):
-    """How to go about a change: seconds until it is undone unless confirmed (0: no guard), its name, the backend."""
+    """How to go about a change: seconds until it is undone unless confirmed (0: no guard), its name, the backend, the
+    layers, and by flow the clients that the catalogue knows."""
 
     confirm_timeout: int
     token: str
     backend: str = _backends.AUTO
+    layers: Tuple[str, ...] = (_layers.AUTO,)
+    owners: Mapping[str, _layers.Owners] = {}
 
 
 class Outcome(NamedTuple):
     """What was done, or in check mode would be.
 
-    ``access``, ``confined``, ``peers`` and ``audiences`` are empty while the kernel cannot be asked yet; ``pending``
-    says that the change waits for confirmation.
+    ``access``, ``confined``, ``peers`` and ``audiences`` are empty while the kernel cannot be asked yet, and without
+    the layer selinux, ``owners`` without the layer owner; ``pending`` says that the change waits for confirmation.
     """
 
     changed: bool
@@ -49,11 +55,13 @@ class Outcome(NamedTuple):
     confined: Tuple[Elsewhere, ...]
     peers: Tuple[Hearing, ...]
     audiences: Tuple[Audience, ...]
+    owners: Tuple[_layers.OwnerRow, ...]
     cuts: Tuple[_preflight.Cut, ...]
     diffs: List[Dict[str, Any]]
     warnings: Tuple[str, ...]
     selinux: str
     backend: _backends.Choice
+    layers: Tuple[str, ...]
     pending: bool
 
 
@@ -62,12 +70,19 @@ class _Change(NamedTuple):
     mls: bool
     backend: _backends.Choice
     observed: _plan.HostState
+    layers: Tuple[str, ...]
     flows: FlowSet
+    accounts: Accounts
     desired: _plan.Desired
     steps: Tuple[_plan.Step, ...]
     processes: List[Process]
     cuts: Tuple[_preflight.Cut, ...]
     peers: Peering
+
+    @property
+    def labelled(self) -> FlowSet:
+        """What SELinux enforces."""
+        return _layers.labelled(self.flows, self.layers)
 
 
 def run(host: Host, request: _survey.Request, options: Options, check_mode: bool) -> Outcome:
@@ -93,16 +108,16 @@ def run(host: Host, request: _survey.Request, options: Options, check_mode: bool
         if change.steps and change.steps[-1].action == _plan.PERSIST and not _guarded(change):
             _recovery.start_service(host, change.desired)
 
-    waiting = bool(change.steps) and check_mode
-    access = [] if waiting else _survey.access_matrix(host, change.flows, change.processes, change.mls)
-    confined = [] if waiting else _survey.confined_access(host, change.flows, change.mls)
-    heard = [] if waiting else _survey.hearings(host, change.peers)
-    audiences = [] if waiting else _survey.audiences(host, change.flows, change.processes, change.mls)
+    asked = FlowSet(()) if change.steps and check_mode else change.labelled
+    access = _survey.access_matrix(host, asked, change.processes, change.mls)
+    confined = _survey.confined_access(host, asked, change.mls)
+    heard = _survey.hearings(host, peering(asked))
+    audiences = _survey.audiences(host, asked, change.processes, change.mls)
     if change.steps:
         warnings.extend(notes(change.peers))
         warnings.extend(_preflight.login_warnings(change.flows, change.processes))
     else:
-        _survey.check_access(change.flows, access, confined)
+        _survey.check_access(asked, access, confined)
         _survey.check_hearings(heard, audiences)
         repaired = host.guard.repairs()
         if repaired:
@@ -112,6 +127,8 @@ def run(host: Host, request: _survey.Request, options: Options, check_mode: bool
             )
     if not check_mode:
         host.decisions.keep()
+    enabled = change.mode != "disabled"
+    warnings.extend(_layers.warnings(change.layers, enabled, change.flows, change.accounts))
     warnings.extend(_preflight.confinement_warnings(change.cuts))
     return Outcome(
         bool(change.steps),
@@ -121,11 +138,13 @@ def run(host: Host, request: _survey.Request, options: Options, check_mode: bool
         tuple(confined),
         tuple(heard),
         tuple(audiences),
+        tuple(_layers.owner_rows(change.flows, change.accounts) if _layers.OWNER in change.layers else ()),
         change.cuts,
         _plan.diffs(change.observed, change.desired) if change.steps else [],
-        tuple(warnings + _survey.find_warnings(change.mode, change.flows, access, confined, change.processes)),
+        tuple(warnings + _survey.find_warnings(change.mode, change.labelled, access, confined, change.processes)),
         change.mode,
         change.backend,
+        change.layers,
         _guarded(change) and not check_mode,
     )
 
@@ -155,25 +174,45 @@ def _unconfirmed(host: Host, check_mode: bool) -> Optional[Pending]:
 
 def _prepare(host: Host, request: _survey.Request, options: Options) -> _Change:
     mode = host.selinux.status()
-    if mode == "disabled":
-        raise SenetError(
-            "SELinux is disabled on this host, so no domain can be told from another; enable it in "
-            "/etc/selinux/config and on the kernel command line, and reboot."
-        )
-    mls = host.selinux.mls()
+    mls = _survey.mls(host)
     intent = _survey.stored_intent(host)
+    layers = _layers.choose(options.layers, intent.layers if intent is not None else None, mode != "disabled")
     recorded = intent.backend if intent is not None else None
     backend = _backends.choose(options.backend, recorded, host.netfilter.backends())
-    families = _survey.families_to_read(host, backend.backend, intent, _survey.asks_peers(request))
+    asked = _survey.asked_flows(request)
+    families = _survey.families_to_read(host, backend.backend, intent, layers, _survey.asks_peers(request))
     observed = _survey.observe(host, mls, families)
-    flows = _survey.resolve_domains(host, _survey.wanted(request, observed), mls)
+    flows = _survey.wanted(request, observed, intent)
+    if mode == "disabled":
+        if isinstance(request, _survey.Alter):
+            raise SenetError(
+                "SELinux is disabled on this host, so peers and interfaces have no types; enable it in "
+                "/etc/selinux/config and on the kernel command line, and reboot."
+            )
+        flows = _layers.without_types(flows)
+    if _layers.SELINUX in layers:
+        flows = _survey.resolve_domains(host, flows, mls)
+    else:
+        _layers.refuse_what_owner_cannot(flows)
+        types = _survey.resolve_domains(host, _layers.labelled(flows, layers), mls)
+        flows = types.with_the_flows_of(flows)
+    if _layers.OWNER in layers:
+        _survey.check_owners(host, asked)
+        before = intent.flows if intent is not None else None
+        cgroups = host.accounts.matches_cgroups()
+        flows = _layers.with_owners(flows, options.owners, before, host.processes(False), cgroups)
+    wanted = Intent(flows, backend.backend, layers)
+    accounts = _survey.look_up(host, wanted)
     _survey.check_types(host, flows, observed.policy, mls)
-    desired = _survey.desired_state(flows, mls, backend.backend, families)
+    desired = _survey.desired_state(wanted, mls, accounts, families)
     steps = _plan.plan(observed, desired, options.confirm_timeout > 0)
+    labelled = wanted.labelled
     # Only a change can cut somebody's sockets.
     processes = host.processes(bool(steps))
-    cuts = tuple(_preflight.find_cuts(flows, processes, host.pid)) if steps else ()
-    change = _Change(mode, mls, backend, observed, flows, desired, steps, processes, cuts, peering(flows))
+    cuts = tuple(_preflight.find_cuts(labelled, processes, host.pid)) if steps else ()
+    change = _Change(
+        mode, mls, backend, observed, layers, flows, accounts, desired, steps, processes, cuts, peering(labelled)
+    )
     if steps:
         _refuse(host, change)
     return change
@@ -181,8 +220,9 @@ def _prepare(host: Host, request: _survey.Request, options: Options) -> _Change:
 
 def _refuse(host: Host, change: _Change) -> None:
     """Raise for whatever speaks against the change, before anything is written."""
-    labels = change.flows.labels_packets
-    foreign = _labels.foreign_labels(host.netfilter.saves(), host.netfilter.ruleset()) if labels else []
+    foreign = []  # type: List[str]
+    if change.labelled.labels_packets:
+        foreign = _labels.foreign_labels(host.netfilter.saves(), host.netfilter.ruleset())
     if foreign:
         more = " (and {0} more)".format(len(foreign) - 1) if foreign[1:] else ""
         raise SenetError(
@@ -242,8 +282,9 @@ def _apply(host: Host, change: _Change, options: Options) -> None:
         except (SenetError, OSError) as second:
             raise SenetError(
                 "{0} Undoing it failed as well: {1} To let all traffic through, run 'iptables -t security -F "
-                "SENET_OUTPUT; iptables -t security -F SENET_INPUT', the same with ip6tables, and 'nft delete table "
-                "inet senet'.".format(exc, second)
+                "SENET_OUTPUT; iptables -t security -F SENET_INPUT; iptables -F SENET_OWNER_OUTPUT; iptables -F "
+                "SENET_OWNER_INPUT', the same with ip6tables, and 'nft delete table inet senet; nft delete table inet "
+                "senet_owner'.".format(exc, second)
             ) from second
         raise SenetError("{0} What had been done was undone.".format(exc)) from exc
     host.guard.forget_repairs()
@@ -252,10 +293,10 @@ def _apply(host: Host, change: _Change, options: Options) -> None:
 def _take(host: Host, change: _Change, options: Options, pending: Pending, step: _plan.Step) -> None:
     if step.action == _plan.ARM_GUARD:
         # The boot unit is the guard's other half: it undoes the change if the host restarts meanwhile.
-        host.service.install()
+        host.service.install(_survey.units_of(change.observed.intent))
         host.guard.arm(options.token, "apply", options.confirm_timeout + APPLY_SECONDS)
     elif step.action == _plan.CHECK_ACCESS:
-        _survey.check_nobody_is_cut(host, change.flows, change.processes, change.mls)
+        _survey.check_nobody_is_cut(host, change.labelled, change.processes, change.mls)
         _survey.check_nobody_is_deaf(host, change.peers, change.processes, change.mls)
     elif step.action == _plan.VERIFY:
         _verify(host, change)
@@ -277,9 +318,9 @@ def _verify(host: Host, change: _Change) -> None:
             "changes the same rules.".format(", ".join(str(step) for step in left))
         )
     _survey.check_access(
-        change.flows,
-        _survey.access_matrix(host, change.flows, change.processes, change.mls),
-        _survey.confined_access(host, change.flows, change.mls),
+        change.labelled,
+        _survey.access_matrix(host, change.labelled, change.processes, change.mls),
+        _survey.confined_access(host, change.labelled, change.mls),
     )
     _survey.check_hearings(
         _survey.hearings(host, change.peers),

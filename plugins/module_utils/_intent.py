@@ -4,24 +4,36 @@
 """What was asked of a host, as the text of /etc/senet/flows.json, and back. No I/O."""
 
 import json
-from typing import NamedTuple
+from typing import NamedTuple, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._backends import FAMILIES
+from ansible_collections.senet.firewall.plugins.module_utils._layers import LAYERS, OWNER, SELINUX, labelled
 from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet, SenetError, parse_flow_set
 
 _FORMAT = 1
 
 
 class Intent(NamedTuple):
-    """The flows, and the backend that puts labels on their packets."""
+    """The flows, the backend of their rules, and the layers that enforce them."""
 
     flows: FlowSet
     backend: str
+    layers: Tuple[str, ...] = (SELINUX,)
+
+    @property
+    def labelled(self) -> FlowSet:
+        """What SELinux enforces of it."""
+        return labelled(self.flows, self.layers)
+
+    @property
+    def units(self) -> Tuple[str, ...]:
+        """The units whose control groups the rules go by."""
+        return tuple(sorted({unit for flow in self.flows.flows for unit in flow.units})) if OWNER in self.layers else ()
 
 
 def compile_intent(intent: Intent) -> str:
     """The file's text (ASCII, the same bytes for the same intent)."""
-    content = dict(intent.flows.as_dict(), format=_FORMAT, backend=intent.backend)
+    content = dict(intent.flows.as_dict(), format=_FORMAT, backend=intent.backend, layers=list(intent.layers))
     return json.dumps(content, sort_keys=True, indent=1) + "\n"
 
 
@@ -36,7 +48,10 @@ def parse_intent(text: str, path: str) -> Intent:
             raise ValueError("format {0}".format(content["format"]))
         if content["backend"] not in FAMILIES:
             raise ValueError("backend {0}".format(content["backend"]))
-        return Intent(parse_flow_set(content), content["backend"])
+        layers = tuple(content["layers"])
+        if not layers or not set(layers) <= set(LAYERS):
+            raise ValueError("layers {0}".format(content["layers"]))
+        return Intent(parse_flow_set(content), content["backend"], layers)
     except (ValueError, TypeError, KeyError, AttributeError, SenetError) as exc:
         raise SenetError(
             "The file {0} is damaged ({1}: {2}), so it does not say what is to be enforced after a reboot; remove it "

@@ -19,10 +19,10 @@ def foreign_labels(saves: Iterable[Saved], ruleset: str) -> List[str]:
     rules = []  # type: List[str]
     read = []  # type: List[str]
     for saved in saves:
-        found = iptables.parse_save(saved.text).foreign if saved.default else iptables.label_rules(saved.text)
+        found = iptables.foreign_labels(saved.text) if saved.default else iptables.label_rules(saved.text)
         rules.extend("{0} {1}".format(saved.command, rule) for rule in found)
         if saved.variant == "nf_tables":
             names = [line[1:] for line in saved.text.splitlines() if line.startswith("*")]
             read.extend("{0} {1} ".format(NFT_FAMILIES[saved.family], name) for name in names)
-    listed = nftables.parse_list(ruleset).foreign
+    listed = nftables.foreign_labels(ruleset)
     return rules + ["nft " + rule for rule in listed if not rule.startswith(tuple(read))]

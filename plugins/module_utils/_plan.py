@@ -64,7 +64,7 @@ _SAID = {
     REMOVE_POLICY: "remove the policy module {module}",
     CHECK_ACCESS: "ask the kernel for every running domain's access",
     RESTORE_RULES: "restore the {family} rules",
-    DROP_TABLE: "drop the empty {family} table security",
+    DROP_TABLE: "drop the empty {family} table that was made for them",
     VERIFY: "read everything back and ask the kernel for the flows' access",
     AWAIT_CONFIRMATION: "wait for the confirmation over a new connection",
     PERSIST: "make it permanent in /etc/senet and senet-firewall.service",

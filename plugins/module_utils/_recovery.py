@@ -4,14 +4,17 @@
 """What happens to a change after it was made: confirmed, undone, loaded again at boot or after a neighbour's flush."""
 
 from contextlib import suppress
-from typing import Any, Dict, Iterable, List, NamedTuple, Tuple
+from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Set, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils import _backends, _plan, _survey
 from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Pending
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
+from ansible_collections.senet.firewall.plugins.module_utils._intent import Intent, parse_intent
+from ansible_collections.senet.firewall.plugins.module_utils._layers import SELINUX, without_types
 from ansible_collections.senet.firewall.plugins.module_utils._model import (
     DEFAULT_PACKET_TYPE,
     VERIFY_NONE,
+    FlowSet,
     SenetError,
     packet_context,
 )
@@ -42,7 +45,7 @@ def take(host: Host, step: _plan.Step) -> None:
     elif step.action == _plan.RESTORE_RULES:
         host.restore(step.family or "", step.payload or "")
     elif step.action == _plan.DROP_TABLE:
-        host.netfilter.drop_empty_table(step.family or "")
+        host.netfilter.drop_empty_table(_backends.source(step.family or ""), _backends.table_name(step.family or ""))
 
 
 def persist(host: Host, desired: _plan.Desired) -> None:
@@ -51,7 +54,7 @@ def persist(host: Host, desired: _plan.Desired) -> None:
     :raises SenetError: a file cannot be written.
     """
     if desired.intent is not None:
-        host.service.install()
+        host.service.install(_survey.units_of(desired.intent))
     host.service.write_intent(desired.intent)
 
 
@@ -130,7 +133,7 @@ def roll_back(host: Host, before: _plan.Desired) -> None:
 
     :raises SenetError: a part could not be brought back.
     """
-    mls = host.selinux.mls()
+    mls = _survey.mls(host)
     failures = _take_all(host, _plan.release_steps(_survey.observe(host, mls, before.rules)))
     failures += _take_all(host, _plan.enforcement_steps(_survey.observe(host, mls, before.rules), before))
     # What failed may have had nothing to bring back
@@ -146,7 +149,7 @@ def release(host: Host, families: Iterable[str]) -> None:
 
     :raises SenetError: the rules cannot be read or changed.
     """
-    failures = _take_all(host, _plan.release_steps(_survey.observe(host, host.selinux.mls(), families)))
+    failures = _take_all(host, _plan.release_steps(_survey.observe(host, _survey.mls(host), families)))
     if failures:
         raise failures[0]
 
@@ -156,52 +159,74 @@ def in_force(host: Host) -> bool:
 
     :raises SenetError: the file is damaged, or the rules cannot be read.
     """
-    return not _missing(host)[0]
+    return not _missing(host, _survey.stored_intent(host))[0]
 
 
 def load(host: Host) -> Loaded:
-    """Put the labels of /etc/senet/flows.json in force where they are not, as far as the loaded policy knows them.
+    """Put the rules of /etc/senet/flows.json in force where they are not, as far as the loaded policy knows them.
 
     :raises SenetError: the file is damaged, or the rules cannot be loaded.
     """
-    missing, unknown = _missing(host)
+    return _load(host, _survey.stored_intent(host))
+
+
+def refresh(host: Host) -> Loaded:
+    """The same for a unit that starts, and has a new control group; the change that waits for its confirmation counts.
+
+    :raises SenetError: the file is damaged, or the rules cannot be loaded.
+    """
+    pending = host.guard.pending()
+    if pending is None or not pending.complete:
+        return load(host)
+    text = pending.after["intent"]
+    return _load(host, parse_intent(text, "of the change {0}".format(pending.token)) if text is not None else None)
+
+
+def _load(host: Host, intent: Optional[Intent]) -> Loaded:
+    missing, unknown = _missing(host, intent)
     for family, text in missing.items():
         host.restore(family, text)
     return Loaded(list(missing), unknown)
 
 
-def _missing(host: Host) -> Tuple[Dict[str, str], List[str]]:
-    """The restore input of each family whose labels are not in force, and what the policy does not know."""
-    intent = _survey.stored_intent(host)
+def _missing(host: Host, intent: Optional[Intent]) -> Tuple[Dict[str, str], List[str]]:
+    """The restore input of each family whose rules are not in force, and what the policy does not know."""
     if intent is None:
         return {}, []
-    mls = host.selinux.mls()
-    peers = peering(intent.flows)
+    mls = _survey.mls(host)
+    if SELINUX not in intent.layers and host.selinux.status() == "disabled":
+        intent = intent._replace(flows=without_types(intent.flows))
+    peers = peering(intent.labelled)
     unknown = [
-        packet_type
-        for packet_type in intent.flows.packet_types + peers.types
-        if host.selinux.canonical(packet_context(packet_type, mls)) is None
+        name
+        for name in intent.labelled.packet_types + peers.types
+        if host.selinux.canonical(packet_context(name, mls)) is None
     ]
-    unheard = set(peers.types).intersection(unknown)
-    untold = [
-        "the flow '{0}'".format(flow.name)
-        for flow in intent.flows.flows
-        if set(flow.packet_types).intersection(unknown) or (unheard and flow.verify_source != VERIFY_NONE)
-    ]
-    untold.extend("the peer label '{0}'".format(label.type) for label in intent.flows.peers if label.type in unheard)
-    if intent.flows.loopback_domains and LOOPBACK_PEER_TYPE in unheard:
-        untold.append("the label of {0} on loopback".format(", ".join(intent.flows.loopback_domains)))
+    untold = _untold(intent.labelled, unknown, set(peers.types).intersection(unknown))
     if DEFAULT_PACKET_TYPE in unknown:
-        return {}, untold
+        # Not even what no flow names can be labelled
+        intent = intent._replace(layers=tuple(layer for layer in intent.layers if layer != SELINUX))
     missing = {}
-    wanted = _backends.compile_rules(intent.backend, intent.flows, mls) if intent.flows.labels_packets else {}
-    wanted.update(_backends.compile_peer_rules(peers, mls))
-    for family, compiled in wanted.items():
+    for family, compiled in _survey.compile_rules(intent, mls, _survey.look_up(host, intent)).items():
         rules = _backends.without_types(family, compiled or (), unknown)
-        table = _backends.parse(family, host.save(family), peers.types)
+        table = _backends.parse(family, host.save(_backends.source(family)), peers.types)
         if not table.installed(rules):
             missing[family] = _backends.restore_text(family, table, rules)
     return missing, untold
+
+
+def _untold(labelled: FlowSet, unknown: Iterable[str], unheard: Set[str]) -> List[str]:
+    """What cannot be put in force since the policy has not these types, out of them those of peers."""
+    lost = set(unknown)
+    found = [
+        "the flow '{0}'".format(flow.name)
+        for flow in labelled.flows
+        if lost.intersection(flow.packet_types) or (unheard and flow.verify_source != VERIFY_NONE)
+    ]
+    found.extend("the peer label '{0}'".format(label.type) for label in labelled.peers if label.type in unheard)
+    if labelled.loopback_domains and LOOPBACK_PEER_TYPE in unheard:
+        found.append("the label of {0} on loopback".format(", ".join(labelled.loopback_domains)))
+    return found
 
 
 def _take_all(host: Host, steps: Iterable[_plan.Step]) -> List[SenetError]:

@@ -16,10 +16,11 @@ from ansible_collections.senet.firewall.plugins.module_utils._access import (
     cut_domains,
     deviations,
 )
-from ansible_collections.senet.firewall.plugins.module_utils._compile import cil
+from ansible_collections.senet.firewall.plugins.module_utils._compile import cil, owner
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
 from ansible_collections.senet.firewall.plugins.module_utils._host.service import INTENT_PATH
 from ansible_collections.senet.firewall.plugins.module_utils._intent import Intent, compile_intent, parse_intent
+from ansible_collections.senet.firewall.plugins.module_utils._layers import OWNER, SELINUX
 from ansible_collections.senet.firewall.plugins.module_utils._model import (
     DEFAULT_PACKET_TYPE,
     ENFORCE,
@@ -63,16 +64,29 @@ Request = Union[Replace, Merge, Remove, Alter]
 
 
 def families_to_read(
-    host: Host, backend: Optional[str], recorded: Optional[Intent], asks_peers: bool = False
+    host: Host,
+    backend: Optional[str],
+    recorded: Optional[Intent],
+    layers: Iterable[str] = (),
+    asks_peers: bool = False,
 ) -> Tuple[str, ...]:
-    """The families where something of ours is, or will be for what is asked for; without a record, all that the host
-    has."""
+    """The families where something of ours is, or will be for what is asked for in these layers; without a record, all
+    that the host has."""
     backends = set(host.netfilter.backends()) if recorded is None else {recorded.backend}
     if backend is not None:
         backends.add(backend)
-    families = tuple(family for name in sorted(backends) for family in _backends.FAMILIES[name])
+    held = set(recorded.layers if recorded is not None else (SELINUX, OWNER)).union(layers)
+    layouts = ([_backends.FAMILIES] if SELINUX in held else []) + ([_backends.OWNER_FAMILIES] if OWNER in held else [])
+    families = tuple(family for layout in layouts for name in sorted(backends) for family in layout[name])
     present = recorded.flows.labels_peers if recorded is not None else host.netlabel.available()
     return families + ((_backends.NETLABEL,) if asks_peers or present else ())
+
+
+def asked_flows(request: Request) -> Tuple[Flow, ...]:
+    """The flows that a request names in full."""
+    if isinstance(request, Replace):
+        return request.flows.flows
+    return request.flows if isinstance(request, Merge) else ()
 
 
 def asks_peers(request: Request) -> bool:
@@ -84,29 +98,49 @@ def asks_peers(request: Request) -> bool:
     return isinstance(request, Merge) and FlowSet(request.flows).labels_peers
 
 
+def mls(host: Host) -> bool:
+    """Whether contexts carry a level on this host; they are of no use where SELinux is disabled."""
+    return host.selinux.status() != "disabled" and host.selinux.mls()
+
+
+def units_of(intent: Optional[str]) -> Tuple[str, ...]:
+    """The units that the text of flows.json goes by; none where it is damaged, which is for others to tell."""
+    try:
+        return parse_intent(intent, INTENT_PATH).units if intent is not None else ()
+    except SenetError:
+        return ()
+
+
 def observe(host: Host, mls: bool, families: Iterable[str]) -> _plan.HostState:
     """One read of everything of ours on the host, as far as the labels go in these families.
 
     :raises SenetError: a part cannot be read, or is not as we wrote it and cannot be trusted.
     """
-    policy = host.store.module()
+    # Where SELinux is disabled there may be no store, and what is in one is not in force.
+    policy = host.store.module() if host.selinux.status() != "disabled" else None
     declared = cil.declared_types(policy)
     loaded = all(host.selinux.canonical(packet_context(name, mls)) for name in declared)
-    tables = {family: _backends.parse(family, host.save(family), declared) for family in families}
-    return _plan.HostState(policy, loaded, tables, host.service.intent(), host.service.in_place())
+    saved = {}  # type: Dict[str, str]
+    for family in families:
+        source = _backends.source(family)
+        if source not in saved:
+            saved[source] = host.save(source)
+    tables = {family: _backends.parse(family, saved[_backends.source(family)], declared) for family in families}
+    intent = host.service.intent()
+    return _plan.HostState(policy, loaded, tables, intent, host.service.in_place(units_of(intent)))
 
 
-def wanted(request: Request, observed: _plan.HostState) -> FlowSet:
-    """The whole set of flows that a request asks for.
+def wanted(request: Request, observed: _plan.HostState, recorded: Optional[Intent]) -> FlowSet:
+    """The whole set of flows that a request asks for. Those present are in the policy module, or on record.
 
     :raises SenetError: it refers to present flows, and those cannot be told.
     """
     if isinstance(request, Replace):
         current = FlowSet(())
         with suppress(SenetError):  # what cannot be told is replaced as a whole
-            current = _asked_by(observed.policy)
+            current = _present(observed.policy, recorded)
         return current.with_the_flows_of(request.flows)
-    current = _asked_by(observed.policy)
+    current = _present(observed.policy, recorded)
     if isinstance(request, Alter):
         return request.change(current)
     if isinstance(request, Merge):
@@ -119,29 +153,75 @@ def installed(host: Host) -> FlowSet:
 
     :raises SenetError: it does not say.
     """
-    return _asked_by(host.store.module())
+    return _present(host.store.module(), None)
 
 
-def _asked_by(policy: Optional[str]) -> FlowSet:
-    return cil.parse_policy(policy) if policy is not None else FlowSet(())
+def _present(policy: Optional[str], recorded: Optional[Intent]) -> FlowSet:
+    """The module has the types of interfaces, which are not on record, and flows only if SELinux is their layer."""
+    if policy is None:
+        return recorded.flows if recorded is not None else FlowSet(())
+    declared = cil.parse_policy(policy)
+    if recorded is not None and SELINUX not in recorded.layers:
+        return declared.with_the_flows_of(recorded.flows)
+    return declared
 
 
-def desired_state(flows: FlowSet, mls: bool, backend: str, families: Iterable[str]) -> _plan.Desired:
-    """What a host shall have for a set of flows: rules of the backend and of peer labels, none in the other families.
+def desired_state(intent: Intent, mls: bool, accounts: owner.Accounts, families: Iterable[str]) -> _plan.Desired:
+    """What a host shall have: the rules of the intent's backend and layers, none in the other families.
 
     :raises SenetError: peer labels cannot tell what flows with verify_source ask for.
     """
     rules = dict.fromkeys(families)  # type: Dict[str, _backends.Rules]
-    if flows.labels_packets:
-        rules.update(_backends.compile_rules(backend, flows, mls))
-    rules.update(_backends.compile_peer_rules(peering(flows), mls))
+    rules.update(compile_rules(intent, mls, accounts))
     # Types of interfaces are in the policy store alone: nothing of them is to be loaded at boot
-    loaded = flows._replace(interface_types=())
+    kept = intent._replace(flows=intent.flows._replace(interface_types=()))
     return _plan.Desired(
-        None if flows.empty else cil.compile_policy(flows),
+        None if intent.labelled.empty else cil.compile_policy(intent.labelled),
         rules,
-        None if loaded.empty else compile_intent(Intent(loaded, backend)),
+        None if kept.flows.empty else compile_intent(kept),
     )
+
+
+def compile_rules(intent: Intent, mls: bool, accounts: owner.Accounts) -> Dict[str, _backends.Rules]:
+    """The rules of all layers by family."""
+    rules = {}  # type: Dict[str, _backends.Rules]
+    if OWNER in intent.layers and intent.flows.flows:
+        rules.update(_backends.compile_owner_rules(intent.backend, intent.flows, accounts))
+    if intent.labelled.labels_packets:
+        rules.update(_backends.compile_rules(intent.backend, intent.flows, mls))
+    rules.update(_backends.compile_peer_rules(peering(intent.labelled), mls))
+    return rules
+
+
+def look_up(host: Host, intent: Intent) -> owner.Accounts:
+    """The users and units of the layer owner, as far as they are on the host."""
+    if OWNER not in intent.layers:
+        return owner.Accounts({}, {})
+    return host.accounts.look_up({user for flow in intent.flows.flows for user in flow.users}, intent.units)
+
+
+def check_owners(host: Host, asked: Iterable[Flow]) -> None:
+    """Hold the users and units that a request names against the host.
+
+    :raises SenetError: a user or a unit is unknown, or units cannot be matched.
+    """
+    for flow in asked:
+        for user in flow.users:
+            if host.accounts.uid(user) is None:
+                raise SenetError(
+                    "The user '{0}' of the flow '{1}' is not on this host; check the name with 'getent passwd {0}', or "
+                    "give the uid.".format(user, flow.name)
+                )
+        if flow.units and not host.accounts.matches_cgroups():
+            raise SenetError(
+                "The units of the flow '{0}' cannot be told apart on this host, whose control groups are not those of "
+                "version 2 alone; leave units out, or boot with systemd.unified_cgroup_hierarchy=1.".format(flow.name)
+            )
+        for unit in host.accounts.unknown_units(flow.units):
+            raise SenetError(
+                "The unit '{0}' of the flow '{1}' is not known to systemd on this host; check the name with 'systemctl "
+                "status {0}'.".format(unit, flow.name)
+            )
 
 
 def stored_intent(host: Host) -> Optional[Intent]:
@@ -225,7 +305,8 @@ def access_matrix(host: Host, flows: FlowSet, processes: Iterable[Process], mls:
     contexts.update(contexts_by_domain(processes))
     ordered = sorted(contexts.items())
     matrix = []
-    host.decisions.refresh()
+    if flows.flows:
+        host.decisions.refresh()
     for flow in flows.flows:
         targets = [packet_context(packet_type, mls) for packet_type in flow.packet_types]
         for domain, context in ordered:
@@ -239,7 +320,8 @@ def access_matrix(host: Host, flows: FlowSet, processes: Iterable[Process], mls:
 def confined_access(host: Host, flows: FlowSet, mls: bool) -> List[Elsewhere]:
     """The kernel's answer for each confined domain and packets of no flow."""
     rows = []
-    host.decisions.refresh()
+    if flows.confine:
+        host.decisions.refresh()
     for domain, mode in flows.confine:
         context = packet_context(domain, mls)
         labelled, unlabelled = (
@@ -283,12 +365,12 @@ def check_nobody_is_cut(host: Host, flows: FlowSet, processes: Iterable[Process]
 
 def hearings(host: Host, peers: Peering) -> List[Hearing]:
     """The kernel's answer for each verified destination and each type of peer that is of interest to any."""
-    mls = host.selinux.mls()
+    with_level = mls(host)
     rows = []
     for receiver in peers.receivers:
-        context = packet_context(receiver.domain, mls)
+        context = packet_context(receiver.domain, with_level)
         asked = sorted(set(receiver.hears + receiver.refuses + peers.types + peers.mapped + (UNLABELED_TYPE,)))
-        heard = frozenset(name for name in asked if _hears(host, context, name, mls))
+        heard = frozenset(name for name in asked if _hears(host, context, name, with_level))
         rows.append(Hearing(receiver, heard))
     return rows
 

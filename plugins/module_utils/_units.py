@@ -60,6 +60,15 @@ RestartSec={seconds}
 WantedBy=multi-user.target
 """
 
+# A unit gets a new control group when it starts, which rules must know before its first process asks for anything.
+# Neither our failure nor a sandbox of the unit's is to keep it from starting, or us from the kernel.
+_DROP_IN = """\
+# Written by the Ansible collection senet.firewall, which has a flow of this unit.
+[Service]
+ExecStartPre=-+{command} refresh
+"""
+DROP_IN = "50-senet-firewall.conf"
+
 
 def launcher(directory: str) -> str:
     """The Python program that the units start: the collection's own code in a directory."""
@@ -73,3 +82,9 @@ def units(command: Iterable[str]) -> Dict[str, str]:
         LOAD_UNIT: _LOAD.format(command=line, watch=WATCH_UNIT),
         WATCH_UNIT: _WATCH.format(command=line, load=LOAD_UNIT, seconds=WATCH_SECONDS),
     }
+
+
+def drop_ins(command: Iterable[str], names: Iterable[str]) -> Dict[str, str]:
+    """The drop-in files, by path below the unit directory, for those of these units that are services."""
+    text = _DROP_IN.format(command=" ".join(command))
+    return {"{0}.d/{1}".format(name, DROP_IN): text for name in names if name.endswith(".service")}

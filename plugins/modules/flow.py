@@ -13,8 +13,8 @@ description:
   - This module is M(senet.firewall.flows) for a single flow with plain options, as ad-hoc calls take them. The host's
     other flows stay as they are.
 requirements:
-  - A Linux kernel with SELinux, SECMARK and conntrack on the target
-  - The command C(semodule), and either iptables with ip6tables or nft
+  - A Linux kernel with conntrack on the target, and for the layer C(selinux) with SELinux and SECMARK
+  - Either iptables with ip6tables or nft, and for the layer C(selinux) the command C(semodule)
   - Root on the target
 extends_documentation_fragment:
   - senet.firewall.attributes
@@ -84,6 +84,23 @@ options:
       - The network interfaces, such as V(eth0) or V(lo), if the flow is about these alone. The same ports on
         another interface are then no matter of this flow, and stay as they are.
       - A connection of a host to one of its own addresses goes through V(lo).
+    type: list
+    elements: str
+  users:
+    description:
+      - The users that the client's processes run as, login names or uids, for the layer V(owner) of O(layers). A
+        process of any other user is refused.
+      - Without this option and O(units), they are those of O(pair), else those that the host's flow of this name
+        has already, else those of the processes that run in the source domains now.
+    type: list
+    elements: str
+  units:
+    description:
+      - The systemd units that the client's processes run in, such as V(apache2.service), for the layer V(owner) of
+        O(layers). A process outside of them is refused, even one of the right user.
+      - A service, slice or scope. A service gets a drop-in that has the rules loaded anew when it starts, since it
+        then has a new control group.
+      - Needs control groups of version 2.
     type: list
     elements: str
   verify_source:
@@ -355,13 +372,49 @@ rolled_back:
   returned: when a guarded change failed
   type: bool
   sample: true
-layer:
+owners:
+  description: What the layer C(owner) holds the clients of each flow to on this host. Empty without that layer.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    flow:
+      description: The flow's name.
+      returned: always
+      type: str
+      sample: web_db
+    users:
+      description: The users that may open its connections. Any user may, where there is none.
+      returned: always
+      type: list
+      elements: str
+      sample: [www-data]
+    uids:
+      description: Those of them that this host has, by their numbers.
+      returned: always
+      type: list
+      elements: int
+      sample: [33]
+    units:
+      description: The units that may open its connections. Any process of the users may, where there is none.
+      returned: always
+      type: list
+      elements: str
+      sample: [apache2.service]
+    running:
+      description: Those of them that run now.
+      returned: always
+      type: list
+      elements: str
+      sample: [apache2.service]
+layers:
   description: What enforces the flows.
   returned: success
-  type: str
-  sample: selinux
+  type: list
+  elements: str
+  sample: [selinux]
 backend:
-  description: What puts labels on packets.
+  description: What holds the rules.
   returned: success
   type: str
   sample: iptables
@@ -371,13 +424,14 @@ backend_reason:
   type: str
   sample: it was asked for
 selinux:
-  description: The mode of SELinux; nothing is enforced in C(permissive).
+  description: The mode of SELinux. In C(permissive) the layer C(selinux) enforces nothing, in
+    C(disabled) there is none.
   returned: success
   type: str
   sample: enforcing
 """
 
-from typing import Any, Mapping
+from typing import Any, Mapping, Optional
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -386,11 +440,12 @@ from ansible_collections.senet.firewall.plugins.module_utils._host.host import o
 from ansible_collections.senet.firewall.plugins.module_utils._model import parse_flow, parse_name
 
 
-def _request(params: Mapping[str, Any]) -> _survey.Request:
-    raw = _catalogue.resolve({key: params[key] for key in _change.FLOW_OPTIONS})
+def _request(params: Mapping[str, Any], family: Optional[str]) -> _survey.Request:
+    raw = {key: params[key] for key in _change.FLOW_OPTIONS}
     if params["state"] == "absent":
-        return _survey.Remove((parse_name(raw.get("name")),))
-    return _survey.Merge((parse_flow(dict(raw, mode=params["mode"])),))
+        return _survey.Remove(tuple(parse_name(name) for name in _catalogue.names(raw)))
+    flows = _catalogue.expand(raw, family)
+    return _survey.Merge(tuple(parse_flow(dict(flow, mode=params["mode"])) for flow in flows))
 
 
 def main() -> None:

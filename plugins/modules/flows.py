@@ -23,8 +23,8 @@ description:
   - A confirmed change is made permanent in C(/etc/senet/flows.json). C(senet-firewall.service) loads the labels at
     boot before the network is up, and puts them back when another program empties the tables.
 requirements:
-  - A Linux kernel with SELinux, SECMARK and conntrack on the target
-  - The command C(semodule), and either iptables with ip6tables or nft
+  - A Linux kernel with conntrack on the target, and for the layer C(selinux) with SELinux and SECMARK
+  - Either iptables with ip6tables or nft, and for the layer C(selinux) the command C(semodule)
   - Root on the target
 extends_documentation_fragment:
   - senet.firewall.attributes
@@ -102,6 +102,23 @@ options:
           - The network interfaces, such as V(eth0) or V(lo), if the flow is about these alone. The same ports on
             another interface are then no matter of this flow, and stay as they are.
           - A connection of a host to one of its own addresses goes through V(lo).
+        type: list
+        elements: str
+      users:
+        description:
+          - The users that the client's processes run as, login names or uids, for the layer V(owner) of O(layers). A
+            process of any other user is refused.
+          - Without this option and O(flows[].units), they are those of O(flows[].pair), else those that the host's flow
+            of this name has already, else those of the processes that run in the source domains now.
+        type: list
+        elements: str
+      units:
+        description:
+          - The systemd units that the client's processes run in, such as V(apache2.service), for the layer V(owner) of
+            O(layers). A process outside of them is refused, even one of the right user.
+          - A service, slice or scope. A service gets a drop-in that has the rules loaded anew when it starts, since it
+            then has a new control group.
+          - Needs control groups of version 2.
         type: list
         elements: str
       verify_source:
@@ -185,6 +202,23 @@ EXAMPLES = r"""
       - pair: httpd_to_postgresql
     health_checks: ["www.example.com:443"]
     health_commands: [curl --fail --silent --output /dev/null http://localhost/]
+
+- name: Hold Apache to its user and its unit as well, whatever domain it runs in
+  senet.firewall.flows:
+    flows:
+      - pair: httpd_to_postgresql
+    layers: [selinux, owner]
+
+- name: On a host without SELinux, by user and unit alone
+  senet.firewall.flows:
+    flows:
+      - name: reports
+        source: [cron_t]
+        destination: [postgresql_t]
+        ports: [5432]
+        users: [reports]
+        units: [reports.service]
+    layers: [owner]
 
 - name: Only these clients, and only through this interface
   senet.firewall.flows:
@@ -423,13 +457,49 @@ rolled_back:
   returned: when a guarded change failed
   type: bool
   sample: true
-layer:
+owners:
+  description: What the layer C(owner) holds the clients of each flow to on this host. Empty without that layer.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    flow:
+      description: The flow's name.
+      returned: always
+      type: str
+      sample: web_db
+    users:
+      description: The users that may open its connections. Any user may, where there is none.
+      returned: always
+      type: list
+      elements: str
+      sample: [www-data]
+    uids:
+      description: Those of them that this host has, by their numbers.
+      returned: always
+      type: list
+      elements: int
+      sample: [33]
+    units:
+      description: The units that may open its connections. Any process of the users may, where there is none.
+      returned: always
+      type: list
+      elements: str
+      sample: [apache2.service]
+    running:
+      description: Those of them that run now.
+      returned: always
+      type: list
+      elements: str
+      sample: [apache2.service]
+layers:
   description: What enforces the flows.
   returned: success
-  type: str
-  sample: selinux
+  type: list
+  elements: str
+  sample: [selinux]
 backend:
-  description: What puts labels on packets.
+  description: What holds the rules.
   returned: success
   type: str
   sample: iptables
@@ -439,13 +509,14 @@ backend_reason:
   type: str
   sample: it was asked for
 selinux:
-  description: The mode of SELinux; nothing is enforced in C(permissive).
+  description: The mode of SELinux. In C(permissive) the layer C(selinux) enforces nothing, in
+    C(disabled) there is none.
   returned: success
   type: str
   sample: enforcing
 """
 
-from typing import Any, Mapping
+from typing import Any, Mapping, Optional
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -460,13 +531,18 @@ from ansible_collections.senet.firewall.plugins.module_utils._model import (
 )
 
 
-def _request(params: Mapping[str, Any]) -> _survey.Request:
-    given = [_catalogue.resolve(raw) for raw in params["flows"] or ()]
+def _request(params: Mapping[str, Any], family: Optional[str]) -> _survey.Request:
+    given = params["flows"] or ()
     if params["state"] == "absent":
         if params["flows"] is None and params["confine"] is None:
             return _survey.Replace(flow_set(()))
-        return _survey.Remove(tuple(parse_name(raw.get("name")) for raw in given), parse_confined(params["confine"]))
-    flows = tuple(parse_flow(dict(raw, mode=raw.get("mode") or params["mode"])) for raw in given)
+        gone = tuple(parse_name(name) for raw in given for name in _catalogue.names(raw))
+        return _survey.Remove(gone, parse_confined(params["confine"]))
+    flows = tuple(
+        parse_flow(dict(flow, mode=flow.get("mode") or params["mode"]))
+        for raw in given
+        for flow in _catalogue.expand(raw, family)
+    )
     confine = tuple((domain, params["mode"]) for domain in parse_confined(params["confine"]))
     return _survey.Replace(flow_set(flows, confine)) if params["purge"] else _survey.Merge(flows, confine)
 

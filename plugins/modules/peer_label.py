@@ -247,12 +247,17 @@ from typing import Any, Dict, Mapping
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.senet.firewall.plugins.module_utils import _change, _engine, _survey
-from ansible_collections.senet.firewall.plugins.module_utils._host.host import open_module_host
+from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host, open_module_host
 from ansible_collections.senet.firewall.plugins.module_utils._model import (
     parse_loopback_domains,
     parse_peer_label,
     parse_peer_type,
 )
+
+
+def _change_labels(host: Host, params: Mapping[str, Any], check_mode: bool) -> _engine.Outcome:
+    options = _engine.Options(params["confirm_timeout"], params["token"])
+    return _engine.run(host, _request(params), options, check_mode)
 
 
 def _request(params: Mapping[str, Any]) -> _survey.Request:
@@ -264,7 +269,7 @@ def _request(params: Mapping[str, Any]) -> _survey.Request:
     return _survey.Alter(lambda current: current.with_peers(labels, domains), True)
 
 
-def _returned(outcome: _engine.Outcome, params: Mapping[str, Any]) -> Dict[str, Any]:
+def _returned(outcome: _engine.Outcome) -> Dict[str, Any]:
     heard_by = {audience.label.type: sorted(audience.heard_by) for audience in outcome.audiences}
     return {
         "labels": [
@@ -293,7 +298,12 @@ def main() -> None:
         required_by={"addresses": ("type",), "receivers": ("type",), "interface_type": ("type",)},
         supports_check_mode=True,
     )
-    _change.run(module, open_module_host, _request, _returned)
+    _change.run_guarded(
+        module,
+        open_module_host,
+        lambda host, params: _change_labels(host, params, module.check_mode),
+        _returned,
+    )
 
 
 if __name__ == "__main__":

@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._catalogue import PAIRS
+from ansible_collections.senet.firewall.plugins.module_utils._fields import EVERY_DOMAIN
 from ansible_collections.senet.firewall.plugins.module_utils._model import (
     Flow,
     SenetError,
@@ -217,16 +218,21 @@ def _ends(rule: Rule, rules: Sequence[Rule]) -> tuple[str, str]:
             destination = destination or other.server
     if rule.user and not source:
         source = _domain_of(rule, rules)
-    for pair in PAIRS.values():
-        if pair.protocol == rule.protocol and set(pair.ports) & set(rule.ports):
-            if source in pair.source:
-                destination = destination or pair.destination[0]
-            if destination in pair.destination:
-                source = source or pair.source[0]
+    pairs = [pair for pair in PAIRS.values() if rule.protocol in pair.protocols and set(pair.ports) & set(rule.ports)]
+    if source and not destination:
+        destination = _only(pair.servers for pair in pairs if source in pair.clients)
+    elif destination and not source:
+        source = _only(pair.clients for pair in pairs if destination in pair.servers)
     if not source or not destination:
         end, option = ("client", "--selinux-source") if not source else ("server", "--selinux-dest")
         raise rule.wrong(f"no line and no pair of the catalogue says the {end}'s domain on this port ({option})")
     return source, destination
+
+
+def _only(ends: Iterable[Collection[str]]) -> str:
+    """The one domain that all pairs of the catalogue name, which is no guess; empty if there is none."""
+    domains = {domain for end in ends for domain in end}
+    return domains.pop() if len(domains) == 1 and EVERY_DOMAIN not in domains else ""
 
 
 def _name(flow: Flow, taken: set[str]) -> str:

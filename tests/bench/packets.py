@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables, nftables
+from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables, nft_text, nftables, xtables
 from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet, flow_set, parse_flow
 from tests.unit.network_namespace import NetworkNamespace
 
@@ -41,13 +41,13 @@ def with_marks(text: str) -> str:
 
 
 def load_nftables(space: NetworkNamespace, count: int) -> None:
-    text = nftables.restore_text(nftables.parse_list(""), nftables.compile_rules(flows(count), mls=True))
+    text = nft_text.restore_text(nftables.parse_list(""), nftables.compile_rules(flows(count), mls=True))
     _done(space.run(["nft", "-f", "-"], with_marks(text)))
 
 
 def load_iptables(space: NetworkNamespace, count: int) -> None:
     for command, family in (("iptables", "ipv4"), ("ip6tables", "ipv6")):
-        text = iptables.restore_text(iptables.parse_save(""), iptables.compile_rules(flows(count), True, family))
+        text = xtables.restore_text(iptables.parse_save(""), iptables.compile_rules(flows(count), True, family))
         _done(space.run([str(space.find(f"{command}-restore")), "--noflush"], text))
 
 

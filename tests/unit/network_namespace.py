@@ -39,6 +39,11 @@ class NetworkNamespace:
     ) -> None:
         self._holder.communicate()
 
+    @property
+    def holder(self) -> int:
+        """A process in the namespace."""
+        return self._holder.pid
+
     def run(self, args: list[str], data: str | None = None) -> tuple[int, str, str]:
         done = subprocess.run(
             ["nsenter", f"--net=/proc/{self._holder.pid}/ns/net", *args],

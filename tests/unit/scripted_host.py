@@ -5,12 +5,13 @@
 kernel that answers from the policy it was given. Any step can be made to fail."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
+from ansible_collections.senet.firewall.plugins.module_utils._compile.owner import Accounts, Cgroup
 from ansible_collections.senet.firewall.plugins.module_utils._host.decisions import Decisions
 from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Pending
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
@@ -28,14 +29,23 @@ STOCK_DOMAINS = (
 
 
 class Xtables:
-    """The table ``security`` of one family; absent until something is restored into it."""
+    """The tables of one family; each absent until something is restored into it."""
 
     def __init__(self) -> None:
-        self.chains: dict[str, list[str]] = {}
+        self.tables: dict[str, dict[str, list[str]]] = {}
+
+    @property
+    def chains(self) -> dict[str, list[str]]:
+        """Those of the table ``security``."""
+        return self.tables.get("security", {})
 
     def restore(self, text: str) -> None:
-        chains = {name: list(rules) for name, rules in (self.chains or {name: [] for name in BUILT_IN}).items()}
+        tables = {table: {name: list(rules) for name, rules in chains.items()} for table, chains in self.tables.items()}
+        chains: dict[str, list[str]] = {}
         for line in text.splitlines():
+            if line.startswith("*"):
+                chains = tables.setdefault(line[1:], {name: [] for name in BUILT_IN})
+                continue
             if line.startswith(":"):
                 chains[line[1:].split(" ")[0]] = []
                 continue
@@ -50,33 +60,34 @@ class Xtables:
             elif verb == "-X":
                 assert not chains.pop(name), f"the chain {name} is not empty"
                 assert not any(f"-j {name}" in rule for rules in chains.values() for rule in rules), f"{name} is in use"
-        self.chains = chains
+        self.tables = tables
 
     def save(self) -> str:
-        if not self.chains:
-            return ""
-        lines = ["# a comment with a date", "*security"]
-        lines += [f":{name} {'ACCEPT' if name in BUILT_IN else '-'} [0:0]" for name in self.chains]
-        lines += [f"-A {name} {rule}" for name, rules in self.chains.items() for rule in rules]
-        return "\n".join([*lines, "COMMIT", ""])
+        lines = ["# a comment with a date"] if self.tables else []
+        for table, chains in self.tables.items():
+            lines += [f"*{table}", *(f":{name} {'ACCEPT' if name in BUILT_IN else '-'} [0:0]" for name in chains)]
+            lines += [f"-A {name} {rule}" for name, rules in chains.items() for rule in rules]
+            lines.append("COMMIT")
+        return "".join(line + "\n" for line in lines)
 
     def rules(self, *names: str) -> str:
         return "\n".join(rule for name in names for rule in self.chains.get(name, []))
 
 
 class NftTable:
-    """The table ``inet senet``; it lists itself as it was loaded."""
+    """A table of ours in nft; it lists itself as it was loaded."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "inet senet") -> None:
+        self.name = name
         self.text = ""
 
     def restore(self, text: str) -> None:
         lines = text.splitlines()
-        if "delete table inet senet" in lines:
-            assert self.text, "there is no table inet senet"
+        if f"delete table {self.name}" in lines:
+            assert self.text, f"there is no table {self.name}"
             self.text = ""
-        block = [line for line in lines if line not in ("table inet senet", "delete table inet senet")]
-        assert not (block and self.text), "the table inet senet is there already"
+        block = [line for line in lines if line not in (f"table {self.name}", f"delete table {self.name}")]
+        assert not (block and self.text), f"the table {self.name} is there already"
         if block:
             self.text = "\n".join([*block, ""])
 
@@ -85,6 +96,11 @@ class NftTable:
 
     def rules(self, *names: str) -> str:
         return self.text
+
+
+def empty_families() -> dict[str, Any]:
+    """What each of the host's tools keeps."""
+    return {"ipv4": Xtables(), "ipv6": Xtables(), "inet": NftTable(), "owner_inet": NftTable("inet senet_owner")}
 
 
 def process(pid: int, domain: str, *sockets: Socket, ppid: int = 1, command: str = "program") -> Process:
@@ -141,6 +157,7 @@ class ScriptedService:
         self.text: str | None = None
         self.installed = False
         self.running = False
+        self.units: tuple[str, ...] = ()
 
     def intent(self) -> str | None:
         return self.text
@@ -150,13 +167,14 @@ class ScriptedService:
             self._log.write("write intent" if text else "remove intent")
         self.text = text
 
-    def in_place(self) -> bool:
-        return self.installed and self.running
+    def in_place(self, units: Iterable[str]) -> bool:
+        return self.installed and self.running and self.units == tuple(units)
 
-    def install(self) -> None:
-        if not self.installed:
+    def install(self, units: Iterable[str]) -> None:
+        if not self.installed or self.units != tuple(units):
             self._log.write("install service")
         self.installed = True
+        self.units = tuple(units)
 
     def start(self) -> None:
         if not self.running:
@@ -167,6 +185,7 @@ class ScriptedService:
         if self.installed:
             self._log.write("uninstall service")
         self.installed = self.running = False
+        self.units = ()
 
 
 class ScriptedGuard:
@@ -246,6 +265,32 @@ class ScriptedNetLabel:
             self.kernel.command(line)
 
 
+class ScriptedAccounts:
+    """Users and units. What is not in ``groups`` does not run; without ``cgroups`` none can be matched."""
+
+    def __init__(self) -> None:
+        self.uids = {"root": 0, "www-data": 33, "postgres": 105, "reports": 1000}
+        self.groups = {"apache2.service": 4711}
+        self.stopped = {"httpd.service", "reports.service"}
+        self.cgroups = True
+
+    def family(self) -> str:
+        return "Debian"
+
+    def matches_cgroups(self) -> bool:
+        return self.cgroups
+
+    def uid(self, user: str) -> int | None:
+        return int(user) if user.isdigit() else self.uids.get(user)
+
+    def unknown_units(self, units: Iterable[str]) -> list[str]:
+        return [unit for unit in units if unit not in self.stopped | set(self.groups)]
+
+    def look_up(self, users: Iterable[str], units: Iterable[str]) -> Accounts:
+        groups = {unit: Cgroup(f"system.slice/{unit}", self.groups[unit]) for unit in units if unit in self.groups}
+        return Accounts({user: self.uids[user] for user in users if user in self.uids}, groups)
+
+
 class ScriptedHost:
     """A host whose every write is logged in ``writes``. ``fail`` names the write that raises, by its start; the process
     ends before the write of number ``die_at``, those of the guard's record counted too."""
@@ -253,7 +298,7 @@ class ScriptedHost:
     def __init__(self, *processes: Process, mode: str = "enforcing", fail: str = "") -> None:
         self.mode = mode
         self.running = list(processes) or [process(1, "init_t"), process(2, "httpd_t"), process(3, "postgresql_t")]
-        self.families: dict[str, Any] = {"ipv4": Xtables(), "ipv6": Xtables(), "inet": NftTable()}
+        self.families = empty_families()
         self.policy: str | None = None
         self.extra_policy = ""
         self.other_types = {"httpd_exec_t", "netif_t"}
@@ -275,10 +320,12 @@ class ScriptedHost:
         self.netlabel = ScriptedNetLabel(self)
         self.service = ScriptedService(self)
         self.guard = ScriptedGuard(self)
+        self.accounts = ScriptedAccounts()
 
     def host(self) -> Host:
         decisions = Decisions(self, "/nonexistent/decisions.json")  # type: ignore[arg-type]
-        edges: Any = (self, decisions, self, self.netlabel, self, self.service, self.guard, self.processes, 999)
+        edges: Any = (self, decisions, self, self.netlabel, self, self.service, self.guard, self.accounts,
+                      self.processes, 999)  # fmt: skip
         return Host(*edges)
 
     def processes(self, sockets: bool) -> list[Process]:
@@ -293,7 +340,7 @@ class ScriptedHost:
 
     def reboot(self) -> None:
         """Rules, timers and processes of ours are gone, and the record is of an earlier boot."""
-        self.families = {"ipv4": Xtables(), "ipv6": Xtables(), "inet": NftTable()}
+        self.families = empty_families()
         self.netlabel.kernel = NetLabelKernel()
         self.service.running = False
         self.guard.timers.clear()
@@ -397,9 +444,9 @@ class ScriptedHost:
     def has_match(self, family: str, match: str) -> bool:
         return False
 
-    def drop_empty_table(self, family: str) -> None:
-        self.write(f"drop {family}")
-        self.families[family].chains = {}
+    def drop_empty_table(self, family: str, name: str) -> None:
+        self.write(f"drop {family} {name}" if name != "security" else f"drop {family}")
+        del self.families[family].tables[name]
 
     # policy store
     def module(self) -> str | None:

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, senet.firewall contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A set of flows as rules for iptables and ip6tables, and what iptables-save says of them. No I/O.
+"""A set of flows as rules for iptables and ip6tables that label packets. No I/O.
 
 The rules are the same for both families, but for those that name addresses, and stand in chains of our own in the
 table ``security``: one a hook, and under it, where the set is large, a search tree of chains a protocol and port to
@@ -9,8 +9,16 @@ look for.
 """
 
 import re
-from typing import Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Dict, Iterable, Iterator, List, NamedTuple, Sequence, Tuple
 
+from ansible_collections.senet.firewall.plugins.module_utils._compile import xtables
+from ansible_collections.senet.firewall.plugins.module_utils._compile.xtables import (
+    HOOKS,
+    PROTOCOL_NUMBERS,
+    Place,
+    Table,
+    name_order,
+)
 from ansible_collections.senet.firewall.plugins.module_utils._model import (
     DEFAULT_PACKET_TYPE,
     ENFORCE,
@@ -22,56 +30,16 @@ from ansible_collections.senet.firewall.plugins.module_utils._model import (
     packet_context,
 )
 
-HOOKS = ("INPUT", "OUTPUT")
-# An empty chain that says: the table was not there before us, and goes when we go.
-TABLE_MARK = "SENET_TABLE"
+PLACE = Place("security", "SENET_", re.compile(r"SENET_(?:INPUT|OUTPUT)(?:_[a-z]+_[a-z]+_[0-9]+)?"))
 
 # Up to so many ranges of ports a chain is one list that a person reads; beyond it every rule counts, packet by packet.
 _FLAT_CLAIMS = 8
 _LEAF_CLAIMS = 4
 _FAN_OUT = 4
 
-_PROTOCOL_NUMBERS = {"tcp": 6, "udp": 17, "dccp": 33, "sctp": 132}
-_OWN_CHAIN = re.compile(r"SENET_(?:INPUT|OUTPUT)(?:_[a-z]+_[a-z]+_[0-9]+)?")
-_GOTO = re.compile(r" -[jg] (SENET_\S+)$")
+_OURS = re.compile(r"security: -A {0} ".format(PLACE.own.pattern))
 _RELABELS = re.compile(r" -j (?:CONN)?SECMARK\b")
 _SELCTX_TYPE = re.compile(r" --selctx [^: ]+:[^: ]+:([^: ]+)")
-
-
-class Table(NamedTuple):
-    """The table ``security`` of one family as far as it is ours.
-
-    ``rules`` are the rules of our chains in iptables-save's words, chain by chain in the order of their names, None
-    where there is no chain of ours, and none where a hook's is missing; ``jumps`` maps each hook to the places (from
-    0) of its jumps to our chain; ``present`` says the table is there at all, ``marked`` that we created it, ``bare``
-    that nothing but our own stands in it; ``foreign`` are other people's rules that label packets, in any table,
-    each as ``table: rule``; ``chains`` are the names of our chains.
-    """
-
-    present: bool
-    marked: bool
-    bare: bool
-    rules: Optional[Tuple[str, ...]]
-    jumps: Dict[str, Tuple[int, ...]]
-    foreign: Tuple[str, ...]
-    chains: Tuple[str, ...]
-
-    @property
-    def ours(self) -> bool:
-        """Whether anything of ours is there."""
-        return self.marked or self.rules is not None or any(self.jumps.values())
-
-    def installed(self, rules: Tuple[str, ...]) -> bool:
-        """Whether exactly these rules are in force, each hook's first rule being the jump to them."""
-        in_place = all(self.jumps.get(hook) == (0,) for hook in HOOKS)
-        if not in_place or self.rules is None or set(self.chains) != set(_chains(rules)):
-            return False
-        return self.rules == rules or _canonical(self.rules) == _canonical(rules)
-
-
-def chain(hook: str) -> str:
-    """Our chain for a hook."""
-    return "SENET_" + hook
 
 
 def compile_rules(flows: FlowSet, mls: bool, family: str = "ipv4") -> Tuple[str, ...]:
@@ -92,50 +60,12 @@ def compile_rules(flows: FlowSet, mls: bool, family: str = "ipv4") -> Tuple[str,
 
 def parse_save(text: str) -> Table:
     """What ``iptables-save`` (all tables) says about our chains."""
-    present, marked, bare = False, False, True
-    chains = {}  # type: Dict[str, List[str]]
-    jumps = {hook: [] for hook in HOOKS}  # type: Dict[str, List[int]]
-    places = dict.fromkeys(HOOKS, 0)
-    foreign = []
-    table = ""
-    for line in text.splitlines():
-        if line.startswith("*"):
-            table = line[1:]
-            present = present or table == "security"
-        elif table == "security" and line.startswith(":"):
-            name, policy = line[1:].split(" ")[:2]
-            if _OWN_CHAIN.fullmatch(name):
-                chains[name] = []
-            elif name == TABLE_MARK:
-                marked = True
-            elif policy != "ACCEPT":
-                bare = False
-        elif line.startswith("-A "):
-            name = line.split(" ", 2)[1]
-            if table == "security" and name in chains:
-                chains[name].append(line)
-                continue
-            if _RELABELS.search(line):
-                foreign.append("{0}: {1}".format(table, line))
-            if table != "security":
-                continue
-            if name in jumps and line == "-A {0} -j {1}".format(name, chain(name)):
-                jumps[name].append(places[name])
-            else:
-                bare = False
-            if name in places:
-                places[name] += 1
-    names = sorted(chains, key=_name_order)
-    complete = all(chain(hook) in chains for hook in HOOKS)
-    return Table(
-        present,
-        marked,
-        bare,
-        tuple(rule for name in names for rule in chains[name] if complete) if chains else None,
-        {hook: tuple(at) for hook, at in jumps.items()},
-        tuple(foreign),
-        tuple(names),
-    )
+    return xtables.parse_save(PLACE, text)
+
+
+def foreign_labels(text: str) -> List[str]:
+    """The rules in what ``iptables-save`` prints that label packets and are not ours, each as ``table: rule``."""
+    return [rule for rule in label_rules(text) if not _OURS.match(rule)]
 
 
 def label_rules(text: str) -> List[str]:
@@ -154,47 +84,6 @@ def without_types(rules: Iterable[str], types: Iterable[str]) -> Tuple[str, ...]
     """The rules less those that put one of these packet types on a packet."""
     gone = set(types)
     return tuple(rule for rule in rules if not gone.intersection(_SELCTX_TYPE.findall(rule)))
-
-
-def restore_text(observed: Table, rules: Optional[Tuple[str, ...]]) -> str:
-    """The input of ``iptables-restore --noflush`` that swaps our chains' rules in one commit; None takes all away.
-
-    A chain that is declared is emptied or created, so what stood there before needs no mention.
-    """
-    wanted = _chains(rules or ())
-    stale = sorted(set(observed.chains).difference(wanted), key=_name_order)
-    lines = ["*security"]
-    lines.extend(":{0} - [0:0]".format(name) for name in wanted + stale)
-    if observed.marked or not observed.present:
-        lines.append(":{0} - [0:0]".format(TABLE_MARK))
-    for hook in HOOKS:
-        jump = "{0} -j {1}".format(hook, chain(hook))
-        at = observed.jumps.get(hook, ())
-        if rules is not None and at == (0,):
-            continue
-        lines.extend("-D " + jump for dummy in at)
-        if rules is not None:
-            lines.append("-I {0} 1 -j {1}".format(hook, chain(hook)))
-    lines.extend("-X {0}".format(name) for name in stale)
-    if rules is None:
-        lines.extend("-X {0}".format(name) for name in wanted)
-        if observed.marked or not observed.present:
-            lines.append("-X {0}".format(TABLE_MARK))
-    else:
-        lines.extend(rules)
-    lines.append("COMMIT")
-    return "\n".join(lines) + "\n"
-
-
-def restored(observed: Table, rules: Tuple[str, ...]) -> Table:
-    """The table once :func:`restore_text` has been committed."""
-    return observed._replace(
-        present=True,
-        marked=observed.marked or not observed.present,
-        rules=rules,
-        jumps=dict.fromkeys(HOOKS, (0,)),
-        chains=tuple(_chains(rules)),
-    )
 
 
 class _Claim(NamedTuple):
@@ -216,7 +105,7 @@ class _Phase(NamedTuple):
 
     def match(self, protocol: str, low: int, high: int) -> str:
         ports = str(low) if low == high else "{0}:{1}".format(low, high)
-        extension = "conntrack --ctproto {0}".format(_PROTOCOL_NUMBERS[protocol]) if not self.entry else protocol
+        extension = "conntrack --ctproto {0}".format(PROTOCOL_NUMBERS[protocol]) if not self.entry else protocol
         return "-p {0} -m {1} {2} {3} ".format(protocol, extension, self.option, ports)
 
     def ends(self, client: str, server: str) -> str:
@@ -262,25 +151,25 @@ def _hook_rules(hook: str, flows: FlowSet, mls: bool, family: str) -> Iterator[s
         if flow.everywhere
         for ports in flow.ports
     ]
-    yield _label(chain(hook), "", DEFAULT_PACKET_TYPE, mls)
+    yield _label(PLACE.chain(hook), "", DEFAULT_PACKET_TYPE, mls)
     if len(claims) <= _FLAT_CLAIMS:
         for phase in _phases(hook):
             for claim in claims:
-                yield from _claim_rules(chain(hook), phase, claim, phase.entry, mls)
+                yield from _claim_rules(PLACE.chain(hook), phase, claim, phase.entry, mls)
             yield from _placed_rules(hook, phase, flows, mls, family)
         return
     below = {}  # type: Dict[str, List[str]]
     for phase in _phases(hook):
         for protocol in sorted({claim.protocol for claim in claims}):
             own = sorted((claim for claim in claims if claim.protocol == protocol), key=lambda claim: claim.ports)
-            root = "{0}_{1}_{2}".format(chain(hook), protocol, phase.name)
+            root = "{0}_{1}_{2}".format(PLACE.chain(hook), protocol, phase.name)
             entry = phase.match(protocol, own[0].ports.low, own[-1].ports.high) + phase.entry
-            yield "-A {0} {1}-j {2}_0".format(chain(hook), entry, root)
+            yield "-A {0} {1}-j {2}_0".format(PLACE.chain(hook), entry, root)
             tree = {}  # type: Dict[str, List[str]]
             _grow(tree, root, phase, own, mls)
             below.update(tree)
         yield from _placed_rules(hook, phase, flows, mls, family)
-    for name in sorted(below, key=_name_order):
+    for name in sorted(below, key=name_order):
         yield from below[name]
 
 
@@ -322,13 +211,13 @@ def _placed_rules(hook: str, phase: _Phase, flows: FlowSet, mls: bool, family: s
     for flow in placed:
         if flow.source_addresses:
             for match in _placed_matches(hook, phase, flow, ("",), family):
-                yield _label(chain(hook), match, flow.refused_type, mls)
+                yield _label(PLACE.chain(hook), match, flow.refused_type, mls)
     for flow in placed:
         clients = _of_family(flow.source_addresses, family)
         for match in _placed_matches(hook, phase, flow, clients, family):
             for answer, side in phase.answers:
                 packet_type = flow.client_type if side == "client" else flow.server_type
-                yield _label(chain(hook), match + answer, packet_type, mls)
+                yield _label(PLACE.chain(hook), match + answer, packet_type, mls)
 
 
 def _placed_matches(hook: str, phase: _Phase, flow: Flow, clients: Sequence[str], family: str) -> Iterator[str]:
@@ -355,27 +244,3 @@ def _of_family(networks: Sequence[Network], family: str) -> Tuple[str, ...]:
 
 def _label(name: str, match: str, packet_type: str, mls: bool) -> str:
     return "-A {0} {1}-j SECMARK --selctx {2}".format(name, match, packet_context(packet_type, mls))
-
-
-def _chains(rules: Iterable[str]) -> List[str]:
-    """The chains that these rules stand in or lead to, the hooks' among them."""
-    names = {chain(hook) for hook in HOOKS}
-    for rule in rules:
-        names.add(rule.split(" ", 2)[1])
-        names.update(_GOTO.findall(rule))
-    return sorted(names, key=_name_order)
-
-
-def _name_order(name: str) -> List[Tuple[int, str]]:
-    """Names in the order of their parts, numbers by their value."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in name.split("_")]
-
-
-def _canonical(rules: Iterable[str]) -> Dict[str, List[List[str]]]:
-    """Each chain's rules by their words: releases of iptables differ in the order of a match's options and in names."""
-    numbers = {name: str(number) for name, number in _PROTOCOL_NUMBERS.items()}
-    result = {}  # type: Dict[str, List[List[str]]]
-    for rule in rules:
-        words = rule.split()
-        result.setdefault(words[1], []).append(sorted(numbers.get(word, word) for word in words))
-    return result

@@ -6,7 +6,8 @@
 import os
 from typing import Any, Callable, List, NamedTuple, Optional, Tuple
 
-from ansible_collections.senet.firewall.plugins.module_utils._backends import NETLABEL
+from ansible_collections.senet.firewall.plugins.module_utils._backends import NETLABEL, source
+from ansible_collections.senet.firewall.plugins.module_utils._host.accounts import HostAccounts
 from ansible_collections.senet.firewall.plugins.module_utils._host.decisions import Decisions
 from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Guard
 from ansible_collections.senet.firewall.plugins.module_utils._host.netfilter import FindCommand, Netfilter, RunCommand
@@ -28,6 +29,7 @@ class Host(NamedTuple):
     store: PolicyStore
     service: Service
     guard: Guard
+    accounts: HostAccounts
     processes: Callable[[bool], List[Process]]
     pid: int
 
@@ -46,7 +48,7 @@ class Host(NamedTuple):
         if family == NETLABEL:
             self.netlabel.restore(text)
         else:
-            self.netfilter.restore(family, text)
+            self.netfilter.restore(source(family), text)
 
 
 def open_host(run_command: RunCommand, find_command: FindCommand) -> Host:
@@ -61,6 +63,7 @@ def open_host(run_command: RunCommand, find_command: FindCommand) -> Host:
         PolicyStore(run_command, find_command, selinux.policy_name() or ""),
         service,
         Guard(run_command, find_command, service.systemd),
+        HostAccounts(run_command, find_command),
         lambda sockets: read_processes(selinux.status() != "disabled", sockets=sockets),
         os.getpid(),
     )

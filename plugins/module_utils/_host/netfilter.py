@@ -7,7 +7,7 @@ import os
 import re
 from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Set, Tuple
 
-from ansible_collections.senet.firewall.plugins.module_utils._compile.nftables import LIST_FLAGS
+from ansible_collections.senet.firewall.plugins.module_utils._compile import nftables, owner
 from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError
 
 # AnsibleModule.run_command(args, data=…) -> (rc, stdout, stderr)
@@ -18,7 +18,8 @@ FindCommand = Callable[[str], Optional[str]]
 LOCK_SECONDS = 30
 
 COMMANDS = {"ipv4": "iptables", "ipv6": "ip6tables"}
-_INET_TABLE = ("inet", "senet")
+# What nft itself keeps: by family its table
+_INET_TABLES = {"inet": nftables.TABLE, "owner_inet": owner.TABLE}
 NFT_FAMILIES = {"ipv4": "ip", "ipv6": "ip6"}
 # Each variant's commands by the middle of their names, whatever the alternatives say
 _INFIXES = {"nf_tables": "-nft", "legacy": "-legacy"}
@@ -46,7 +47,7 @@ class Saved(NamedTuple):
 
 
 class Netfilter:
-    """iptables, ip6tables and nft as the host's PATH has them. A family is ipv4 or ipv6, or inet, which is nft's.
+    """iptables, ip6tables and nft as the host's PATH has them. A family is ipv4 or ipv6, or nft's inet or owner_inet.
 
     ``proc`` is the kernel's directory of network state.
     """
@@ -64,13 +65,13 @@ class Netfilter:
     def save(self, family: str) -> str:
         """What ``iptables-save`` prints for all tables: naming one would make the legacy variant load it.
 
-        For inet, what ``nft`` lists of our table alone, since other tables may hold very large sets; empty where it is
-        not there.
+        For nft's, what it lists of our table alone, since other tables may hold very large sets; empty where it is not
+        there.
 
         :raises SenetError: the command is missing or fails.
         """
-        if family == "inet":
-            return self._list_inet()
+        if family in _INET_TABLES:
+            return self._list_inet(_INET_TABLES[family])
         return self._read(self._need(COMMANDS[family] + "-save"))
 
     def saves(self) -> List[Saved]:
@@ -88,7 +89,7 @@ class Netfilter:
         path = self._find("nft")
         if path is None:
             return ""
-        code, out, err = self._run([path] + list(LIST_FLAGS))
+        code, out, err = self._run([path] + list(nftables.LIST_FLAGS))
         if code and any(self._variant(family) == "nf_tables" for family in COMMANDS):
             raise SenetError(
                 "{0} cannot list the rules of this host ({1}); see what 'nft list ruleset' says.".format(
@@ -102,7 +103,7 @@ class Netfilter:
 
         :raises SenetError: the command is missing, the lock is held, or the kernel refuses.
         """
-        if family == "inet":
+        if family in _INET_TABLES:
             self._load_inet(text)
             return
         command = self._need(COMMANDS[family] + "-restore")
@@ -156,9 +157,9 @@ class Netfilter:
             )
         return out
 
-    def _list_inet(self) -> str:
+    def _list_inet(self, table: str) -> str:
         nft = self._need("nft")
-        code, out, err = self._run([nft, "-s", "list", "table"] + list(_INET_TABLE))
+        code, out, err = self._run([nft, "-s", "list", "table"] + table.split())
         if code and "No such file or directory" in err:
             return ""
         if code:
@@ -179,8 +180,8 @@ class Netfilter:
                 "backend=iptables.".format(nft, _first_line(err))
             )
 
-    def drop_empty_table(self, family: str) -> None:
-        """Take away the table ``security`` that the nf_tables variant leaves behind; the legacy one keeps it.
+    def drop_empty_table(self, family: str, name: str) -> None:
+        """Take away a table that the nf_tables variant leaves behind; the legacy one keeps it.
 
         Its two chains go by name first, which fails if somebody put a rule there meanwhile.
 
@@ -190,7 +191,7 @@ class Netfilter:
         iptables = self.iptables(family)
         if nft is None or iptables is None or iptables.variant != "nf_tables":
             return
-        table = NFT_FAMILIES[family] + " security"
+        table = "{0} {1}".format(NFT_FAMILIES[family], name)
         script = "delete chain {0} INPUT\ndelete chain {0} OUTPUT\ndelete table {0}\n".format(table)
         code, dummy, err = self._run([nft, "-f", "-"], data=script)
         if code:

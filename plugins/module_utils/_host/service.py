@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What stays on a host: /etc/senet/flows.json, the code that loads labels at boot, its units. It decides nothing."""
 
+import glob
 import os
 import sys
 from importlib import import_module
@@ -31,10 +32,14 @@ RUNTIME = (
     "_compile.cil",
     "_compile.iptables",
     "_compile.netlabel",
+    "_compile.nft_text",
     "_compile.nftables",
+    "_compile.owner",
     "_compile.peers",
+    "_compile.xtables",
     "_fields",
     "_host",
+    "_host.accounts",
     "_host.commands",
     "_host.decisions",
     "_host.files",
@@ -47,6 +52,7 @@ RUNTIME = (
     "_host.selinuxfs",
     "_host.service",
     "_intent",
+    "_layers",
     "_model",
     "_peers",
     "_plan",
@@ -93,9 +99,11 @@ class Service:
         if os.path.isdir(os.path.dirname(INTENT_PATH)) and not os.listdir(os.path.dirname(INTENT_PATH)):
             remove(os.path.dirname(INTENT_PATH))
 
-    def in_place(self) -> bool:
-        """Whether code and units are those of this collection, enabled, and the watch runs."""
-        if not all(_read(path) == text for path, text in self._files().items()):
+    def in_place(self, units: Iterable[str] = ()) -> bool:
+        """Whether code and units are those of this collection, enabled, and the watch runs; and these units, and no
+        other ones, tell us when they start."""
+        files = self._files(units)
+        if not all(_read(path) == text for path, text in files.items()) or set(_drop_ins()) - set(files):
             return False
         if not self.systemd:
             return True
@@ -105,15 +113,18 @@ class Service:
             os.path.isdir(os.path.join(root, "system.slice", _units.WATCH_UNIT)) for root in _CGROUP_ROOTS
         )
 
-    def install(self) -> None:
-        """Write code and units and enable the units, without starting them.
+    def install(self, units: Iterable[str] = ()) -> None:
+        """Write code and units and enable the units, without starting them; have these units tell us when they start.
 
         :raises SenetError: a file cannot be written, or systemd refuses.
         """
-        for path, text in self._files().items():
+        files = self._files(units)
+        for path, text in files.items():
             if _read(path) != text:
                 write_owned(path, text, 0o644)
-        for directory, dummy, dummy2 in os.walk(RUNTIME_DIRECTORY):
+        _remove_drop_ins(set(_drop_ins()) - set(files))
+        directories = [walked[0] for walked in os.walk(RUNTIME_DIRECTORY)]
+        for directory in directories + [os.path.dirname(path) for path in _drop_ins()]:
             os.chmod(directory, 0o755)
         if self.systemd:
             self._systemctl("daemon-reload")
@@ -138,6 +149,7 @@ class Service:
             self._systemctl("disable", *_units.NAMES)
         for unit in _units.NAMES:
             remove(os.path.join(UNIT_DIRECTORY, unit))
+        _remove_drop_ins(_drop_ins())
         for directory, dummy, files in os.walk(RUNTIME_DIRECTORY, topdown=False):
             for name in files:
                 remove(os.path.join(directory, name))
@@ -148,8 +160,8 @@ class Service:
             # Unchecked: systemd does not know a unit any more that was never started, and says so as an error.
             self._run([self._find("systemctl") or "systemctl", "--no-block", "stop"] + list(_units.NAMES))
 
-    def _files(self) -> Dict[str, str]:
-        """Path and text of each file of the code and the units."""
+    def _files(self, units: Iterable[str]) -> Dict[str, str]:
+        """Path and text of each file of the code, our units, and what these units get."""
         files = {_LAUNCHER: _units.launcher(RUNTIME_DIRECTORY)}
         package = os.path.join(RUNTIME_DIRECTORY, *__name__.split(".")[:-2])
         directory = package
@@ -160,7 +172,8 @@ class Service:
             suffix = "/__init__.py" if hasattr(module, "__path__") else ".py"
             files[os.path.join(package, name.replace(".", "/") + suffix)] = _source(module)
         if self.systemd:
-            for unit, text in _units.units(COMMAND).items():
+            own = dict(_units.units(COMMAND), **_units.drop_ins(COMMAND, units))
+            for unit, text in own.items():
                 files[os.path.join(UNIT_DIRECTORY, unit)] = text
         return files
 
@@ -172,6 +185,17 @@ class Service:
                     " ".join(args), " ".join(err.split())
                 )
             )
+
+
+def _drop_ins() -> Iterable[str]:
+    return glob.glob(os.path.join(glob.escape(UNIT_DIRECTORY), "*.d", _units.DROP_IN))
+
+
+def _remove_drop_ins(paths: Iterable[str]) -> None:
+    for path in paths:
+        remove(path)
+        if not os.listdir(os.path.dirname(path)):
+            remove(os.path.dirname(path))
 
 
 def _runtime() -> Iterable[Tuple[str, ModuleType]]:

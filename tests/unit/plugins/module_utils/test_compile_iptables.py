@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables
+from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables, xtables
 from ansible_collections.senet.firewall.plugins.module_utils._model import PROTOCOLS, Flow, FlowSet, PortRange, flow_set
 from tests.unit.flows import PLACED, SEVERAL, WEB_DB, flow, flow_sets
 from tests.unit.golden_files import assert_golden
@@ -34,7 +34,7 @@ FORTY = flow_set(
     ],
 )
 def test_the_rules_are_the_golden_ones(name: str, flows: FlowSet, family: str) -> None:
-    assert_golden(name, iptables.restore_text(EMPTY, iptables.compile_rules(flows, True, family)))
+    assert_golden(name, xtables.restore_text(EMPTY, iptables.compile_rules(flows, True, family)))
 
 
 def test_flows_without_addresses_have_the_same_rules_in_both_families() -> None:
@@ -210,7 +210,7 @@ def packets(draw: st.DrawFn, flows: FlowSet) -> dict[str, str]:
     return packet
 
 
-@given(st.data(), crowds(), st.sampled_from(iptables.HOOKS))
+@given(st.data(), crowds(), st.sampled_from(xtables.HOOKS))
 def test_the_tree_labels_as_the_list_does(data: st.DataObject, flows: FlowSet, hook: str) -> None:
     tree = chains_of(iptables.compile_rules(flows, mls=True))
     with mock.patch.object(iptables, "_FLAT_CLAIMS", 1 << 16):
@@ -246,12 +246,12 @@ def test_the_chains_of_an_earlier_set_go_and_those_of_others_stay(first: FlowSet
     before = host.save()
     for flows in (first, second):
         rules = iptables.compile_rules(flows, mls=True)
-        host.restore(iptables.restore_text(iptables.parse_save(host.save()), rules))
+        host.restore(xtables.restore_text(iptables.parse_save(host.save()), rules))
         table = iptables.parse_save(host.save())
         assert table.installed(rules)
         assert table.rules == rules
         assert set(table.chains) == {rule.split()[1] for rule in rules}
-    host.restore(iptables.restore_text(table, None))
+    host.restore(xtables.restore_text(table, None))
     assert host.save() == before
 
 
@@ -259,7 +259,7 @@ def test_the_chains_of_an_earlier_set_go_and_those_of_others_stay(first: FlowSet
 def test_drift_below_the_hooks_chains_is_noticed(drift: str) -> None:
     rules = iptables.compile_rules(FORTY, mls=True)
     host = Xtables()
-    host.restore(iptables.restore_text(EMPTY, rules))
+    host.restore(xtables.restore_text(EMPTY, rules))
     if drift == "stale chain":
         host.restore("*security\n:SENET_INPUT_tcp_rsrc_99 - [0:0]\nCOMMIT\n")
     elif drift == "empty chain":
@@ -271,12 +271,12 @@ def test_drift_below_the_hooks_chains_is_noticed(drift: str) -> None:
         parts[0], parts[1] = parts[1], parts[0]
     drifted = iptables.parse_save(host.save())
     assert not drifted.installed(rules)
-    host.restore(iptables.restore_text(drifted, rules))
+    host.restore(xtables.restore_text(drifted, rules))
     assert iptables.parse_save(host.save()).installed(rules)
     assert "SENET_INPUT_tcp_rsrc_99" not in host.chains
 
 
-@given(flow_sets(), st.lists(st.sampled_from(iptables.HOOKS)), st.booleans())
+@given(flow_sets(), st.lists(st.sampled_from(xtables.HOOKS)), st.booleans())
 def test_what_is_restored_is_read_back_as_installed(flows: FlowSet, foreign: list[str], crowded: bool) -> None:
     rules = iptables.compile_rules(flows, mls=True)
     host = Xtables()
@@ -287,12 +287,12 @@ def test_what_is_restored_is_read_back_as_installed(flows: FlowSet, foreign: lis
     before = iptables.parse_save(host.save())
     assert not before.installed(rules)
 
-    host.restore(iptables.restore_text(before, rules))
+    host.restore(xtables.restore_text(before, rules))
     after = iptables.parse_save(host.save())
     assert after.installed(rules)
     assert host.rules("INPUT", "OUTPUT", "LOCAL").count("-j LOCAL") == len(foreign)
 
-    host.restore(iptables.restore_text(after, None))
+    host.restore(xtables.restore_text(after, None))
     gone = iptables.parse_save(host.save())
     assert not gone.ours
     assert gone.bare == (not crowded and not foreign)
@@ -301,7 +301,7 @@ def test_what_is_restored_is_read_back_as_installed(flows: FlowSet, foreign: lis
 def test_rules_spelled_by_another_release_are_the_same_rules() -> None:
     rules = iptables.compile_rules(WEB_DB, mls=True)
     host = Xtables()
-    host.restore(iptables.restore_text(EMPTY, rules))
+    host.restore(xtables.restore_text(EMPTY, rules))
     respelled = host.save().replace("-p tcp", "-p 6").replace(
         "--ctproto 6 --ctreplsrcport 5432 --ctdir REPLY", "--ctdir REPLY --ctproto 6 --ctreplsrcport 5432"
     )
@@ -315,7 +315,7 @@ def test_rules_spelled_by_another_release_are_the_same_rules() -> None:
 def test_drift_is_noticed(drift: str) -> None:
     rules = iptables.compile_rules(WEB_DB, mls=True)
     host = Xtables()
-    host.restore(iptables.restore_text(EMPTY, rules))
+    host.restore(xtables.restore_text(EMPTY, rules))
     chain = host.chains["SENET_OUTPUT"]
     jumps = host.chains["OUTPUT"]
     if drift == "missing rule":
@@ -332,7 +332,7 @@ def test_drift_is_noticed(drift: str) -> None:
         jumps.clear()
     drifted = iptables.parse_save(host.save())
     assert not drifted.installed(rules)
-    host.restore(iptables.restore_text(drifted, rules))
+    host.restore(xtables.restore_text(drifted, rules))
     assert iptables.parse_save(host.save()).installed(rules)
 
 
@@ -350,10 +350,10 @@ def test_labels_of_others_are_found_in_every_table() -> None:
             "COMMIT",
         ]
     )
-    assert iptables.parse_save(saved).foreign == (
+    assert iptables.foreign_labels(saved) == [
         "mangle: -A POSTROUTING -j CONNSECMARK --restore",
         "security: -A INPUT -p tcp -j SECMARK --selctx system_u:object_r:http_server_packet_t:s0",
-    )
+    ]
 
 
 def test_rules_of_a_type_are_left_out() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables, nftables
+from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables, nft_text, nftables
 from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet, flow_set
 from tests.unit.flows import PLACED, SEVERAL, WEB_DB, flow, flow_sets
 from tests.unit.golden_files import DIRECTORY, assert_golden
@@ -24,7 +24,7 @@ LISTED = (DIRECTORY / "nft_listed.txt").read_text()
 
 @pytest.mark.parametrize(("name", "flows"), [("web_db.nft", WEB_DB), ("several.nft", SEVERAL), ("placed.nft", PLACED)])
 def test_the_table_is_the_golden_one(name: str, flows: FlowSet) -> None:
-    assert_golden(name, nftables.restore_text(EMPTY, nftables.compile_rules(flows, mls=True)))
+    assert_golden(name, nft_text.restore_text(EMPTY, nftables.compile_rules(flows, mls=True)))
 
 
 def test_what_nft_lists_is_what_was_compiled() -> None:
@@ -44,9 +44,9 @@ def listed(text: str) -> str:
 @given(flow_sets(), st.booleans())
 def test_what_is_restored_is_read_back_as_installed(flows: FlowSet, mls: bool) -> None:
     rules = nftables.compile_rules(flows, mls)
-    printed = listed(nftables.restore_text(EMPTY, rules))
-    table = nftables.parse_list("table ip nat {\n}\n" + printed + "table ip a {\n}\n")
-    assert table == nftables.Table(True, rules, ())
+    printed = listed(nft_text.restore_text(EMPTY, rules))
+    table = nftables.parse_list(printed)
+    assert table == nft_text.Table(nftables.TABLE, True, rules)
     assert table.ours
     assert nftables.without_types(rules, ["none_t"]) == rules
 
@@ -100,17 +100,17 @@ def test_drift_is_noticed(was: str, became: str) -> None:
     assert table.ours
     assert not table.installed(rules)
     # what was there can be put back, whoever wrote it
-    assert nftables.parse_list(nftables.restore_text(EMPTY, table.rules)).rules == table.rules
+    assert nftables.parse_list(nft_text.restore_text(EMPTY, table.rules)).rules == table.rules
 
 
 def test_a_table_of_ours_is_replaced_in_one_transaction_and_taken_away_alone() -> None:
     rules = nftables.compile_rules(WEB_DB, mls=True)
     present = nftables.parse_list(LISTED)
-    replaced = nftables.restore_text(present, nftables.compile_rules(SEVERAL, mls=True))
+    replaced = nft_text.restore_text(present, nftables.compile_rules(SEVERAL, mls=True))
     assert replaced.startswith("table inet senet\ndelete table inet senet\ntable inet senet {\n")
-    assert nftables.restore_text(EMPTY, rules).startswith("table inet senet {\n")
-    assert nftables.restore_text(present, None) == "table inet senet\ndelete table inet senet\n"
-    assert nftables.restore_text(EMPTY, None) == ""
+    assert nft_text.restore_text(EMPTY, rules).startswith("table inet senet {\n")
+    assert nft_text.restore_text(present, None) == "table inet senet\ndelete table inet senet\n"
+    assert nft_text.restore_text(EMPTY, None) == ""
 
 
 def test_the_number_of_rules_does_not_grow_with_the_flows() -> None:
@@ -188,25 +188,21 @@ FOREIGN = (DIRECTORY / "nft_foreign.txt").read_text()
 
 
 def test_labels_of_others_are_found_in_every_table() -> None:
-    assert nftables.parse_list(LISTED + FOREIGN).foreign == nftables.parse_list(FOREIGN + LISTED).foreign
-    assert nftables.parse_list(FOREIGN) == nftables.Table(
-        False,
-        None,
-        (
-            "ip security OUTPUT: tcp dport 99 counter xt target SECMARK",
-            "ip6 mangle OUTPUT: counter # CONNSECMARK save",
-            "ip6 mangle OUTPUT: # xt_CONNSECMARK",
-            'inet filter SENET_OUTPUT: tcp dport 22 meta secmark set "ssh" comment "ours"',
-            "inet filter SENET_OUTPUT: ct secmark set meta secmark",
-        ),
-    )
+    assert nftables.foreign_labels(LISTED + FOREIGN) == nftables.foreign_labels(FOREIGN + LISTED)
+    assert nftables.foreign_labels(FOREIGN) == [
+        "ip security OUTPUT: tcp dport 99 counter xt target SECMARK",
+        "ip6 mangle OUTPUT: counter # CONNSECMARK save",
+        "ip6 mangle OUTPUT: # xt_CONNSECMARK",
+        'inet filter SENET_OUTPUT: tcp dport 22 meta secmark set "ssh" comment "ours"',
+        "inet filter SENET_OUTPUT: ct secmark set meta secmark",
+    ]
 
 
 def test_the_chains_of_the_other_backend_are_not_foreign() -> None:
     flows = flow_set([flow(f"f{port}", ports=[port]) for port in range(1, 41)])
     names = {rule.split()[1] for rule in iptables.compile_rules(flows, mls=True)}
     text = "".join(f"\tchain {name} {{\n\t\txt target SECMARK\n\t}}\n" for name in sorted(names))
-    assert nftables.parse_list("table ip6 security {\n" + text + "}\n").foreign == ()
+    assert nftables.foreign_labels("table ip6 security {\n" + text + "}\n") == []
 
 
 def test_a_type_is_left_out_with_its_object_and_elements() -> None:

@@ -190,10 +190,10 @@ def test_an_alias_stands_for_its_type() -> None:
     assert not apply(host, _survey.Replace(WEB_DB)).changed
 
 
-def test_without_selinux_nothing_is_written() -> None:
+def test_without_selinux_its_layer_is_refused_and_nothing_written() -> None:
     host = ScriptedHost(mode="disabled")
     with pytest.raises(SenetError, match="SELinux is disabled on this host"):
-        apply(host, _survey.Replace(WEB_DB))
+        apply(host, _survey.Replace(WEB_DB), options=UNGUARDED._replace(layers=("selinux",)))
     assert host.writes == host.reads == []
 
 

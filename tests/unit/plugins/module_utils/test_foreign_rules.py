@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from ansible_collections.senet.firewall.plugins.module_utils import _plan, _recovery, _survey
 from ansible_collections.senet.firewall.plugins.module_utils._backends import IPTABLES
 from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables
+from ansible_collections.senet.firewall.plugins.module_utils._compile.owner import Accounts
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
 from ansible_collections.senet.firewall.plugins.module_utils._host.netfilter import Netfilter
+from ansible_collections.senet.firewall.plugins.module_utils._intent import Intent
 from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet
 from tests.unit.flows import PLACED, SEVERAL, WEB_DB
 from tests.unit.network_namespace import INFIXES, TABLES, NetworkNamespace
@@ -89,10 +91,10 @@ RULESETS = st.fixed_dictionaries({command: tables(base) for command, base in COM
 
 def change(netfilter: Netfilter, flows: FlowSet) -> None:
     """Bring the rules to those of the flows, by the steps that the engine takes."""
-    host = Host(None, None, netfilter, None, None, None, None, None, 0)  # type: ignore[arg-type]
+    host = Host(None, None, netfilter, None, None, None, None, None, None, 0)  # type: ignore[arg-type]
     found = {family: iptables.parse_save(netfilter.save(family)) for family in FAMILIES}
     state = _plan.HostState(None, True, found, None, False)
-    desired = _survey.desired_state(flows, mls=True, backend=IPTABLES, families=FAMILIES)
+    desired = _survey.desired_state(Intent(flows, IPTABLES), True, Accounts({}, {}), FAMILIES)
     for step in _plan.enforcement_steps(state, desired):
         if step.action in (_plan.RESTORE_RULES, _plan.DROP_TABLE):
             _recovery.take(host, step)

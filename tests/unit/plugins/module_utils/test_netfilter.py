@@ -44,7 +44,7 @@ def test_a_command_that_is_missing_is_told_with_its_package() -> None:
     with pytest.raises(SenetError, match="'ip6tables-restore' is not"):
         host.restore("ipv6", "")
     assert host.iptables("ipv4") is None
-    host.drop_empty_table("ipv4")
+    host.drop_empty_table("ipv4", "security")
     assert commands.calls == []
 
 
@@ -157,16 +157,16 @@ def test_the_ruleset_is_nfts_and_its_failure_counts_where_iptables_uses_nf_table
 def test_an_empty_table_is_dropped_chain_by_chain_and_only_with_nf_tables() -> None:
     host, commands = netfilter()
     commands.answers["/sbin/ip6tables --version"] = (0, "ip6tables v1.8.9 (nf_tables)", "")
-    host.drop_empty_table("ipv6")
+    host.drop_empty_table("ipv6", "security")
     script = "delete chain ip6 security INPUT\ndelete chain ip6 security OUTPUT\ndelete table ip6 security\n"
     assert commands.calls[-1] == Call(("/sbin/nft", "-f", "-"), script)
     commands.answers["/sbin/nft -f"] = (1, "", "Error: Could not process rule: Device or resource busy\n")
     with pytest.raises(SenetError, match="delete the empty table 'ip6 security' .*busy.*with 'nft list table"):
-        host.drop_empty_table("ipv6")
+        host.drop_empty_table("ipv6", "security")
 
     host, commands = netfilter()
     commands.answers["/sbin/ip6tables --version"] = (0, "ip6tables v1.8.9 (legacy)", "")
-    host.drop_empty_table("ipv6")
+    host.drop_empty_table("ipv6", "security")
     assert commands.lines == ["/sbin/ip6tables --version"]
 
 

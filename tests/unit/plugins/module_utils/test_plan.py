@@ -6,7 +6,9 @@ import json
 from hypothesis import given
 
 from ansible_collections.senet.firewall.plugins.module_utils import _plan, _survey
-from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables
+from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables, xtables
+from ansible_collections.senet.firewall.plugins.module_utils._compile.owner import Accounts
+from ansible_collections.senet.firewall.plugins.module_utils._intent import Intent
 from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet, flow_set
 from tests.unit.flows import SEVERAL, WEB_DB, flow, flow_sets
 from tests.unit.scripted_host import Xtables
@@ -16,7 +18,7 @@ FAMILIES = ("ipv4", "ipv6")
 
 
 def wanted(flows: FlowSet) -> _plan.Desired:
-    return _survey.desired_state(flows, True, "iptables", FAMILIES)
+    return _survey.desired_state(Intent(flows, "iptables"), True, Accounts({}, {}), FAMILIES)
 
 
 def observed(flows: FlowSet) -> _plan.HostState:
@@ -24,10 +26,10 @@ def observed(flows: FlowSet) -> _plan.HostState:
     desired = wanted(flows)
     tables = {}
     for family, rules in desired.rules.items():
-        xtables = Xtables()
+        kernel = Xtables()
         if rules is not None:
-            xtables.restore(iptables.restore_text(iptables.parse_save(""), rules))
-        tables[family] = iptables.parse_save(xtables.save())
+            kernel.restore(xtables.restore_text(iptables.parse_save(""), rules))
+        tables[family] = iptables.parse_save(kernel.save())
     return _plan.HostState(desired.policy, True, tables, desired.intent, not flows.empty)
 
 
@@ -90,11 +92,11 @@ def test_releasing_leaves_no_label_and_is_not_repeated(flows: FlowSet) -> None:
     assert [step.family for step in steps] == (list(FAMILIES) if not flows.empty else [])
     for step in steps:
         assert step.payload is not None
-        xtables = Xtables()
-        xtables.restore(iptables.restore_text(iptables.parse_save(""), iptables.compile_rules(flows, mls=True)))
-        xtables.restore(step.payload)
-        table = iptables.parse_save(xtables.save())
-        assert "SECMARK" not in xtables.save()
+        kernel = Xtables()
+        kernel.restore(xtables.restore_text(iptables.parse_save(""), iptables.compile_rules(flows, mls=True)))
+        kernel.restore(step.payload)
+        table = iptables.parse_save(kernel.save())
+        assert "SECMARK" not in kernel.save()
         assert table.rules == ()
         assert _plan.release_steps(before._replace(tables={"ipv4": table, "ipv6": table})) == ()
 

@@ -293,7 +293,7 @@ def test_loading_puts_back_what_is_missing_and_writes_nothing_otherwise() -> Non
     host = host_with(SEVERAL)
     assert _recovery.load(host.host()) == ([], [])
     assert host.writes == []
-    host.families["ipv6"].chains = {}
+    host.families["ipv6"].tables.clear()
     assert _recovery.load(host.host()) == (["ipv6"], [])
     assert host.writes == ["restore ipv6"]
     assert is_in_force(host, SEVERAL)

@@ -174,7 +174,7 @@ def test_a_refusal_of_systemd_is_told(root: Root) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
-    [(["load"], 0, ""), (["unload"], 2, "usage: senet-firewall load | clear | watch | rollback TOKEN\n")],
+    [(["load"], 0, ""), (["unload"], 2, "usage: senet-firewall load | refresh | clear | watch | rollback TOKEN\n")],
 )
 def test_what_is_installed_runs_without_ansible(root: Root, arguments: list[str], code: int, said: str) -> None:
     root.service().install()

@@ -1,0 +1,180 @@
+# Copyright: (c) 2026, senet.firewall contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What enforces the flows: SELinux by domains, or netfilter by users and units. No I/O."""
+
+from typing import Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+
+from ansible_collections.senet.firewall.plugins.module_utils._compile.owner import Accounts, holds, uids
+from ansible_collections.senet.firewall.plugins.module_utils._model import (
+    EVERY_DOMAIN,
+    VERIFY_NONE,
+    Flow,
+    FlowSet,
+    SenetError,
+)
+from ansible_collections.senet.firewall.plugins.module_utils._processes import Process
+
+AUTO = "auto"
+SELINUX = "selinux"
+OWNER = "owner"
+LAYERS = (SELINUX, OWNER)
+CHOICES = (AUTO,) + LAYERS
+
+
+class Owners(NamedTuple):
+    """Users and systemd units that are the clients of a flow."""
+
+    users: Tuple[str, ...]
+    units: Tuple[str, ...]
+
+
+def choose(asked: Sequence[str], recorded: Optional[Sequence[str]], enabled: bool) -> Tuple[str, ...]:
+    """The layers for a host: those asked for, else what it has already, else selinux where that is enabled.
+
+    :raises SenetError: none is asked for, ``auto`` is not alone, or SELinux is wanted and disabled.
+    """
+    if not asked or (AUTO in asked and len(set(asked)) > 1):
+        raise SenetError(
+            "The layers [{0}] say nothing or two things at once; give [auto] alone, or one or both of selinux and "
+            "owner.".format(", ".join(asked))
+        )
+    if AUTO not in asked:
+        layers = tuple(layer for layer in LAYERS if layer in asked)
+    elif recorded and (enabled or SELINUX not in recorded):
+        layers = tuple(recorded)
+    else:
+        layers = (SELINUX,) if enabled else (OWNER,)
+    if SELINUX in layers and not enabled:
+        raise SenetError(
+            "SELinux is disabled on this host, so no domain can be told from another; enable it in "
+            "/etc/selinux/config and on the kernel command line, and reboot, or ask for layers=[owner], which goes by "
+            "users and units."
+        )
+    return layers
+
+
+def refuse_what_owner_cannot(flows: FlowSet) -> None:
+    """Hold a set of flows against what can be had without SELinux.
+
+    :raises SenetError: it confines domains, or verifies the source of a flow.
+    """
+    if flows.confine:
+        raise SenetError(
+            "The domain '{0}' cannot be confined by the layer owner, which knows no domains; leave it out of confine, "
+            "or use the layer selinux.".format(flows.confine[0][0])
+        )
+    for flow in flows.flows:
+        if flow.verify_source != VERIFY_NONE:
+            raise SenetError(
+                "The flow '{0}' has verify_source={1}, which the layer owner cannot do, since it knows no domains; "
+                "leave that out, or use the layer selinux.".format(flow.name, flow.verify_source)
+            )
+
+
+def labelled(flows: FlowSet, layers: Sequence[str]) -> FlowSet:
+    """What SELinux enforces: the flows if it is one of their layers, and in any case labels of peers and types."""
+    return flows if SELINUX in layers else flows._replace(flows=(), confine=())
+
+
+def without_types(flows: FlowSet) -> FlowSet:
+    """What is left of a set where SELinux is disabled."""
+    return flows._replace(interface_types=(), peers=(), loopback_domains=())
+
+
+def with_owners(
+    flows: FlowSet,
+    catalogue: Mapping[str, Owners],
+    recorded: Optional[FlowSet],
+    processes: Iterable[Process],
+    cgroups: bool,
+) -> FlowSet:
+    """The flows, each with its clients' users and units: its own, else the catalogue's, else those it had before, else
+    those of the processes that run in its source domains. Units go where the host matches no control groups.
+
+    :raises SenetError: it is not known who the client of a flow is.
+    """
+    running = list(processes)
+    before = {flow.name: flow for flow in recorded.flows} if recorded is not None else {}
+    return flows._replace(
+        flows=tuple(_with_owners(flow, catalogue.get(flow.name), before.get(flow.name), running, cgroups)
+                    for flow in flows.flows)
+    )  # fmt: skip
+
+
+def _with_owners(
+    flow: Flow, known: Optional[Owners], before: Optional[Flow], processes: List[Process], cgroups: bool
+) -> Flow:
+    if flow.users or flow.units or EVERY_DOMAIN in flow.source:
+        return flow
+    if known is None and before is not None and before.source == flow.source and (before.users or before.units):
+        return flow._replace(users=before.users, units=before.units)
+    owners = known or _running(flow, processes)
+    if not owners.users:
+        raise SenetError(
+            "The flow '{0}' does not say which users its clients are, and no process of {1} is seen on this host; give "
+            "users, or units, or a pair of the catalogue.".format(flow.name, ", ".join(flow.source))
+        )
+    return flow._replace(users=owners.users, units=owners.units if cgroups else ())
+
+
+def _running(flow: Flow, processes: List[Process]) -> Owners:
+    """The users of the running clients; their units too, if each of them is in one."""
+    clients = [process for process in processes if process.context is not None and process.context.type in flow.source]
+    users = {process.user or str(process.uid) for process in clients}
+    units = {process.unit for process in clients}
+    services = {unit for unit in units if unit is not None and unit.endswith(".service")}
+    return Owners(tuple(sorted(users)), tuple(sorted(services)) if len(services) == len(units) else ())
+
+
+def owner_rows(flows: FlowSet, accounts: Accounts) -> List["OwnerRow"]:
+    """What the layer owner holds each flow's clients to on this host."""
+    return [
+        OwnerRow(flow.name, flow.users, tuple(uids(flow, accounts)), flow.units,
+                 tuple(unit for unit in flow.units if unit in accounts.units))
+        for flow in flows.flows
+        if holds(flow)
+    ]  # fmt: skip
+
+
+class OwnerRow(NamedTuple):
+    """A flow's users with the uids they have here, and its units with those of them that run here."""
+
+    flow: str
+    users: Tuple[str, ...]
+    uids: Tuple[int, ...]
+    units: Tuple[str, ...]
+    running: Tuple[str, ...]
+
+
+def warnings(layers: Sequence[str], enabled: bool, flows: FlowSet, accounts: Accounts) -> List[str]:
+    """What the layer owner does not do on this host, each a sentence."""
+    if OWNER not in layers or flows.empty:
+        return []
+    found = []
+    if SELINUX not in layers:
+        found.append(
+            "{0}, so NO domain is checked on this host: the flows are held by the layer owner, which goes by users and "
+            "units, and nobody is kept from answering in a server's place.".format(
+                "The layer selinux is not asked for" if enabled else "SELinux is disabled"
+            )
+        )
+    loose = [flow for flow in flows.flows if flow.users and not flow.units and SELINUX not in layers]
+    for flow in loose:
+        found.append(
+            "Every program of {0} may use the flow '{1}', since no unit is checked for it.".format(
+                " and ".join(flow.users), flow.name
+            )
+        )
+    for flow in flows.flows:
+        if EVERY_DOMAIN in flow.source and not holds(flow):
+            found.append(
+                "Everybody on this host may use the flow '{0}': the layer owner has no word in it.".format(flow.name)
+            )
+        elif holds(flow) and flow.users and not uids(flow, accounts):
+            found.append(
+                "Nobody on this host may use the flow '{0}' as a client, since it has none of the users {1}.".format(
+                    flow.name, ", ".join(flow.users)
+                )
+            )
+    return found

@@ -1,0 +1,159 @@
+# Copyright: (c) 2026, senet.firewall contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The engine with the layer owner: alone on hosts without SELinux, beside the layer selinux, and changing over."""
+
+from typing import Any
+
+import pytest
+
+from ansible_collections.senet.firewall.plugins.module_utils import _engine, _recovery, _survey
+from ansible_collections.senet.firewall.plugins.module_utils._layers import Owners
+from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError, flow_set
+from tests.unit.flows import WEB_DB, flow
+from tests.unit.scripted_host import ScriptedHost
+
+WEB = {"web_db": Owners(("www-data",), ("apache2.service",))}
+NOTHING = _survey.Replace(flow_set([]))
+
+
+def apply(host: ScriptedHost, request: _survey.Request, check_mode: bool = False, **options: Any) -> _engine.Outcome:
+    return _engine.run(host.host(), request, _engine.Options(0, "t0", owners=WEB)._replace(**options), check_mode)
+
+
+def without_selinux() -> ScriptedHost:
+    return ScriptedHost(mode="disabled")
+
+
+@pytest.mark.parametrize(
+    ("backend", "restores"), [("iptables", ["restore ipv4", "restore ipv6"]), ("nftables", ["restore owner_inet"])]
+)
+def test_a_host_without_selinux_gets_rules_and_no_policy(backend: str, restores: list[str]) -> None:
+    host = without_selinux()
+    before = host.state()
+    predicted = apply(host, _survey.Replace(WEB_DB), check_mode=True, backend=backend)
+    assert host.state() == before
+    done = apply(host, _survey.Replace(WEB_DB), backend=backend)
+    assert (done.layers, done.steps, done.diffs) == (("owner",), predicted.steps, predicted.diffs)
+    assert host.writes == [*restores, "install service", "write intent", "start service"]
+    assert [(row.uids, row.running) for row in done.owners] == [((33,), ("apache2.service",))]
+    assert (done.access, done.confined, done.peers, done.cuts) == ((), (), (), ())
+    assert any("NO domain is checked on this host" in warning for warning in done.warnings)
+
+    host.writes.clear()
+    assert not apply(host, _survey.Replace(WEB_DB), backend=backend).changed
+    assert host.writes == []
+    assert apply(host, NOTHING).changed
+    assert host.state() == before
+
+
+def test_flows_on_record_are_merged_and_removed_by_name_without_a_policy() -> None:
+    host = without_selinux()
+    apply(host, _survey.Replace(WEB_DB))
+    added = apply(host, _survey.Merge((flow("cache", ports=[6379], users=["www-data"]),)))
+    assert [one.name for one in added.flows.flows] == ["cache", "web_db"]
+    assert [one.name for one in apply(host, _survey.Remove(("web_db",))).flows.flows] == ["cache"]
+
+
+def test_both_layers_beside_each_other_and_back() -> None:
+    host = ScriptedHost()
+    apply(host, _survey.Replace(WEB_DB))
+    only_labels = host.state()
+    both = apply(host, _survey.Replace(WEB_DB), layers=("selinux", "owner"))
+    assert both.access
+    assert both.owners
+    assert "SENET_OWNER_OUTPUT" in host.families["ipv4"].save()
+    assert "SENET_OUTPUT" in host.families["ipv4"].rules("OUTPUT")
+    # who says nothing about layers keeps them
+    assert apply(host, _survey.Merge(WEB_DB.flows)).layers == ("selinux", "owner")
+    apply(host, _survey.Replace(WEB_DB), layers=("selinux",))
+    assert host.state() == only_labels
+    apply(host, _survey.Replace(WEB_DB), layers=("owner",))
+    assert host.policy is None
+    assert not host.families["ipv4"].chains
+    apply(host, NOTHING)
+    assert not any(table.save() for table in host.families.values())
+
+
+def test_the_tables_are_saved_once_for_both_layers() -> None:
+    host = ScriptedHost()
+    apply(host, _survey.Replace(WEB_DB), layers=("selinux", "owner"))
+    host.reads.clear()
+    apply(host, _survey.Replace(WEB_DB), layers=("selinux", "owner"))
+    assert sorted(host.reads) == ["policy", "save ipv4", "save ipv6"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"users": ["no-one"]}, "The user 'no-one' of the flow 'web_db' is not on this host"),
+        ({"units": ["no.service"]}, "The unit 'no.service' of the flow 'web_db' is not known to systemd"),
+    ],
+)
+def test_unknown_users_and_units_are_named_and_nothing_is_written(change: dict[str, Any], message: str) -> None:
+    host = without_selinux()
+    with pytest.raises(SenetError, match=message):
+        apply(host, _survey.Replace(flow_set([flow(**change)])))
+    assert host.writes == []
+
+
+def test_units_need_control_groups_of_version_2_those_of_the_catalogue_are_left_out() -> None:
+    host = without_selinux()
+    host.accounts.cgroups = False
+    with pytest.raises(SenetError, match="The units of the flow 'web_db' cannot be told apart on this host"):
+        apply(host, _survey.Replace(flow_set([flow(units=["apache2.service"])])))
+    done = apply(host, _survey.Replace(WEB_DB))
+    assert [(row.users, row.units) for row in done.owners] == [(("www-data",), ())]
+    assert any("Every program of www-data may use the flow 'web_db'" in warning for warning in done.warnings)
+
+
+def test_users_of_the_catalogue_that_a_host_lacks_mean_nobody() -> None:
+    host = without_selinux()
+    del host.accounts.uids["www-data"]
+    done = apply(host, _survey.Replace(WEB_DB))
+    assert any("Nobody on this host may use the flow 'web_db'" in warning for warning in done.warnings)
+    rules = host.families["ipv4"].tables["filter"]["SENET_OWNER_OUTPUT"]
+    assert rules[1:] == ["-p tcp -m tcp --dport 5432 -m comment --comment web_db -j REJECT --reject-with tcp-reset"]
+
+
+def test_a_unit_that_was_started_again_is_known_again_when_it_says_so() -> None:
+    host = without_selinux()
+    apply(host, _survey.Replace(WEB_DB))
+    assert host.service.units == ("apache2.service",)
+    assert _recovery.in_force(host.host())
+    host.accounts.groups["apache2.service"] = 4712
+    assert not _recovery.in_force(host.host())
+    host.writes.clear()
+    _recovery.refresh(host.host())
+    assert host.writes == ["restore ipv4", "restore ipv6"]
+    assert "web_db-cgroup-4712" in host.families["ipv4"].save()
+    assert not apply(host, _survey.Replace(WEB_DB)).changed
+
+
+def test_a_unit_started_while_a_change_waits_meets_the_rules_of_the_change() -> None:
+    host = without_selinux()
+    apply(host, _survey.Replace(WEB_DB), confirm_timeout=30)
+    assert host.guard.record is not None
+    host.accounts.groups["apache2.service"] = 4712
+    _recovery.refresh(host.host())
+    assert "web_db-cgroup-4712" in host.families["ipv4"].save()
+
+
+@pytest.mark.parametrize("fail", ["restore ipv4", "restore ipv6"])
+def test_what_was_done_before_a_failure_is_undone(fail: str) -> None:
+    host = without_selinux()
+    before = host.state()
+    host.fail = fail
+    with pytest.raises(SenetError, match=f"^Could not {fail}.*undone"):
+        apply(host, _survey.Replace(WEB_DB))
+    assert host.state() == before
+
+
+def test_the_guard_brings_back_the_layers_that_were() -> None:
+    host = ScriptedHost()
+    apply(host, _survey.Replace(WEB_DB))
+    before = host.state()
+    apply(host, _survey.Replace(WEB_DB), layers=("owner",), confirm_timeout=30)
+    assert host.state() != before
+    _recovery.abort(host.host(), "t0", "the test says so")
+    assert host.state() == before

@@ -1,0 +1,110 @@
+# Copyright: (c) 2026, senet.firewall contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from typing import Optional
+
+import pytest
+
+from ansible_collections.senet.firewall.plugins.module_utils import _layers
+from ansible_collections.senet.firewall.plugins.module_utils._compile.owner import Accounts
+from ansible_collections.senet.firewall.plugins.module_utils._layers import Owners
+from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet, SenetError, flow_set
+from tests.unit.flows import WEB_DB, flow
+from tests.unit.scripted_host import process
+
+WEB = Owners(("www-data",), ("apache2.service",))
+APACHE = [
+    process(2, "httpd_t")._replace(user="root", unit="apache2.service"),
+    process(3, "httpd_t")._replace(user="www-data", uid=33, unit="apache2.service"),
+    process(4, "sshd_t")._replace(user="root", unit="ssh.service"),
+]
+
+
+@pytest.mark.parametrize(
+    ("asked", "recorded", "enabled", "expected"),
+    [
+        (["auto"], None, True, ("selinux",)),
+        (["auto"], None, False, ("owner",)),
+        (["auto"], ["selinux", "owner"], True, ("selinux", "owner")),
+        (["auto"], ["owner"], True, ("owner",)),
+        # SELinux was there when the flows came, and is no more
+        (["auto"], ["selinux", "owner"], False, ("owner",)),
+        (["owner", "selinux"], ["owner"], True, ("selinux", "owner")),
+        (["owner"], ["selinux"], True, ("owner",)),
+    ],
+)
+def test_layers_are_chosen(
+    asked: list[str], recorded: Optional[list[str]], enabled: bool, expected: tuple[str, ...]
+) -> None:
+    assert _layers.choose(asked, recorded, enabled) == expected
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ([], r"layers \[\] say nothing"),
+        (["auto", "owner"], r"layers \[auto, owner\] say nothing or two things"),
+        (["selinux"], "SELinux is disabled on this host.*or ask for layers"),
+        (["selinux", "owner"], "SELinux is disabled on this host"),
+    ],
+)
+def test_layers_that_cannot_be_are_refused(asked: list[str], message: str) -> None:
+    with pytest.raises(SenetError, match=message):
+        _layers.choose(asked, None, False)
+
+
+def owners(
+    flows: FlowSet, catalogue: Optional[Owners] = None, recorded: Optional[FlowSet] = None, cgroups: bool = True
+) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
+    known = {"web_db": catalogue} if catalogue else {}
+    found = _layers.with_owners(flows, known, recorded, APACHE, cgroups)
+    return [(one.users, one.units) for one in found.flows]
+
+
+def test_a_flows_own_users_come_first_then_the_catalogue_the_record_and_what_runs() -> None:
+    own = flow_set([flow(users=["zabbix"])])
+    recorded = flow_set([flow(users=["apache"], units=["httpd.service"])])
+    assert owners(own, WEB, recorded) == [(("zabbix",), ())]
+    assert owners(WEB_DB, WEB, recorded) == [(("www-data",), ("apache2.service",))]
+    assert owners(WEB_DB, None, recorded) == [(("apache",), ("httpd.service",))]
+    assert owners(WEB_DB) == [(("root", "www-data"), ("apache2.service",))]
+
+
+def test_another_source_does_not_inherit_the_recorded_users() -> None:
+    recorded = flow_set([flow(users=["apache"], source=["redis_t"])])
+    assert owners(WEB_DB, None, recorded) == [(("root", "www-data"), ("apache2.service",))]
+
+
+def test_units_stay_out_where_they_cannot_be_matched_or_do_not_hold_every_client() -> None:
+    assert owners(WEB_DB, WEB, cgroups=False) == [(("www-data",), ())]
+    loose = [*APACHE, process(5, "httpd_t")._replace(user="www-data", unit="session-1.scope")]
+    assert _layers.with_owners(WEB_DB, {}, None, loose, True).flows[0].units == ()
+
+
+def test_a_flow_whose_client_nobody_knows_is_refused_and_one_for_all_needs_none() -> None:
+    with pytest.raises(SenetError, match="The flow 'web_db' does not say which users.*no process of redis_t"):
+        owners(flow_set([flow(source=["redis_t"])]))
+    assert owners(flow_set([flow(source=["domain"])])) == [((), ())]
+
+
+def test_what_needs_domains_is_refused() -> None:
+    with pytest.raises(SenetError, match="'httpd_t' cannot be confined by the layer owner"):
+        _layers.refuse_what_owner_cannot(flow_set([flow()], [("httpd_t", "enforce")]))
+    with pytest.raises(SenetError, match="'web_db' has verify_source=loopback, which the layer owner"):
+        _layers.refuse_what_owner_cannot(flow_set([flow(verify_source="loopback")]))
+
+
+def test_what_is_not_checked_is_said() -> None:
+    everybody, gone = flow("all", source=["domain"], ports=[1]), flow("gone", users=["x"], ports=[2])
+    flows = flow_set([flow(users=["www-data"]), everybody, gone])
+    said = _layers.warnings(["owner"], False, flows, Accounts({"www-data": 33}, {}))
+    assert [text.partition(",")[0] for text in said] == [
+        "SELinux is disabled",
+        "Every program of x may use the flow 'gone'",
+        "Every program of www-data may use the flow 'web_db'",
+        "Everybody on this host may use the flow 'all': the layer owner has no word in it.",
+        "Nobody on this host may use the flow 'gone' as a client",
+    ]
+    assert _layers.warnings(["selinux"], True, flows, Accounts({}, {})) == []
+    beside = _layers.warnings(["selinux", "owner"], True, flows, Accounts({}, {}))
+    assert not any("NO domain" in text for text in beside)

@@ -1,0 +1,132 @@
+# Copyright: (c) 2026, senet.firewall contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The layer owner: alone, as on a host without SELinux, and beside the layer selinux, by each backend."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.lab.controller import Controller
+from tests.lab.lab import Lab
+from tests.lab.probes import ADDRESSES, as_domain, connect, listener, through_apache
+from tests.lab.vm import Host
+from tests.vm.conftest import BACKENDS, WEB_DB
+from tests.vm.facts import Facts, facts
+
+FLOWS = "senet.firewall.flows"
+PAIR = {"pair": "httpd_to_postgresql"}
+UNITS_ONLY = {**WEB_DB, "name": "jobs", "ports": [60910], "units": ["apache2.service"], "destination": ["unconfined_t"]}
+
+
+class Owned:
+    """A host where the layer owner is in force, what it was before, and the module's result."""
+
+    def __init__(self, host: Host, before: Facts, controller: Controller, backend: str) -> None:
+        self.host = host
+        self.before = before
+        self._controller = controller
+        self._backend = backend
+        self.result = self.flows(flows=[PAIR, UNITS_ONLY], layers=["owner"])
+
+    def flows(self, **options: Any) -> dict[str, Any]:
+        return self._controller.module(self.host, FLOWS, backend=self._backend, **options)
+
+    def who(self, port: int = 5432) -> dict[str, list[str]]:
+        """How Apache, the same user in a shell, and root fare in both families."""
+        addresses = [ADDRESSES[family] for family in sorted(ADDRESSES)]
+        return {
+            "apache": [through_apache(self.host, f"pg{family[-1]}").result for family in sorted(ADDRESSES)],
+            "www-data": [connect(self.host, address, port, user="www-data").result for address in addresses],
+            "root": [connect(self.host, address, port).result for address in addresses],
+        }
+
+
+@pytest.fixture(scope="module", params=BACKENDS)
+def owned(lab: Lab, request: pytest.FixtureRequest) -> Iterator[Owned]:
+    with lab.start("web", state="slim") as host, Controller(host) as controller:
+        before = facts(host)
+        yield Owned(host, before, controller, request.param)
+
+
+HELD = {"apache": ["connected"] * 2, "www-data": ["refused"] * 2, "root": ["refused"] * 2}
+FREE = {who: ["connected"] * 2 for who in HELD}
+
+
+def test_only_the_clients_unit_connects_and_the_policy_is_left_alone(owned: Owned) -> None:
+    assert owned.result["changed"] is True, owned.result
+    assert owned.result["guard"]["confirmed"] is True
+    assert owned.result["layers"] == ["owner"]
+    assert [(row["flow"], row["users"], row["running"]) for row in owned.result["owners"]] == [
+        ("httpd_to_postgresql", ["www-data"], ["apache2.service"]),
+        ("jobs", [], ["apache2.service"]),
+    ]
+    assert any("NO domain is checked on this host" in text for text in owned.result["warnings"])
+    assert owned.who() == HELD
+    assert facts(owned.host).policy == owned.before.policy
+    assert owned.flows(flows=[PAIR, UNITS_ONLY], layers=["owner"])["changed"] is False
+
+
+def test_a_flow_by_unit_alone_refuses_every_other_unit(owned: Owned) -> None:
+    for address in ADDRESSES.values():
+        with listener(owned.host, address, 60910):
+            assert connect(owned.host, address, 60910).result == "refused"
+            assert connect(owned.host, address, 60910, user="www-data").result == "refused"
+            inside = "sh -c 'echo $$ >/sys/fs/cgroup/system.slice/apache2.service/cgroup.procs; exec \"$@\"' sh"
+            assert connect(owned.host, address, 60910, prefix=inside).result == "connected"
+
+
+def test_other_traffic_is_left_alone(owned: Owned) -> None:
+    for address in ADDRESSES.values():
+        assert connect(owned.host, address, 6379).result == "connected"
+        assert connect(owned.host, address, 22).result == "connected"
+
+
+def test_a_unit_that_is_started_again_connects_with_its_first_process(owned: Owned) -> None:
+    for verb in ("restart", "stop", "start"):
+        owned.host.run(f"systemctl {verb} apache2.service")
+    assert owned.who() == HELD
+    again = owned.flows(flows=[PAIR, UNITS_ONLY], layers=["owner"])
+    assert again["changed"] is False, again["steps"]
+
+
+def test_unknown_users_and_units_are_named(owned: Owned) -> None:
+    for option, name in (("users", "nosuchuser"), ("units", "nosuch.service")):
+        refused = owned.flows(flows=[{**WEB_DB, option: [name]}], layers=["owner"])
+        assert refused["failed"] is True
+        assert name in refused["msg"]
+    assert owned.who() == HELD
+
+
+def test_it_is_back_after_a_reboot(owned: Owned) -> None:
+    owned.host.reboot()
+    assert owned.who() == HELD
+    again = owned.flows(flows=[PAIR, UNITS_ONLY], layers=["owner"])
+    assert again["changed"] is False, again["steps"]
+
+
+def test_observing_refuses_nobody_and_logs_who_would_be(owned: Owned) -> None:
+    assert owned.flows(flows=[PAIR], layers=["owner"], mode="observe")["changed"] is True
+    assert owned.who() == FREE
+    logged = owned.host.run("dmesg | grep 'senet would refuse httpd_to_'").stdout.splitlines()
+    assert sorted({word for line in logged for word in line.split() if word.startswith("UID=")}) == ["UID=0", "UID=33"]
+
+
+def test_beside_the_layer_selinux_a_client_is_held_to_both(owned: Owned) -> None:
+    both = owned.flows(flows=[{**PAIR, "units": [], "users": ["www-data"]}], layers=["selinux", "owner"])
+    assert both["layers"] == ["selinux", "owner"], both
+    assert any(row["can_connect"] for row in both["access"])
+    assert owned.who() == HELD
+    for address in ADDRESSES.values():
+        # the right domain and the wrong user, the wrong domain and the right user
+        assert as_domain(owned.host, "httpd_t", address, 5432).result == "refused"
+        assert connect(owned.host, address, 5432, user="www-data").result == "refused"
+    assert owned.flows(flows=[PAIR], purge=False)["layers"] == ["selinux", "owner"]
+
+
+def test_it_goes_without_a_trace(owned: Owned) -> None:
+    assert owned.flows(flows=[], state="present")["changed"] is True
+    assert facts(owned.host)._replace(kernel="") == owned.before._replace(kernel="")
+    assert owned.host.run("ls -d /etc/systemd/system/apache2.service.d", check=False).rc != 0
+    assert owned.who() == FREE
