@@ -12,7 +12,17 @@ _NEEDED_BY_VARIANT = {
     "nf_tables": ("nf_tables", "nft_compat", "xt_SECMARK", "xt_conntrack"),
 }
 _NEEDED_BY_NFT = ("nf_tables", "nft_ct")
-KERNEL_MODULES = tuple(sorted(set(_NEEDED_BY_NFT).union(*_NEEDED_BY_VARIANT.values())))
+# The same for the rules of the layer owner, whose users nft knows by nf_tables itself
+_OWNER_BY_VARIANT = {
+    "legacy": ("iptable_filter", "ip6table_filter", "xt_owner", "xt_conntrack"),
+    "nf_tables": ("nf_tables", "nft_compat", "xt_owner", "xt_conntrack"),
+}
+_OWNER_BY_NFT = ("nf_tables", "nft_ct", "nft_reject_inet")
+KERNEL_MODULES = tuple(
+    sorted(
+        set(_NEEDED_BY_NFT + _OWNER_BY_NFT).union(*_NEEDED_BY_VARIANT.values()).union(*_OWNER_BY_VARIANT.values())
+    )
+)
 
 
 class IptablesFacts(NamedTuple):
@@ -29,7 +39,8 @@ class Facts(NamedTuple):
 
     ``iptables`` has a family for each command that is there, ``nft`` is the path of that command; ``modules`` is None
     where the kernel's modules cannot be listed, as in most containers; ``label_rules`` are rules that label packets,
-    each as ``table: rule``; ``cut`` are the running domains that a SECMARK rule would cut off now.
+    each as ``table: rule``; ``cut`` are the running domains that a SECMARK rule would cut off now; ``cgroups`` says
+    whether rules can match control groups.
     """
 
     selinux: str
@@ -39,6 +50,7 @@ class Facts(NamedTuple):
     modules: Optional[Mapping[str, bool]]
     label_rules: Tuple[str, ...]
     cut: Tuple[str, ...]
+    cgroups: bool
 
 
 def obstacles(facts: Facts) -> List[str]:
@@ -58,6 +70,12 @@ def obstacles(facts: Facts) -> List[str]:
 
 def backends(facts: Facts) -> Dict[str, Dict[str, Any]]:
     """What can put labels on packets, and why not, as the module returns it."""
+    return _tools(facts, _NEEDED_BY_VARIANT, _NEEDED_BY_NFT)
+
+
+def _tools(
+    facts: Facts, by_variant: Mapping[str, Iterable[str]], by_nft: Iterable[str]
+) -> Dict[str, Dict[str, Any]]:
     iptables = [
         "The command {0} is missing: install the package iptables.".format(command)
         for family, command in (("ipv4", "iptables"), ("ipv6", "ip6tables"))
@@ -65,11 +83,11 @@ def backends(facts: Facts) -> Dict[str, Dict[str, Any]]:
     ]
     needed = set()  # type: Set[str]
     for tool in facts.iptables.values():
-        needed.update(_NEEDED_BY_VARIANT.get(tool.variant or "", ()))
+        needed.update(by_variant.get(tool.variant or "", ()))
     nftables = ["The command nft is missing: install the package nftables."] if facts.nft is None else []
     reasons = {
         "iptables": iptables + _missing_modules(facts, needed),
-        "nftables": nftables + _missing_modules(facts, _NEEDED_BY_NFT),
+        "nftables": nftables + _missing_modules(facts, by_nft),
     }
     return {name: {"available": not why, "reasons": why} for name, why in reasons.items()}
 
@@ -110,4 +128,24 @@ def layer(facts: Facts) -> Dict[str, Any]:
         "reasons": reasons,
         "notes": caveats(facts) if not reasons else [],
         "backends": backends(facts),
+    }
+
+
+def owner_layer(facts: Facts) -> Dict[str, Any]:
+    """The layer ``owner`` as the module returns it."""
+    by_backend = _tools(facts, _OWNER_BY_VARIANT, _OWNER_BY_NFT)
+    available = any(backend["available"] for backend in by_backend.values())
+    notes = ["It goes by users and units: no domain is told from another, and nobody is kept from answering."]
+    if not facts.cgroups:
+        notes.append(
+            "Units cannot be told apart, since the control groups are not those of version 2 alone: only users can, "
+            "until the host is booted with systemd.unified_cgroup_hierarchy=1."
+        )
+    return {
+        "available": available,
+        "enforced": available,
+        "units": available and facts.cgroups,
+        "reasons": [] if available else [why for backend in by_backend.values() for why in backend["reasons"]],
+        "notes": notes if available else [],
+        "backends": by_backend,
     }

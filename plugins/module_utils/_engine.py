@@ -293,7 +293,8 @@ def _apply(host: Host, change: _Change, options: Options) -> None:
 def _take(host: Host, change: _Change, options: Options, pending: Pending, step: _plan.Step) -> None:
     if step.action == _plan.ARM_GUARD:
         # The boot unit is the guard's other half: it undoes the change if the host restarts meanwhile.
-        host.service.install(_survey.units_of(change.observed.intent))
+        units = _survey.units_of(change.observed.intent) + _survey.units_of(change.desired.intent)
+        host.service.install(sorted(set(units)))
         host.guard.arm(options.token, "apply", options.confirm_timeout + APPLY_SECONDS)
     elif step.action == _plan.CHECK_ACCESS:
         _survey.check_nobody_is_cut(host, change.labelled, change.processes, change.mls)

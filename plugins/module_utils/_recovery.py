@@ -142,6 +142,9 @@ def roll_back(host: Host, before: _plan.Desired) -> None:
     # Not where it is the same: a file system that has become read-only must not keep us from the end.
     if host.service.intent() != before.intent:
         host.service.write_intent(before.intent)
+    units = _survey.units_of(before.intent)
+    if before.intent is not None and not host.service.hears(units):
+        host.service.install(units)
 
 
 def release(host: Host, families: Iterable[str]) -> None:

@@ -214,6 +214,43 @@ layers:
           returned: always
           type: dict
           sample: {"iptables": {"available": true, "reasons": []}, "nftables": {"available": true, "reasons": []}}
+    owner:
+      description: Rules of netfilter that go by users and systemd units, for hosts without SELinux or beside it.
+      returned: always
+      type: dict
+      contains:
+        available:
+          description: Whether flows can be put in place.
+          returned: always
+          type: bool
+          sample: true
+        enforced:
+          description: Whether they will be enforced.
+          returned: always
+          type: bool
+          sample: true
+        units:
+          description: Whether units can be told apart, and not users alone.
+          returned: always
+          type: bool
+          sample: true
+        reasons:
+          description: Why they cannot be put in place.
+          returned: always
+          type: list
+          elements: str
+          sample: []
+        notes:
+          description: What this layer does not check.
+          returned: always
+          type: list
+          elements: str
+          sample: ["It goes by users and units: no domain is told from another, and nobody is kept from answering."]
+        backends:
+          description: What can hold its rules, each with C(available) and the C(reasons) against it.
+          returned: always
+          type: dict
+          sample: {"iptables": {"available": true, "reasons": []}, "nftables": {"available": true, "reasons": []}}
 """
 
 import os
@@ -272,6 +309,7 @@ def main() -> None:
             modules=kernel_modules(_enforcement.KERNEL_MODULES, release),
             label_rules=tuple(rule for family in tools for rule in label_rules(host.netfilter.save(family))),
             cut=tuple(_domains_cut(host, status)),
+            cgroups=host.accounts.matches_cgroups(),
         )
     except SenetError as exc:
         module.fail_json(msg=str(exc))
@@ -283,7 +321,7 @@ def main() -> None:
         kernel={"release": release, "modules": facts.modules},
         label_rules=list(facts.label_rules),
         domains_cut=list(facts.cut),
-        layers={"selinux": _enforcement.layer(facts)},
+        layers={"selinux": _enforcement.layer(facts), "owner": _enforcement.owner_layer(facts)},
     )
 
 

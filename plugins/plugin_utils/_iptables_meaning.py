@@ -90,7 +90,13 @@ def _accept(rule: Rule, rules: Sequence[Rule], notes: list[str]) -> list[Rule]:
         if not (rule.user or rule.client or rule.server):
             raise rule.wrong("it permits everybody, whatever the domain; name the client's (--selinux-source)")
         if rule.user and rule.client:
-            notes.append(_note(rule, f"the user '{rule.user}' is not asked, since the domain says more."))
+            notes.append(
+                _note(
+                    rule,
+                    f"the user '{rule.user}' is not asked, since the domain says more; to hold the client to both, "
+                    f"give the flow users: [{rule.user}] and the host layers: [selinux, owner].",
+                )
+            )
         if rule.client and rule.chain == "INPUT":
             notes.append(
                 _note(

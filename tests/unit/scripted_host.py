@@ -170,6 +170,9 @@ class ScriptedService:
     def in_place(self, units: Iterable[str]) -> bool:
         return self.installed and self.running and self.units == tuple(units)
 
+    def hears(self, units: Iterable[str]) -> bool:
+        return self.units == tuple(units)
+
     def install(self, units: Iterable[str]) -> None:
         if not self.installed or self.units != tuple(units):
             self._log.write("install service")

@@ -55,7 +55,7 @@ FREE = {who: ["connected"] * 2 for who in HELD}
 
 
 def test_only_the_clients_unit_connects_and_the_policy_is_left_alone(owned: Owned) -> None:
-    assert owned.result["changed"] is True, owned.result
+    assert owned.result["changed"] is True, str(owned.result)
     assert owned.result["guard"]["confirmed"] is True
     assert owned.result["layers"] == ["owner"]
     assert [(row["flow"], row["users"], row["running"]) for row in owned.result["owners"]] == [

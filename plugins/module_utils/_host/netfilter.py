@@ -25,6 +25,8 @@ NFT_FAMILIES = {"ipv4": "ip", "ipv6": "ip6"}
 _INFIXES = {"nf_tables": "-nft", "legacy": "-legacy"}
 # The tables that the legacy variant has in this network namespace, a line each
 _LEGACY_TABLES = {"ipv4": "ip_tables_names", "ipv6": "ip6_tables_names"}
+_BUILT_IN = ("INPUT", "FORWARD", "OUTPUT")
+_CHAIN = re.compile(r"^\s+chain (\S+) \{", re.MULTILINE)
 _VERSION = re.compile(r"v?([0-9]+(?:\.[0-9]+)+)(?: \((nf_tables|legacy)\))?")
 
 
@@ -183,7 +185,8 @@ class Netfilter:
     def drop_empty_table(self, family: str, name: str) -> None:
         """Take away a table that the nf_tables variant leaves behind; the legacy one keeps it.
 
-        Its two chains go by name first, which fails if somebody put a rule there meanwhile.
+        Its chains, which releases of iptables make two or all of, go by name first: that fails if somebody put a rule
+        there meanwhile.
 
         :raises SenetError: nft refuses.
         """
@@ -192,7 +195,10 @@ class Netfilter:
         if nft is None or iptables is None or iptables.variant != "nf_tables":
             return
         table = "{0} {1}".format(NFT_FAMILIES[family], name)
-        script = "delete chain {0} INPUT\ndelete chain {0} OUTPUT\ndelete table {0}\n".format(table)
+        dummy3, listed, dummy4 = self._run([nft, "-s", "list", "table"] + table.split())
+        chains = [name for name in _CHAIN.findall(listed) if name in _BUILT_IN]
+        script = "".join("delete chain {0} {1}\n".format(table, name) for name in chains)
+        script += "delete table {0}\n".format(table)
         code, dummy, err = self._run([nft, "-f", "-"], data=script)
         if code:
             raise SenetError(

@@ -102,8 +102,7 @@ class Service:
     def in_place(self, units: Iterable[str] = ()) -> bool:
         """Whether code and units are those of this collection, enabled, and the watch runs; and these units, and no
         other ones, tell us when they start."""
-        files = self._files(units)
-        if not all(_read(path) == text for path, text in files.items()) or set(_drop_ins()) - set(files):
+        if not all(_read(path) == text for path, text in self._files(units).items()) or not self.hears(units):
             return False
         if not self.systemd:
             return True
@@ -112,6 +111,11 @@ class Service:
         return enabled and any(
             os.path.isdir(os.path.join(root, "system.slice", _units.WATCH_UNIT)) for root in _CGROUP_ROOTS
         )
+
+    def hears(self, units: Iterable[str]) -> bool:
+        """Whether the services among these units, and no other ones, tell us when they start."""
+        wanted = _units.drop_ins(COMMAND, units) if self.systemd else {}
+        return set(_drop_ins()) == {os.path.join(UNIT_DIRECTORY, path) for path in wanted}
 
     def install(self, units: Iterable[str] = ()) -> None:
         """Write code and units and enable the units, without starting them; have these units tell us when they start.

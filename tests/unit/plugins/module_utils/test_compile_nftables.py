@@ -216,3 +216,13 @@ def test_a_map_that_loses_its_last_element_stays_for_its_rules() -> None:
     kept = nftables.without_types(nftables.compile_rules(WEB_DB, mls=True), [CLIENT, SERVER])
     assert not any("web_db" in line or "elements" in line for line in kept)
     assert nftables.parse_list("\n".join(kept)).rules == kept
+
+
+def test_a_set_is_the_same_in_any_order() -> None:
+    rules = nftables.compile_rules(flow_set([flow(interfaces=["eth0", "lo"])]), mls=True)
+    # nft 1.0.6 on x86-64
+    listed_so = [line.replace('{ "eth0", "lo" }', '{ "lo", "eth0" }') for line in rules]
+    assert listed_so != list(rules)
+    assert nftables.parse_list("\n".join(listed_so)).installed(rules)
+    other = [line.replace('{ "eth0", "lo" }', '{ "eth1", "lo" }') for line in rules]
+    assert not nftables.parse_list("\n".join(other)).installed(rules)

@@ -12,12 +12,13 @@ from ansible_collections.senet.firewall.plugins.module_utils._enforcement import
     caveats,
     layer,
     obstacles,
+    owner_layer,
 )
 
 TOOLS = {family: IptablesFacts("/usr/sbin/iptables", "1.8.9", "nf_tables", False) for family in ("ipv4", "ipv6")}
 LEGACY = {family: tool._replace(variant="legacy") for family, tool in TOOLS.items()}
 ALL = dict.fromkeys(KERNEL_MODULES, True)
-GOOD = Facts("enforcing", TOOLS, "/usr/sbin/nft", "/usr/sbin/semodule", ALL, (), ())
+GOOD = Facts("enforcing", TOOLS, "/usr/sbin/nft", "/usr/sbin/semodule", ALL, (), (), True)
 
 
 def without(*names: str) -> dict[str, bool]:
@@ -79,7 +80,7 @@ def test_what_is_not_needed_is_no_obstacle(change: dict[str, Any]) -> None:
 
 
 def test_all_obstacles_are_told_at_once() -> None:
-    assert len(obstacles(Facts("disabled", {}, None, None, without("nft_ct"), (), ()))) == 6
+    assert len(obstacles(Facts("disabled", {}, None, None, without("nft_ct"), (), (), True))) == 6
 
 
 def test_a_permissive_host_takes_flows_but_does_not_enforce_them() -> None:
@@ -91,3 +92,24 @@ def test_a_permissive_host_takes_flows_but_does_not_enforce_them() -> None:
 def test_the_domains_that_another_programs_rule_would_cut_are_named() -> None:
     (note,) = caveats(GOOD._replace(cut=("httpd_t", "sshd_t")))
     assert "httpd_t, sshd_t" in note
+
+
+def test_the_layer_owner_needs_neither_selinux_nor_labels() -> None:
+    bare = GOOD._replace(selinux="disabled", semodule=None, modules=without("xt_SECMARK", "iptable_security"))
+    said = owner_layer(bare)
+    assert (said["available"], said["enforced"], said["units"], said["reasons"]) == (True, True, True, [])
+    assert "no domain" in said["notes"][0]
+
+
+def test_without_control_groups_of_version_2_users_are_all_there_is() -> None:
+    said = owner_layer(GOOD._replace(cgroups=False))
+    assert (said["available"], said["units"]) == (True, False)
+    assert "Units cannot be told apart" in said["notes"][1]
+
+
+def test_the_layer_owner_needs_one_backend() -> None:
+    assert owner_layer(GOOD._replace(modules=without("xt_owner"), nft=None))["reasons"]
+    assert owner_layer(GOOD._replace(modules=without("xt_owner")))["available"]
+    nothing = owner_layer(GOOD._replace(iptables={}, nft=None))
+    assert (nothing["available"], nothing["units"], nothing["notes"]) == (False, False, [])
+    assert len(nothing["reasons"]) == 3

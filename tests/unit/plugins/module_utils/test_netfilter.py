@@ -157,9 +157,13 @@ def test_the_ruleset_is_nfts_and_its_failure_counts_where_iptables_uses_nf_table
 def test_an_empty_table_is_dropped_chain_by_chain_and_only_with_nf_tables() -> None:
     host, commands = netfilter()
     commands.answers["/sbin/ip6tables --version"] = (0, "ip6tables v1.8.9 (nf_tables)", "")
-    host.drop_empty_table("ipv6", "security")
-    script = "delete chain ip6 security INPUT\ndelete chain ip6 security OUTPUT\ndelete table ip6 security\n"
-    assert commands.calls[-1] == Call(("/sbin/nft", "-f", "-"), script)
+    head = "type filter hook input priority 150; policy accept;"
+    listed = f"table ip6 security {{\n\tchain INPUT {{\n\t\t{head}\n\t}}\n%s}}\n"
+    for more, chains in (("", ["INPUT"]), ("\tchain FORWARD {\n\t}\n\n\tchain mine {\n\t}\n", ["INPUT", "FORWARD"])):
+        commands.answers["/sbin/nft -s list table ip6 security"] = (0, listed % more, "")
+        host.drop_empty_table("ipv6", "security")
+        script = "".join(f"delete chain ip6 security {name}\n" for name in chains) + "delete table ip6 security\n"
+        assert commands.calls[-1] == Call(("/sbin/nft", "-f", "-"), script)
     commands.answers["/sbin/nft -f"] = (1, "", "Error: Could not process rule: Device or resource busy\n")
     with pytest.raises(SenetError, match="delete the empty table 'ip6 security' .*busy.*with 'nft list table"):
         host.drop_empty_table("ipv6", "security")

@@ -219,3 +219,26 @@ def test_an_intent_that_is_there_already_is_not_written(root: Root, monkeypatch:
     inode = root.intent.stat().st_ino
     service.write_intent("one")
     assert root.intent.stat().st_ino == inode
+
+
+def test_the_services_of_flows_tell_when_they_start(root: Root) -> None:
+    service = root.service()
+    service.install(["apache2.service", "app@1.service", "app.slice"])
+    service.start()
+    drop_ins = {f"{unit}.d/50-senet-firewall.conf" for unit in ("apache2.service", "app@1.service")}
+    assert {str(path.relative_to(root.units)) for path in root.units.glob("*.d/*")} == drop_ins
+    text = (root.units / "apache2.service.d" / "50-senet-firewall.conf").read_text()
+    assert f"\nExecStartPre=-+{' '.join(service_module.COMMAND)} refresh\n" in text
+    assert stat.S_IMODE((root.units / "apache2.service.d").stat().st_mode) == 0o755
+    assert service.in_place(["apache2.service", "app@1.service", "app.slice"])
+    assert not service.in_place(["apache2.service"])
+    assert not service.in_place()
+
+    # Somebody else's drop-ins of the same unit stay.
+    own = root.units / "apache2.service.d" / "limits.conf"
+    own.write_text("[Service]\n")
+    service.install(["app@1.service"])
+    assert sorted(root.units.glob("*.d/*")) == [own, root.units / "app@1.service.d" / "50-senet-firewall.conf"]
+    assert service.hears(["app@1.service"])
+    service.uninstall()
+    assert sorted(root.units.glob("*.d/*")) == [own]
