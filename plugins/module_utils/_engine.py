@@ -174,6 +174,11 @@ def _unconfirmed(host: Host, check_mode: bool) -> Optional[Pending]:
 
 def _prepare(host: Host, request: _survey.Request, options: Options) -> _Change:
     mode = host.selinux.status()
+    if mode == "disabled" and isinstance(request, _survey.Alter):
+        raise SenetError(
+            "SELinux is disabled on this host, so peers and interfaces have no types; enable it in /etc/selinux/config "
+            "and on the kernel command line, and reboot."
+        )
     mls = _survey.mls(host)
     intent = _survey.stored_intent(host)
     layers = _layers.choose(options.layers, intent.layers if intent is not None else None, mode != "disabled")
@@ -184,11 +189,6 @@ def _prepare(host: Host, request: _survey.Request, options: Options) -> _Change:
     observed = _survey.observe(host, mls, families)
     flows = _survey.wanted(request, observed, intent)
     if mode == "disabled":
-        if isinstance(request, _survey.Alter):
-            raise SenetError(
-                "SELinux is disabled on this host, so peers and interfaces have no types; enable it in "
-                "/etc/selinux/config and on the kernel command line, and reboot."
-            )
         flows = _layers.without_types(flows)
     if _layers.SELINUX in layers:
         flows = _survey.resolve_domains(host, flows, mls)

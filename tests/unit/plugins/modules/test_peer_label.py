@@ -134,6 +134,41 @@ def test_flows_and_labels_leave_each_other_alone(run: Run, host: ScriptedHost) -
     assert (host.policy, host.netlabel.kernel.lists()) == (None, STOCK)
 
 
+def test_flows_of_the_layer_owner_and_labels_leave_each_other_alone(run: Run, host: ScriptedHost) -> None:
+    owned = flow_set([flow(users=["www-data"])])
+    options = _engine.Options(0, "t1", layers=("owner",))
+
+    def own(request: _survey.Request) -> _engine.Outcome:
+        return _engine.run(host.host(), request, options, False)
+
+    own(_survey.Replace(owned))
+    rules = host.families["ipv4"].save()
+    assert host.policy is None
+    run(**PARTNER)
+    assert cil.parse_policy(host.policy or "").flows == ()
+    assert host.families["ipv4"].save() == rules
+    for outcome in (own(_survey.Replace(owned)), own(_survey.Merge(()))):
+        assert (outcome.changed, outcome.flows.flows) == (False, owned.flows)
+    host.reboot()
+    assert "netlabel" in _recovery.load(host.host()).families
+    run(type="partner_peer_t", state="absent")
+    assert host.policy is None
+    assert not own(_survey.Replace(owned)).changed
+    own(_survey.Replace(FlowSet(())))
+    assert host.service.text is None
+
+
+def test_without_selinux_peers_have_no_labels(run: Run, host: ScriptedHost) -> None:
+    run(**PARTNER)
+    host.reboot()
+    host.mode = "disabled"
+    assert "SELinux is disabled" in run(**PARTNER)["msg"]
+    assert "SELinux is disabled" in run(type="partner_peer_t", state="absent")["msg"]
+    # and keep no flow of the layer owner from it
+    outcome = flows(host, _survey.Merge((flow(users=["www-data"]),)))
+    assert (outcome.changed, outcome.flows.labels_peers) == (True, False)
+
+
 def test_domains_on_loopback_come_and_go_one_by_one(run: Run, host: ScriptedHost) -> None:
     run(loopback_domains="httpd_t")
     result = run(loopback_domains="postgresql_t")
