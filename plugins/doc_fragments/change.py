@@ -7,30 +7,6 @@ class ModuleDocFragment:
     # What every module that changes flows takes, and what holds for all of them.
     DOCUMENTATION = r"""
 options:
-  confirm_timeout:
-    description:
-      - Seconds after which the host undoes the change if it was not confirmed.
-      - With V(0) there is no guard, and a change that cuts the connection leaves the host cut.
-    type: int
-    default: 30
-  health_checks:
-    description:
-      - What the controller must be able to connect to before it confirms, each as C(HOST:PORT), an IPv6 address in
-        brackets. If one fails, the change is undone.
-    type: list
-    elements: str
-    default: []
-  health_commands:
-    description: Shell commands that must succeed on the host before the change is confirmed. If one fails, the change
-      is undone.
-    type: list
-    elements: str
-    default: []
-  token:
-    description:
-      - The name of the change for the module M(senet.firewall.guard), lower-case letters and digits, at most 32. One is
-        made up if it is not given.
-    type: str
   layers:
     description:
       - What enforces the flows on this host, all of them. V(selinux) is packet labels and policy, which go by the

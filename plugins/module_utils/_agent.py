@@ -71,12 +71,12 @@ def _refresh(host: Host) -> int:
 def _report(loaded: _recovery.Loaded) -> int:
     if loaded.families:
         _say("Rules loaded for {0}.".format(" and ".join(loaded.families)))
-    for flow in loaded.unknown_flows:
+    for what in loaded.unknown:
         _say(
-            "The flow '{0}' is NOT enforced: its packet types are not in the loaded policy; run the play again, which "
-            "installs the policy module.".format(flow)
+            "{0} is NOT enforced: its types are not in the loaded policy; run the play again, which "
+            "installs the policy module.".format(what[0].upper() + what[1:])
         )
-    return 1 if loaded.unknown_flows else 0
+    return 1 if loaded.unknown else 0
 
 
 def _clear(host: Host) -> int:

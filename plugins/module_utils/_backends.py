@@ -82,8 +82,8 @@ def compile_rules(backend: str, flows: FlowSet, mls: bool) -> Dict[str, Rules]:
 
 
 def compile_peer_rules(peering: Peering, mls: bool) -> Dict[str, Rules]:
-    """The rules of the family netlabel; none where nothing is verified."""
-    return {NETLABEL: netlabel.compile_rules(peering, mls)} if peering.receivers else {}
+    """The rules of the family netlabel; none where no peer has a label."""
+    return {} if peering.empty else {NETLABEL: netlabel.compile_rules(peering, mls)}
 
 
 def compile_owner_rules(backend: str, flows: FlowSet, accounts: owner.Accounts, labelled: bool) -> Dict[str, Rules]:
@@ -101,10 +101,10 @@ def source(family: str) -> str:
     return family[len("owner_"):] if family in OWNER_FAMILIES[IPTABLES] else family
 
 
-def parse(family: str, text: str) -> Any:
-    """The table of a family in what the host's tool prints."""
+def parse(family: str, text: str, peer_types: Iterable[str] = ()) -> Any:
+    """The table of a family in what the host's tool prints; static labels of these types are ours."""
     if family == NETLABEL:
-        return netlabel.parse_lists(text)
+        return netlabel.parse_lists(text, peer_types)
     if family in _INET:
         return nft_text.parse_list(owner.TABLE if family == "owner_inet" else nftables.TABLE, text)
     return xtables.parse_save(iptables.PLACE if family in FAMILIES[IPTABLES] else owner.PLACE, text)

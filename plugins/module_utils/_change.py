@@ -30,13 +30,16 @@ FLOW_OPTIONS = {
     "units": {"type": "list", "elements": "str"},
     "verify_source": {"type": "str", "choices": list(VERIFY)},
 }  # type: Dict[str, Dict[str, Any]]
-OPTIONS = {
+# Of every change that is guarded
+GUARD_OPTIONS = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-    "mode": {"type": "str", "choices": list(MODES), "default": "enforce"},
     "confirm_timeout": {"type": "int", "default": 30},
     "health_checks": {"type": "list", "elements": "str", "default": []},
     "health_commands": {"type": "list", "elements": "str", "default": []},
     "token": {"type": "str", "no_log": False},
+}  # type: Dict[str, Dict[str, Any]]
+OPTIONS = {
+    "mode": {"type": "str", "choices": list(MODES), "default": "enforce"},
     "layers": {"type": "list", "elements": "str", "choices": list(_layers.CHOICES), "default": [_layers.AUTO]},
     "backend": {"type": "str", "choices": ["auto", "iptables", "nftables"], "default": "auto"},
 }  # type: Dict[str, Dict[str, Any]]
@@ -49,40 +52,51 @@ def run(
 ) -> None:
     """Bring the host to what the module's options ask for, and end the module. The request depends on the options and
     on the host's distribution family."""
-    params = dict(module.params)
-    try:
-        params["token"] = parse_token(params["token"])
-        host = open_host(module)
+
+    def change(host: Host, params: Mapping[str, Any]) -> _engine.Outcome:
         flows = params.get("flows", [params])
         family = host.accounts.family()
         owners = _catalogue.owners(flows or [], family)
         layers = tuple(params["layers"])
         options = _engine.Options(params["confirm_timeout"], params["token"], params["backend"], layers, owners)
-        outcome = _engine.run(host, request(params, family), options, module.check_mode)
+        return _engine.run(host, request(params, family), options, module.check_mode)
+
+    run_guarded(module, open_host, change, _flows_returned)
+
+
+def run_guarded(
+    module: Any,
+    open_host: Callable[[Any], Host],
+    change: Callable[[Host, Mapping[str, Any]], _engine.Outcome],
+    returned: Callable[[_engine.Outcome], Dict[str, Any]],
+) -> None:
+    """Make a change that the guard may have to undo, and end the module with what it returns beside what every such
+    module does."""
+    params = dict(module.params)
+    try:
+        params["token"] = parse_token(params["token"])
+        outcome = change(open_host(module), params)
     except SenetError as exc:
         module.fail_json(msg=str(exc))
     for warning in outcome.warnings:
         module.warn(warning)
-    module.exit_json(**_returned(outcome, params))
+    result = returned(outcome)
+    result.update(changed=outcome.changed, steps=list(outcome.steps), selinux=outcome.selinux, diff=outcome.diffs)
+    result["cut"] = [cut.as_dict() for cut in outcome.cuts]
+    if outcome.pending:
+        result["guard"] = {"token": params["token"], "confirmed": False}
+    module.exit_json(**result)
 
 
-def _returned(outcome: _engine.Outcome, params: Mapping[str, Any]) -> Dict[str, Any]:
-    result = {
-        "changed": outcome.changed,
+def _flows_returned(outcome: _engine.Outcome) -> Dict[str, Any]:
+    return {
         "flows": [flow.as_dict() for flow in outcome.flows.flows],
-        "steps": list(outcome.steps),
         "access": [row.as_dict() for row in outcome.access if not row.empty],
         "asked": sorted({row.domain for row in outcome.access}),
         "confined": [row.as_dict() for row in outcome.confined],
         "peers": [row.as_dict() for row in outcome.peers],
-        "cut": [cut.as_dict() for cut in outcome.cuts],
         "owners": [dict(row._asdict()) for row in outcome.owners],
         "layers": list(outcome.layers),
         "backend": outcome.backend.backend,
         "backend_reason": outcome.backend.reason,
-        "selinux": outcome.selinux,
-        "diff": outcome.diffs,
     }
-    if outcome.pending:
-        result["guard"] = {"token": params["token"], "confirmed": False}
-    return result

@@ -15,13 +15,14 @@ from ansible_collections.senet.firewall.plugins.module_utils import (
     _survey,
 )
 from ansible_collections.senet.firewall.plugins.module_utils._access import Access, Elsewhere
+from ansible_collections.senet.firewall.plugins.module_utils._compile import cil
 from ansible_collections.senet.firewall.plugins.module_utils._compile.owner import Accounts
 from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Pending, boot_id, clock
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
 from ansible_collections.senet.firewall.plugins.module_utils._host.policystore import locked_message
 from ansible_collections.senet.firewall.plugins.module_utils._intent import Intent
 from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet, SenetError
-from ansible_collections.senet.firewall.plugins.module_utils._peers import Hearing, Peering, notes, peering
+from ansible_collections.senet.firewall.plugins.module_utils._peers import Audience, Hearing, Peering, notes, peering
 from ansible_collections.senet.firewall.plugins.module_utils._processes import Process
 
 # How long a run may take before the guard thinks it dead: semodule rebuilds a large policy in a minute on slow hosts.
@@ -43,8 +44,8 @@ class Options(NamedTuple):
 class Outcome(NamedTuple):
     """What was done, or in check mode would be.
 
-    ``access``, ``confined`` and ``peers`` are empty while the kernel cannot be asked yet, and without the layer
-    selinux, ``owners`` without the layer owner; ``pending`` says that the change waits for confirmation.
+    ``access``, ``confined``, ``peers`` and ``audiences`` are empty while the kernel cannot be asked yet, and without
+    the layer selinux, ``owners`` without the layer owner; ``pending`` says that the change waits for confirmation.
     """
 
     changed: bool
@@ -53,6 +54,7 @@ class Outcome(NamedTuple):
     access: Tuple[Access, ...]
     confined: Tuple[Elsewhere, ...]
     peers: Tuple[Hearing, ...]
+    audiences: Tuple[Audience, ...]
     owners: Tuple[_layers.OwnerRow, ...]
     cuts: Tuple[_preflight.Cut, ...]
     diffs: List[Dict[str, Any]]
@@ -79,8 +81,8 @@ class _Change(NamedTuple):
 
     @property
     def labelled(self) -> FlowSet:
-        """What SELinux enforces of the flows: all or nothing."""
-        return self.flows if _layers.SELINUX in self.layers else FlowSet(())
+        """What SELinux enforces."""
+        return _layers.labelled(self.flows, self.layers)
 
 
 def run(host: Host, request: _survey.Request, options: Options, check_mode: bool) -> Outcome:
@@ -110,11 +112,13 @@ def run(host: Host, request: _survey.Request, options: Options, check_mode: bool
     access = _survey.access_matrix(host, asked, change.processes, change.mls)
     confined = _survey.confined_access(host, asked, change.mls)
     heard = _survey.hearings(host, peering(asked))
+    audiences = _survey.audiences(host, asked, change.processes, change.mls)
     if change.steps:
         warnings.extend(notes(change.peers))
+        warnings.extend(_preflight.login_warnings(change.flows, change.processes))
     else:
         _survey.check_access(asked, access, confined)
-        _survey.check_hearings(heard)
+        _survey.check_hearings(heard, audiences)
         repaired = host.guard.repairs()
         if repaired:
             warnings.append(
@@ -133,6 +137,7 @@ def run(host: Host, request: _survey.Request, options: Options, check_mode: bool
         tuple(access),
         tuple(confined),
         tuple(heard),
+        tuple(audiences),
         tuple(_layers.owner_rows(change.flows, change.accounts) if _layers.OWNER in change.layers else ()),
         change.cuts,
         _plan.diffs(change.observed, change.desired) if change.steps else [],
@@ -169,19 +174,28 @@ def _unconfirmed(host: Host, check_mode: bool) -> Optional[Pending]:
 
 def _prepare(host: Host, request: _survey.Request, options: Options) -> _Change:
     mode = host.selinux.status()
+    if mode == "disabled" and isinstance(request, _survey.Alter):
+        raise SenetError(
+            "SELinux is disabled on this host, so peers and interfaces have no types; enable it in /etc/selinux/config "
+            "and on the kernel command line, and reboot."
+        )
     mls = _survey.mls(host)
     intent = _survey.stored_intent(host)
     layers = _layers.choose(options.layers, intent.layers if intent is not None else None, mode != "disabled")
     recorded = intent.backend if intent is not None else None
     backend = _backends.choose(options.backend, recorded, host.netfilter.backends())
     asked = _survey.asked_flows(request)
-    families = _survey.families_to_read(host, backend.backend, intent, layers, asked)
+    families = _survey.families_to_read(host, backend.backend, intent, layers, _survey.asks_peers(request))
     observed = _survey.observe(host, mls, families)
     flows = _survey.wanted(request, observed, intent)
+    if mode == "disabled":
+        flows = _layers.without_types(flows)
     if _layers.SELINUX in layers:
         flows = _survey.resolve_domains(host, flows, mls)
     else:
         _layers.refuse_what_owner_cannot(flows)
+        types = _survey.resolve_domains(host, _layers.labelled(flows, layers), mls)
+        flows = types.with_the_flows_of(flows)
     if _layers.OWNER in layers:
         _survey.check_owners(host, asked)
         before = intent.flows if intent is not None else None
@@ -189,9 +203,10 @@ def _prepare(host: Host, request: _survey.Request, options: Options) -> _Change:
         flows = _layers.with_owners(flows, options.owners, before, host.processes(False), cgroups)
     wanted = Intent(flows, backend.backend, layers)
     accounts = _survey.look_up(host, wanted)
+    _survey.check_types(host, flows, observed.policy, mls)
     desired = _survey.desired_state(wanted, mls, accounts, families)
     steps = _plan.plan(observed, desired, options.confirm_timeout > 0)
-    labelled = flows if _layers.SELINUX in layers else FlowSet(())
+    labelled = wanted.labelled
     # Only a change can cut somebody's sockets.
     processes = host.processes(bool(steps))
     cuts = tuple(_preflight.find_cuts(labelled, processes, host.pid)) if steps else ()
@@ -206,7 +221,7 @@ def _prepare(host: Host, request: _survey.Request, options: Options) -> _Change:
 def _refuse(host: Host, change: _Change) -> None:
     """Raise for whatever speaks against the change, before anything is written."""
     foreign = []  # type: List[str]
-    if not change.labelled.empty:
+    if change.labelled.labels_packets:
         foreign = _labels.foreign_labels(host.netfilter.saves(), host.netfilter.ruleset())
     if foreign:
         more = " (and {0} more)".format(len(foreign) - 1) if foreign[1:] else ""
@@ -225,14 +240,15 @@ def _refuse(host: Host, change: _Change) -> None:
 
 def _refuse_netlabel(host: Host, change: _Change) -> None:
     """Raise where peer labels are wanted and NetLabel is missing, or configured by somebody else."""
-    if not change.peers.receivers:
+    if change.peers.empty:
         return
+    own = cil.declared_types(change.observed.policy)
     # Where the command is missing this says so
-    foreign = _backends.parse(_backends.NETLABEL, host.save(_backends.NETLABEL)).foreign
+    foreign = _backends.parse(_backends.NETLABEL, host.save(_backends.NETLABEL), own).foreign
     if foreign:
         raise SenetError(
             "Somebody else has configured NetLabel on this host: 'netlabelctl {0}'. Nothing was changed; remove that "
-            "entry, or do without verify_source.".format(foreign[0])
+            "entry, or do without verify_source and peer labels.".format(foreign[0])
         )
 
 
@@ -307,4 +323,7 @@ def _verify(host: Host, change: _Change) -> None:
         _survey.access_matrix(host, change.labelled, change.processes, change.mls),
         _survey.confined_access(host, change.labelled, change.mls),
     )
-    _survey.check_hearings(_survey.hearings(host, change.peers))
+    _survey.check_hearings(
+        _survey.hearings(host, change.peers),
+        _survey.audiences(host, change.flows, change.processes, change.mls),
+    )

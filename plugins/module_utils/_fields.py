@@ -20,6 +20,8 @@ _ADDRESS = re.compile(r"[0-9A-Fa-f.:/]{2,64}")
 _INTERFACE = re.compile(r"[A-Za-z0-9_.:@-]{1,15}")
 # useradd(8), also with the capitals and dots that directories have; or a uid
 _USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}|[0-9]{1,10}")
+# As the reference policy names types; '_t' keeps it apart from every keyword of CIL
+_NEW_TYPE = re.compile(r"[a-z][a-z0-9_]{0,60}_t")
 # systemd.unit(5), less the backslash of escaped names, which each tool quotes in its own way
 _UNIT = re.compile(r"[A-Za-z0-9_.:@-]{1,200}\.(service|slice|scope)")
 
@@ -46,7 +48,7 @@ class PortRange(NamedTuple):
         return self.low <= port <= self.high
 
 
-def parse_domains(flow: str, side: str, raw: Optional[Iterable[Any]]) -> Tuple[str, ...]:
+def parse_domains(flow: str, side: str, raw: Optional[Iterable[Any]], kind: str = "flow") -> Tuple[str, ...]:
     """Domains, sorted and unique; every domain stands for all others.
 
     :raises SenetError: there is none, or one is not the name of a type.
@@ -54,13 +56,13 @@ def parse_domains(flow: str, side: str, raw: Optional[Iterable[Any]]) -> Tuple[s
     domains = list(raw or ())
     if not domains:
         raise SenetError(
-            "The flow '{0}' has no {1}; name at least one SELinux domain, such as httpd_t.".format(flow, side)
+            "The {2} '{0}' has no {1}; name at least one SELinux domain, such as httpd_t.".format(flow, side, kind)
         )
     for domain in domains:
         if not isinstance(domain, str) or not _DOMAIN.fullmatch(domain):
             raise SenetError(
-                "The {1} {2!r} of the flow '{0}' is not a SELinux type; give the type alone, such as httpd_t "
-                "out of system_u:system_r:httpd_t:s0.".format(flow, side, domain)
+                "The {1} {2!r} of the {3} '{0}' is not a SELinux type; give the type alone, such as httpd_t "
+                "out of system_u:system_r:httpd_t:s0.".format(flow, side, domain, kind)
             )
     return (EVERY_DOMAIN,) if EVERY_DOMAIN in domains else tuple(sorted(set(domains)))
 
@@ -104,7 +106,9 @@ def parse_ports(flow: str, raw: Optional[Iterable[Any]]) -> Tuple[PortRange, ...
     return tuple(joined)
 
 
-def parse_networks(flow: str, option: str, raw: Optional[Iterable[Any]]) -> Tuple[Network, ...]:
+def parse_networks(
+    flow: str, option: str, raw: Optional[Iterable[Any]], kind: str = "flow"
+) -> Tuple[Network, ...]:
     """Addresses and networks, IPv4 first, none inside another.
 
     :raises SenetError: one is neither, or a network has bits of a host.
@@ -116,9 +120,9 @@ def parse_networks(flow: str, option: str, raw: Optional[Iterable[Any]]) -> Tupl
             network = ipaddress.ip_network(text if isinstance(text, str) and _ADDRESS.fullmatch(text) else "")
         except ValueError:
             raise SenetError(
-                "The address {2!r} in {1} of the flow '{0}' is neither an address nor a network; write for example "
+                "The address {2!r} in {1} of the {3} '{0}' is neither an address nor a network; write for example "
                 "192.0.2.7, 192.0.2.0/24 or 2001:db8::/64, with no bits set beyond the prefix.".format(
-                    flow, option, text
+                    flow, option, text, kind
                 )
             ) from None
         networks.append(_on_the_wire(network))
@@ -153,6 +157,19 @@ def parse_interface_name(name: Any) -> str:
         raise SenetError(
             "The interface {0!r} is not the name of a network interface; write for example eth0, in full, without "
             "wildcards.".format(name)
+        )
+    return name
+
+
+def parse_new_type(user: str, name: Any) -> str:
+    """The name of a type that our policy module is to declare; ``user`` is what it is for.
+
+    :raises SenetError: it is not such a name.
+    """
+    if not isinstance(name, str) or not _NEW_TYPE.fullmatch(name) or name.startswith("senet_"):
+        raise SenetError(
+            "The type {0!r} of {1} cannot be created; use lower-case letters, digits and '_', with '_t' at the end and "
+            "without 'senet_' in front, such as partner_t.".format(name, user)
         )
     return name
 

@@ -7,7 +7,7 @@ import json
 from typing import NamedTuple, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._backends import FAMILIES
-from ansible_collections.senet.firewall.plugins.module_utils._layers import LAYERS, OWNER, SELINUX
+from ansible_collections.senet.firewall.plugins.module_utils._layers import LAYERS, OWNER, SELINUX, labelled
 from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet, SenetError, parse_flow_set
 
 _FORMAT = 1
@@ -19,6 +19,11 @@ class Intent(NamedTuple):
     flows: FlowSet
     backend: str
     layers: Tuple[str, ...] = (SELINUX,)
+
+    @property
+    def labelled(self) -> FlowSet:
+        """What SELinux enforces of it."""
+        return labelled(self.flows, self.layers)
 
     @property
     def units(self) -> Tuple[str, ...]:

@@ -4,7 +4,7 @@
 """The context of a network interface in the policy store. No I/O."""
 
 import re
-from typing import NamedTuple, Optional
+from typing import Mapping, NamedTuple, Optional, Set
 
 from ansible_collections.senet.firewall.plugins.module_utils._fields import SenetError
 
@@ -55,3 +55,9 @@ def plan(before: Optional[IfContext], local: bool, wanted: Optional[IfContext]) 
     if before is None:
         return ADD
     return "" if before == wanted else MODIFY
+
+
+def types_after(types: Mapping[str, str], interface: str, context: Optional[IfContext]) -> Set[str]:
+    """The types that interfaces have once this one has that context; ``types`` by interface."""
+    after = {name: found for name, found in types.items() if name != interface}
+    return set(after.values()).union(() if context is None else (context.type,))

@@ -72,6 +72,16 @@ def refuse_what_owner_cannot(flows: FlowSet) -> None:
             )
 
 
+def labelled(flows: FlowSet, layers: Sequence[str]) -> FlowSet:
+    """What SELinux enforces: the flows if it is one of their layers, and in any case labels of peers and types."""
+    return flows if SELINUX in layers else flows._replace(flows=(), confine=())
+
+
+def without_types(flows: FlowSet) -> FlowSet:
+    """What is left of a set where SELinux is disabled."""
+    return flows._replace(interface_types=(), peers=(), loopback_domains=())
+
+
 def with_owners(
     flows: FlowSet,
     catalogue: Mapping[str, Owners],

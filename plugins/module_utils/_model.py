@@ -20,6 +20,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._fields import (
     parse_domains,
     parse_interfaces,
     parse_networks,
+    parse_new_type,
     parse_ports,
     parse_units,
     parse_users,
@@ -36,6 +37,7 @@ VERIFY_ADDRESS = "address"
 VERIFY = (VERIFY_NONE, VERIFY_LOOPBACK, VERIFY_ADDRESS)
 DEFAULT_PACKET_TYPE = "senet_default_packet_t"
 
+_PEER_LABEL = "peer label"
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,30}")
 _TOKEN = re.compile(r"[a-z0-9]{1,32}")
 
@@ -132,29 +134,69 @@ class Flow(NamedTuple):
         return result
 
 
+class PeerLabel(NamedTuple):
+    """A type, declared by us alone, for what arrives from these networks. Its name is the type.
+
+    ``receivers`` are the domains that hear these peers, every domain if empty; ``interface_type`` is the type of the
+    network interfaces that they may come by, any if empty.
+    """
+
+    type: str
+    addresses: Tuple[Network, ...]
+    receivers: Tuple[str, ...] = ()
+    interface_type: str = ""
+
+    def as_dict(self) -> Dict[str, Any]:
+        """The label as the module's options spell it."""
+        result = {"type": self.type, "addresses": [address_text(net) for net in self.addresses]}  # type: Dict[str, Any]
+        if self.receivers:
+            result["receivers"] = list(self.receivers)
+        if self.interface_type:
+            result["interface_type"] = self.interface_type
+        return result
+
+
 class FlowSet(NamedTuple):
     """All that is asked of a host: the flows, sorted by name, and the domains that may use nothing but their flows.
 
     Names are unique, and no packet belongs to two flows. ``confine`` has (domain, mode), each domain once.
+    ``interface_types`` are types of network interfaces that no other policy module declares, sorted. ``peers`` are
+    sorted by type, each once; packets of the ``loopback_domains`` carry their own label over IPv4 loopback.
     """
 
     flows: Tuple[Flow, ...]
     confine: Tuple[Tuple[str, str], ...] = ()
+    interface_types: Tuple[str, ...] = ()
+    peers: Tuple[PeerLabel, ...] = ()
+    loopback_domains: Tuple[str, ...] = ()
 
     @property
     def empty(self) -> bool:
-        """Whether nothing is asked."""
-        return not self.flows and not self.confine
+        """Whether nothing is asked, not even a type."""
+        return not self.labels_packets and not self.labels_peers and not self.interface_types
+
+    @property
+    def labels_packets(self) -> bool:
+        """Whether packets get labels, which turns on packet checks."""
+        return bool(self.flows or self.confine)
+
+    @property
+    def labels_peers(self) -> bool:
+        """Whether peers get labels, which turns on checks of peers, interfaces and nodes."""
+        verified = any(flow.verify_source != VERIFY_NONE for flow in self.flows)
+        return bool(verified or self.peers or self.loopback_domains)
 
     @property
     def domains(self) -> Tuple[str, ...]:
         """The domains that are named one by one, confined ones among them."""
-        return tuple(sorted({domain for flow in self.flows for domain in flow.domains}.union(dict(self.confine))))
+        named = {domain for flow in self.flows for domain in flow.domains}.union(dict(self.confine))
+        heard = (domain for label in self.peers for domain in label.receivers)
+        return tuple(sorted(named.union(heard, self.loopback_domains)))
 
     @property
     def packet_types(self) -> Tuple[str, ...]:
-        types = [packet_type for flow in self.flows for packet_type in flow.packet_types]
-        return (DEFAULT_PACKET_TYPE,) + tuple(types)
+        types = tuple(packet_type for flow in self.flows for packet_type in flow.packet_types)
+        return ((DEFAULT_PACKET_TYPE,) if self.labels_packets else ()) + types
 
     def with_flows(self, flows: Iterable[Flow], confine: Iterable[Tuple[str, str]] = ()) -> "FlowSet":
         """This set with flows added, each in place of the one of the same name, and domains confined.
@@ -163,15 +205,40 @@ class FlowSet(NamedTuple):
         """
         merged = {flow.name: flow for flow in self.flows}
         merged.update((flow.name, flow) for flow in flows)
-        return flow_set(merged.values(), self.confine + tuple(confine))
+        return self.with_the_flows_of(flow_set(merged.values(), self.confine + tuple(confine)))
+
+    def with_the_flows_of(self, other: "FlowSet") -> "FlowSet":
+        """This set with the flows and the confined domains of another in place of its own."""
+        return self._replace(flows=other.flows, confine=other.confine)
 
     def without(self, names: Iterable[str], confine: Iterable[str] = ()) -> "FlowSet":
         """This set less the flows of these names, and with these domains free; what it does not have is no error."""
         gone = set(names)
         free = set(confine)
-        return FlowSet(
-            tuple(flow for flow in self.flows if flow.name not in gone),
-            tuple((domain, mode) for domain, mode in self.confine if domain not in free),
+        return self._replace(
+            flows=tuple(flow for flow in self.flows if flow.name not in gone),
+            confine=tuple((domain, mode) for domain, mode in self.confine if domain not in free),
+        )
+
+    def with_interface_types(self, new: Iterable[str], gone: Iterable[str] = ()) -> "FlowSet":
+        """This set with types of interfaces added, and others taken away."""
+        return self._replace(interface_types=tuple(sorted(set(self.interface_types).union(new).difference(gone))))
+
+    def with_peers(self, labels: Iterable[PeerLabel], domains: Iterable[str] = ()) -> "FlowSet":
+        """This set with peer labels added, each in place of the one of the same type, and domains on loopback."""
+        merged = {label.type: label for label in self.peers}
+        merged.update((label.type, label) for label in labels)
+        return self._replace(
+            peers=tuple(merged[name] for name in sorted(merged)),
+            loopback_domains=tuple(sorted(set(self.loopback_domains).union(domains))),
+        )
+
+    def without_peers(self, types: Iterable[str], domains: Iterable[str] = ()) -> "FlowSet":
+        """This set less the peer labels of these types, and these domains on loopback."""
+        gone = set(types)
+        return self._replace(
+            peers=tuple(label for label in self.peers if label.type not in gone),
+            loopback_domains=tuple(sorted(set(self.loopback_domains).difference(domains))),
         )
 
     def as_dict(self) -> Dict[str, Any]:
@@ -179,6 +246,12 @@ class FlowSet(NamedTuple):
         result = {"flows": [flow.as_dict() for flow in self.flows]}  # type: Dict[str, Any]
         if self.confine:
             result["confine"] = dict(self.confine)
+        if self.interface_types:
+            result["interface_types"] = list(self.interface_types)
+        if self.peers:
+            result["peers"] = [label.as_dict() for label in self.peers]
+        if self.loopback_domains:
+            result["loopback_domains"] = list(self.loopback_domains)
         return result
 
 
@@ -219,7 +292,10 @@ def parse_flow_set(raw: Mapping[str, Any]) -> FlowSet:
     """
     confine = raw.get("confine") or {}
     modes = ((domain, _choice(domain, "mode", confine[domain], MODES)) for domain in parse_confined(confine))
-    return flow_set((parse_flow(flow) for flow in raw["flows"]), modes)
+    types = (parse_new_type("an interface", name) for name in raw.get("interface_types") or ())
+    flows = flow_set((parse_flow(flow) for flow in raw["flows"]), modes).with_interface_types(types)
+    labels = (parse_peer_label(label) for label in raw.get("peers") or ())
+    return flows.with_peers(labels, parse_loopback_domains(raw.get("loopback_domains")))
 
 
 def parse_flow(raw: Mapping[str, Any]) -> Flow:
@@ -242,6 +318,47 @@ def parse_flow(raw: Mapping[str, Any]) -> Flow:
         parse_units(name, raw.get("units")),
         _choice(name, "verify_source", raw.get("verify_source") or VERIFY_NONE, VERIFY),
     )
+
+
+def parse_peer_label(raw: Mapping[str, Any]) -> PeerLabel:
+    """A peer label from the module's options (keys as in :meth:`PeerLabel.as_dict`).
+
+    :raises SenetError: a part is missing or malformed.
+    """
+    name = parse_peer_type(raw.get("type"))
+    addresses = parse_networks(name, "addresses", raw.get("addresses"), _PEER_LABEL)
+    if not addresses:
+        raise SenetError(
+            "The peer label '{0}' has no addresses; list at least one address or network, such as 192.0.2.0/24.".format(
+                name
+            )
+        )
+    receivers, interface = raw.get("receivers"), raw.get("interface_type")
+    hearers = parse_domains(name, "receivers", receivers, _PEER_LABEL) if receivers else ()
+    interface_type = parse_domains(name, "interface_type", [interface], _PEER_LABEL)[0] if interface else ""
+    return PeerLabel(name, addresses, () if EVERY_DOMAIN in hearers else hearers, interface_type)
+
+
+def parse_peer_type(name: Any) -> str:
+    """The type of a peer label, which our policy module declares.
+
+    :raises SenetError: it is not the name of a type that can be created.
+    """
+    return parse_new_type("a peer label", name)
+
+
+def parse_loopback_domains(raw: Optional[Iterable[Any]]) -> Tuple[str, ...]:
+    """The domains whose packets carry their own label over IPv4 loopback, sorted and unique.
+
+    :raises SenetError: one is not the name of a type, or stands for every domain.
+    """
+    domains = parse_domains("loopback", "domain", raw, _PEER_LABEL) if raw else ()
+    if EVERY_DOMAIN in domains:
+        raise SenetError(
+            "The loopback domain '{0}' stands for every domain, and each domain's packets are labelled by a mapping of "
+            "its own; name the domains one by one.".format(EVERY_DOMAIN)
+        )
+    return domains
 
 
 def parse_name(name: Any) -> str:

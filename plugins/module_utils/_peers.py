@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, senet.firewall contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whom a server's socket may hear, as the kernel's class peer decides it: what flows with verify_source ask. No I/O.
+"""Whom a socket may hear, as the kernel's class peer decides it: flows with verify_source, and peer labels. No I/O.
 
 Peer labels know neither ports nor flows: a domain hears a peer or it does not, as a server and as a client.
 """
@@ -22,6 +22,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._model import (
     VERIFY_LOOPBACK,
     VERIFY_NONE,
     FlowSet,
+    PeerLabel,
 )
 
 # What arrives without a label of its own: over the interface lo, and over any other
@@ -29,7 +30,7 @@ LOOPBACK_PEER_TYPE = "senet_loopback_peer_t"
 DEFAULT_PEER_TYPE = "senet_default_peer_t"
 LOOPBACK = "lo"
 # It answers for closed sockets of every domain
-_KERNEL = "kernel_t"
+KERNEL = "kernel_t"
 _EVERYWHERE = (ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0"))  # type: Tuple[Network, ...]
 
 
@@ -51,19 +52,31 @@ class Label(NamedTuple):
 
 
 class Peering(NamedTuple):
-    """What the kernel shall know of a host's peers; all empty where no flow verifies its source.
+    """What the kernel shall know of a host's peers; all empty where no peer is to be told from another.
 
-    ``mapped`` are the domains whose packets carry their own label over IPv4 loopback.
+    ``mapped`` are the domains whose packets carry their own label over IPv4 loopback; ``named`` are the peer labels
+    that were asked for, beside those that flows need.
     """
 
     receivers: Tuple[Receiver, ...]
     mapped: Tuple[str, ...]
     labels: Tuple[Label, ...]
+    named: Tuple[PeerLabel, ...] = ()
+
+    @property
+    def empty(self) -> bool:
+        """Whether peers have no labels."""
+        return not self.labels and not self.mapped
 
     @property
     def types(self) -> Tuple[str, ...]:
         """The types of the static labels, sorted."""
         return tuple(sorted({label.type for label in self.labels}))
+
+    @property
+    def common_types(self) -> Tuple[str, ...]:
+        """Those of them that every domain hears which is no receiver."""
+        return tuple(sorted(set(self.types) - {label.type for label in self.named if label.receivers}))
 
 
 class Hearing(NamedTuple):
@@ -87,6 +100,25 @@ class Hearing(NamedTuple):
         ]
 
 
+class Audience(NamedTuple):
+    """The kernel's answer for a peer label: out of the domains that it was asked about, those that hear it."""
+
+    label: PeerLabel
+    heard_by: FrozenSet[str]
+
+    def deviations(self) -> List[str]:
+        """Where the kernel grants more or less than the label's receivers, each as a clause."""
+        if not self.label.receivers:
+            return []
+        deaf = set(self.label.receivers) - self.heard_by
+        gained = self.heard_by.difference(self.label.receivers, {KERNEL})
+        return [
+            "{0} {1} hear the peers {2}".format(", ".join(sorted(domains)), verb, self.label.type)
+            for verb, domains in (("may not", deaf), ("may", gained))
+            if domains
+        ]
+
+
 class _Remote(NamedTuple):
     """Hosts that a flow lets a receiver talk with."""
 
@@ -95,14 +127,15 @@ class _Remote(NamedTuple):
 
 
 def peering(flows: FlowSet) -> Peering:
-    """What the flows with ``verify_source`` ask for.
+    """What the flows with ``verify_source`` ask for, and the peer labels.
 
-    With one that verifies on loopback, every receiver is told same-host peers by their domains.
+    With one that verifies on loopback, or with loopback domains, every receiver is told same-host peers by their
+    domains.
 
     :raises SenetError: peer labels cannot tell what they ask for.
     """
     verified = [flow for flow in flows.flows if flow.verify_source != VERIFY_NONE]
-    loopback = any(flow.verify_source == VERIFY_LOOPBACK for flow in verified)
+    loopback = any(flow.verify_source == VERIFY_LOOPBACK for flow in verified) or bool(flows.loopback_domains)
     by_address = {domain for flow in verified if flow.verify_source == VERIFY_ADDRESS for domain in flow.destination}
     receivers = sorted({domain for flow in verified for domain in flow.destination})
     if EVERY_DOMAIN in receivers:
@@ -113,25 +146,30 @@ def peering(flows: FlowSet) -> Peering:
             )
         )
     remotes = {domain: _remotes(domain, flows, loopback) for domain in sorted(by_address)}
-    named = _named_labels([remote for own in remotes.values() for remote in own], loopback, bool(by_address))
+    everyone = [remote for own in remotes.values() for remote in own]
+    _check_apart(flows.peers, everyone)
+    named = _named_labels(everyone, flows.peers, loopback, bool(by_address))
     types = {label.type for label, dummy in named}
-    mapped = set()  # type: Set[str]
+    mapped = set(flows.loopback_domains)
     found = []
     for domain in receivers:
         hears = _partners(domain, flows) if loopback else set()
         mapped |= hears
+        strangers = set(flows.loopback_domains) - hears
+        hears = hears.union(label.type for label in flows.peers if domain in label.receivers)
         if domain in by_address:
             own = {remote.flow for remote in remotes[domain]}
             hears = hears.union(label.type for label, names in named if own.intersection(names))
         else:
-            hears = hears.union(types - {LOOPBACK_PEER_TYPE}, {UNLABELED_TYPE})
+            kept = {label.type for label in flows.peers if label.receivers}.union({LOOPBACK_PEER_TYPE})
+            hears = hears.union(types - kept, {UNLABELED_TYPE})
         modes = {flow.mode for flow in verified if domain in flow.destination}
         mode = ENFORCE if ENFORCE in modes else OBSERVE
-        refuses = types - hears
+        refuses = strangers.union(types - hears)
         if domain in by_address:
             refuses.add(UNLABELED_TYPE)
         found.append(Receiver(domain, mode, tuple(sorted(hears)), tuple(sorted(refuses))))
-    return Peering(tuple(found), tuple(sorted(mapped)), tuple(label for label, dummy in named))
+    return Peering(tuple(found), tuple(sorted(mapped)), tuple(label for label, dummy in named), flows.peers)
 
 
 def notes(asked: Peering) -> List[str]:
@@ -148,7 +186,7 @@ def notes(asked: Peering) -> List[str]:
 
 def _partners(domain: str, flows: FlowSet) -> Set[str]:
     """The domains that a receiver talks with over loopback, itself and the kernel among them."""
-    partners = {domain, _KERNEL}
+    partners = {domain, KERNEL}
     for flow in flows.flows:
         others = flow.source if flow.is_destination(domain) else ()
         others += flow.destination if flow.is_source(domain) else ()
@@ -184,7 +222,30 @@ def _remotes(domain: str, flows: FlowSet, loopback: bool) -> List[_Remote]:
     return remotes
 
 
-def _named_labels(remotes: Sequence[_Remote], loopback: bool, address: bool) -> List[Tuple[Label, FrozenSet[str]]]:
+def _check_apart(labels: Sequence[PeerLabel], remotes: Sequence[_Remote]) -> None:
+    """Raise where a peer would need two labels; of two peer labels the one with the longer prefix counts."""
+    taken = {}  # type: Dict[Network, str]
+    for label in labels:
+        for network in label.addresses:
+            if network in taken:
+                raise SenetError(
+                    "The peer labels '{0}' and '{1}' both name {2}, and a peer has one label only; take it out of one "
+                    "of them.".format(taken[network], label.type, network)
+                )
+            taken[network] = label.type
+            for remote in remotes:
+                if any(network.version == other.version and network.overlaps(other) for other in remote.networks):
+                    raise SenetError(
+                        "The peer label '{0}' has addresses that the flow '{1}' names, which verifies its source by "
+                        "address, and a peer has one label only; take them out of one of both.".format(
+                            label.type, remote.flow
+                        )
+                    )
+
+
+def _named_labels(
+    remotes: Sequence[_Remote], own: Sequence[PeerLabel], loopback: bool, address: bool
+) -> List[Tuple[Label, FrozenSet[str]]]:
     """The static labels, each with the flows that name its network.
 
     The kernel looks at the labels of the interface alone if it has any, and there for the longest prefix. Only lo gets
@@ -192,13 +253,13 @@ def _named_labels(remotes: Sequence[_Remote], loopback: bool, address: bool) -> 
     booted again (netlbl_unlhsh_netdev_handler does not count down), when the policy for it may be gone.
     """
     result = []  # type: List[Tuple[Label, FrozenSet[str]]]
+    types = {network: label.type for label in own for network in label.addresses}
+    networks = set(types)
     if address:
-        networks = {network for remote in remotes for network in remote.networks}.union(_EVERYWHERE)
-        for network in sorted(networks, key=lambda net: (net.version, int(net.network_address), net.prefixlen)):
-            names = frozenset(
-                remote.flow for remote in remotes if any(_covers(wide, network) for wide in remote.networks)
-            )
-            result.append((Label(None, network, _type(names)), names))
+        networks.update(_EVERYWHERE, *(remote.networks for remote in remotes))
+    for network in sorted(networks, key=lambda net: (net.version, int(net.network_address), net.prefixlen)):
+        names = frozenset(remote.flow for remote in remotes if any(_covers(wide, network) for wide in remote.networks))
+        result.append((Label(None, network, types.get(network) or _type(names)), names))
     if loopback:
         # Not even a flow's own addresses: a peer of this host is told by its domain.
         result.extend((Label(LOOPBACK, network, LOOPBACK_PEER_TYPE), frozenset()) for network in _EVERYWHERE)

@@ -6,7 +6,9 @@
 import ipaddress
 from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Sequence, Set
 
+from ansible_collections.senet.firewall.plugins.module_utils._fields import address_text
 from ansible_collections.senet.firewall.plugins.module_utils._model import ENFORCE, Flow, FlowSet, Network
+from ansible_collections.senet.firewall.plugins.module_utils._peers import KERNEL
 from ansible_collections.senet.firewall.plugins.module_utils._processes import Process
 from ansible_collections.senet.firewall.plugins.module_utils._sockets import Socket
 
@@ -16,7 +18,8 @@ _SSH_DOMAIN = "sshd_t"
 class Cut(NamedTuple):
     """A socket that loses its traffic, or would if the mode were enforce.
 
-    ``flow`` is empty where it is its domain's confinement that takes it; ``meant`` is True for what the flows are for.
+    ``flow`` is empty where it is its domain's confinement that takes it, or the peer label ``label``; ``meant`` is True
+    for what these are for.
     """
 
     domain: str
@@ -26,12 +29,14 @@ class Cut(NamedTuple):
     socket: str
     mode: str
     meant: bool
+    label: str = ""
 
     def as_dict(self) -> Dict[str, Any]:
         """The cut as the module returns it."""
         return {
             "domain": self.domain,
             "flow": self.flow or None,
+            "label": self.label or None,
             "pid": self.pid,
             "command": self.command,
             "socket": self.socket,
@@ -44,7 +49,7 @@ class Cut(NamedTuple):
             self.command,
             self.pid,
             self.socket,
-            "the flow '{0}'".format(self.flow) if self.flow else "its confinement",
+            _taker(self),
         )
 
 
@@ -66,31 +71,53 @@ def find_cuts(flows: FlowSet, processes: Sequence[Process], own_pid: int) -> Lis
             continue
         for sock in process.listening + process.connected:
             is_client = not sock.is_listening and (sock.protocol, sock.local_port) not in served
+            wanted = domain != _SSH_DOMAIN and process.pid not in protected
             verdict = _verdict(flows, domain, sock, is_client)
-            if verdict is None:
-                continue
-            meant = verdict.meant and domain != _SSH_DOMAIN and process.pid not in protected
-            cuts.add(Cut(domain, verdict.flow, process.pid, process.command, _said(sock), verdict.mode, meant))
+            if verdict is not None:
+                meant = verdict.meant and wanted
+                cuts.add(Cut(domain, verdict.flow, process.pid, process.command, _said(sock), verdict.mode, meant))
+            label = _unheard(flows, domain, sock)
+            if label:
+                cuts.add(Cut(domain, "", process.pid, process.command, _said(sock), ENFORCE, wanted, label))
     return sorted(cuts)
 
 
 def refusal(cuts: Iterable[Cut]) -> Optional[str]:
     """The error for cuts that are not meant; None where all are."""
-    unmeant = [str(cut) for cut in cuts if not cut.meant and cut.mode == ENFORCE]
+    unmeant = [cut for cut in cuts if not cut.meant and cut.mode == ENFORCE]
     if not unmeant:
         return None
-    shown = "; ".join(unmeant[:5]) + ("; and {0} more".format(len(unmeant) - 5) if len(unmeant) > 5 else "")
+    more = "; and {0} more".format(len(unmeant) - 5) if len(unmeant) > 5 else ""
+    shown = "; ".join(str(cut) for cut in unmeant[:5]) + more
+    if any(cut.label for cut in unmeant):
+        return (
+            "These running domains would be cut off: {0}. Nothing was changed; add the domain to the receivers of the "
+            "label, or take the address out of it.".format(shown)
+        )
     return (
         "These running domains would be cut off, and no flow names them: {0}. Nothing was changed; add the domain "
         "to the flow's destination or source, choose other ports, or look first with mode=observe.".format(shown)
     )
 
 
+def login_warnings(flows: FlowSet, processes: Iterable[Process]) -> List[str]:
+    """From where nobody can log in any longer, a sentence a peer label."""
+    if not any(process.context and process.context.type == _SSH_DOMAIN for process in processes):
+        return []
+    return [
+        "The domain '{0}' is no receiver of the peer label '{1}', so nobody can log in by SSH from {2}.".format(
+            _SSH_DOMAIN, label.type, ", ".join(address_text(network) for network in label.addresses)
+        )
+        for label in flows.peers
+        if label.receivers and _SSH_DOMAIN not in label.receivers
+    ]
+
+
 def confinement_warnings(cuts: Iterable[Cut]) -> List[str]:
     """What confined domains talk to now and lose, a sentence a domain."""
     lost = {}  # type: Dict[str, List[str]]
     for cut in cuts:
-        if not cut.flow:
+        if not cut.flow and not cut.label:
             lost.setdefault(cut.domain, []).append("{0} ({1}, pid {2})".format(cut.socket, cut.command, cut.pid))
     return [
         "The confined domain '{0}' has sockets that no flow allows: {1}; add flows for those that it needs.".format(
@@ -126,6 +153,29 @@ def _verdict(flows: FlowSet, domain: str, sock: Socket, is_client: bool) -> Opti
         return touched[0]
     mode = dict(flows.confine).get(domain)
     return None if mode is None else _Verdict("", mode, True)
+
+
+def _unheard(flows: FlowSet, domain: str, sock: Socket) -> str:
+    """The peer label of a socket's other end, where its domain is no receiver of that; empty otherwise."""
+    if sock.remote_address is None or domain == KERNEL:
+        return ""
+    remote = ipaddress.ip_address(sock.remote_address.partition("%")[0])
+    found = [
+        (network.prefixlen, label)
+        for label in flows.peers
+        for network in label.addresses
+        if network.version == remote.version and remote in network
+    ]
+    if not found:
+        return ""
+    label = max(found)[1]
+    return label.type if label.receivers and domain not in label.receivers else ""
+
+
+def _taker(cut: Cut) -> str:
+    if cut.label:
+        return "the peer label '{0}'".format(cut.label)
+    return "the flow '{0}'".format(cut.flow) if cut.flow else "its confinement"
 
 
 def _within(networks: Sequence[Network], address: Optional[str]) -> bool:

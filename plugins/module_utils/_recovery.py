@@ -4,20 +4,21 @@
 """What happens to a change after it was made: confirmed, undone, loaded again at boot or after a neighbour's flush."""
 
 from contextlib import suppress
-from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Set, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils import _backends, _plan, _survey
 from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Pending
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
 from ansible_collections.senet.firewall.plugins.module_utils._intent import Intent, parse_intent
-from ansible_collections.senet.firewall.plugins.module_utils._layers import SELINUX
+from ansible_collections.senet.firewall.plugins.module_utils._layers import SELINUX, without_types
 from ansible_collections.senet.firewall.plugins.module_utils._model import (
     DEFAULT_PACKET_TYPE,
     VERIFY_NONE,
+    FlowSet,
     SenetError,
     packet_context,
 )
-from ansible_collections.senet.firewall.plugins.module_utils._peers import peering
+from ansible_collections.senet.firewall.plugins.module_utils._peers import LOOPBACK_PEER_TYPE, peering
 
 # The guard waits this long for a run that still holds the lock: longer than any semodule.
 _UNDO_LOCK_SECONDS = 600
@@ -25,10 +26,11 @@ _CONFIRM_LOCK_SECONDS = 30
 
 
 class Loaded(NamedTuple):
-    """What loading the labels did: the families it wrote, and the flows that the loaded policy does not know."""
+    """What loading the labels did: the families it wrote, and what the loaded policy has not the types of, such as
+    ``the flow 'web_db'``."""
 
     families: List[str]
-    unknown_flows: List[str]
+    unknown: List[str]
 
 
 def take(host: Host, step: _plan.Step) -> None:
@@ -184,42 +186,50 @@ def refresh(host: Host) -> Loaded:
 
 
 def _load(host: Host, intent: Optional[Intent]) -> Loaded:
-    missing, unknown_flows = _missing(host, intent)
+    missing, unknown = _missing(host, intent)
     for family, text in missing.items():
         host.restore(family, text)
-    return Loaded(list(missing), unknown_flows)
+    return Loaded(list(missing), unknown)
 
 
 def _missing(host: Host, intent: Optional[Intent]) -> Tuple[Dict[str, str], List[str]]:
-    """The restore input of each family whose rules are not in force, and the flows that the policy does not know."""
+    """The restore input of each family whose rules are not in force, and what the policy does not know."""
     if intent is None:
         return {}, []
     mls = _survey.mls(host)
-    unknown = []  # type: List[str]
-    flows = []  # type: List[str]
-    if SELINUX in intent.layers:
-        peers = peering(intent.flows)
-        unknown = [
-            packet_type
-            for packet_type in intent.flows.packet_types + peers.types
-            if host.selinux.canonical(packet_context(packet_type, mls)) is None
-        ]
-        unheard = set(peers.types).intersection(unknown)
-        flows = [
-            flow.name
-            for flow in intent.flows.flows
-            if set(flow.packet_types).intersection(unknown) or (unheard and flow.verify_source != VERIFY_NONE)
-        ]
+    if SELINUX not in intent.layers and host.selinux.status() == "disabled":
+        intent = intent._replace(flows=without_types(intent.flows))
+    peers = peering(intent.labelled)
+    unknown = [
+        name
+        for name in intent.labelled.packet_types + peers.types
+        if host.selinux.canonical(packet_context(name, mls)) is None
+    ]
+    untold = _untold(intent.labelled, unknown, set(peers.types).intersection(unknown))
     if DEFAULT_PACKET_TYPE in unknown:
         # Not even what no flow names can be labelled
         intent = intent._replace(layers=tuple(layer for layer in intent.layers if layer != SELINUX))
     missing = {}
     for family, compiled in _survey.compile_rules(intent, mls, _survey.look_up(host, intent)).items():
         rules = _backends.without_types(family, compiled or (), unknown)
-        table = _backends.parse(family, host.save(_backends.source(family)))
+        table = _backends.parse(family, host.save(_backends.source(family)), peers.types)
         if not table.installed(rules):
             missing[family] = _backends.restore_text(family, table, rules)
-    return missing, flows
+    return missing, untold
+
+
+def _untold(labelled: FlowSet, unknown: Iterable[str], unheard: Set[str]) -> List[str]:
+    """What cannot be put in force since the policy has not these types, out of them those of peers."""
+    lost = set(unknown)
+    found = [
+        "the flow '{0}'".format(flow.name)
+        for flow in labelled.flows
+        if lost.intersection(flow.packet_types) or (unheard and flow.verify_source != VERIFY_NONE)
+    ]
+    found.extend("the peer label '{0}'".format(label.type) for label in labelled.peers if label.type in unheard)
+    if labelled.loopback_domains and LOOPBACK_PEER_TYPE in unheard:
+        found.append("the label of {0} on loopback".format(", ".join(labelled.loopback_domains)))
+    return found
 
 
 def _take_all(host: Host, steps: Iterable[_plan.Step]) -> List[SenetError]:

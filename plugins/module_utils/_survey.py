@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Looking at a host through its edges, and turning a request into what the host shall have. It writes nothing."""
 
-from typing import Dict, Iterable, List, NamedTuple, Optional, Tuple, Union
+from contextlib import suppress
+from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple, Union
 
 from ansible_collections.senet.firewall.plugins.module_utils import _backends, _plan
 from ansible_collections.senet.firewall.plugins.module_utils._access import (
@@ -23,18 +24,17 @@ from ansible_collections.senet.firewall.plugins.module_utils._layers import OWNE
 from ansible_collections.senet.firewall.plugins.module_utils._model import (
     DEFAULT_PACKET_TYPE,
     ENFORCE,
-    VERIFY_NONE,
     Flow,
     FlowSet,
     SenetError,
     packet_context,
 )
-from ansible_collections.senet.firewall.plugins.module_utils._peers import Hearing, Peering, peering
+from ansible_collections.senet.firewall.plugins.module_utils._peers import Audience, Hearing, Peering, peering
 from ansible_collections.senet.firewall.plugins.module_utils._processes import Process
 
 
 class Replace(NamedTuple):
-    """Ask for exactly these flows; none of them takes everything of ours off the host."""
+    """Ask for exactly these flows, and confined domains; none takes all flows off the host."""
 
     flows: FlowSet
 
@@ -53,7 +53,14 @@ class Remove(NamedTuple):
     confine: Tuple[str, ...] = ()
 
 
-Request = Union[Replace, Merge, Remove]
+class Alter(NamedTuple):
+    """Ask for what a function makes of all that is asked of the host now; ``peers`` says that it adds peer labels."""
+
+    change: Callable[[FlowSet], FlowSet]
+    peers: bool = False
+
+
+Request = Union[Replace, Merge, Remove, Alter]
 
 
 def families_to_read(
@@ -61,20 +68,18 @@ def families_to_read(
     backend: Optional[str],
     recorded: Optional[Intent],
     layers: Iterable[str] = (),
-    asked: Iterable[Flow] = (),
+    asks_peers: bool = False,
 ) -> Tuple[str, ...]:
-    """The families where something of ours is, or will be for the flows that are asked for in these layers; without a
-    record, all that the host has."""
+    """The families where something of ours is, or will be for what is asked for in these layers; without a record, all
+    that the host has."""
     backends = set(host.netfilter.backends()) if recorded is None else {recorded.backend}
     if backend is not None:
         backends.add(backend)
     held = set(recorded.layers if recorded is not None else (SELINUX, OWNER)).union(layers)
     layouts = ([_backends.FAMILIES] if SELINUX in held else []) + ([_backends.OWNER_FAMILIES] if OWNER in held else [])
     families = tuple(family for layout in layouts for name in sorted(backends) for family in layout[name])
-    flows = tuple(asked) + (recorded.flows.flows if recorded is not None else ())
-    verified = any(flow.verify_source != VERIFY_NONE for flow in flows)
-    peers = verified or (recorded is None and host.netlabel.available())
-    return families + ((_backends.NETLABEL,) if peers else ())
+    present = recorded.flows.labels_peers if recorded is not None else host.netlabel.available()
+    return families + ((_backends.NETLABEL,) if asks_peers or present else ())
 
 
 def asked_flows(request: Request) -> Tuple[Flow, ...]:
@@ -82,6 +87,15 @@ def asked_flows(request: Request) -> Tuple[Flow, ...]:
     if isinstance(request, Replace):
         return request.flows.flows
     return request.flows if isinstance(request, Merge) else ()
+
+
+def asks_peers(request: Request) -> bool:
+    """Whether a request asks for peer labels."""
+    if isinstance(request, Alter):
+        return request.peers
+    if isinstance(request, Replace):
+        return request.flows.labels_peers
+    return isinstance(request, Merge) and FlowSet(request.flows).labels_peers
 
 
 def mls(host: Host) -> bool:
@@ -104,15 +118,14 @@ def observe(host: Host, mls: bool, families: Iterable[str]) -> _plan.HostState:
     """
     # Where SELinux is disabled there may be no store, and what is in one is not in force.
     policy = host.store.module() if host.selinux.status() != "disabled" else None
-    loaded = all(
-        host.selinux.canonical(packet_context(packet_type, mls)) for packet_type in cil.declared_types(policy)
-    )
+    declared = cil.declared_types(policy)
+    loaded = all(host.selinux.canonical(packet_context(name, mls)) for name in declared)
     saved = {}  # type: Dict[str, str]
     for family in families:
         source = _backends.source(family)
         if source not in saved:
             saved[source] = host.save(source)
-    tables = {family: _backends.parse(family, saved[_backends.source(family)]) for family in families}
+    tables = {family: _backends.parse(family, saved[_backends.source(family)], declared) for family in families}
     intent = host.service.intent()
     return _plan.HostState(policy, loaded, tables, intent, host.service.in_place(units_of(intent)))
 
@@ -123,13 +136,34 @@ def wanted(request: Request, observed: _plan.HostState, recorded: Optional[Inten
     :raises SenetError: it refers to present flows, and those cannot be told.
     """
     if isinstance(request, Replace):
-        return request.flows
-    current = recorded.flows if recorded is not None else FlowSet(())
-    if observed.policy is not None:
-        current = cil.parse_policy(observed.policy)
+        current = FlowSet(())
+        with suppress(SenetError):  # what cannot be told is replaced as a whole
+            current = _present(observed.policy, recorded)
+        return current.with_the_flows_of(request.flows)
+    current = _present(observed.policy, recorded)
+    if isinstance(request, Alter):
+        return request.change(current)
     if isinstance(request, Merge):
         return current.with_flows(request.flows, request.confine)
     return current.without(request.names, request.confine)
+
+
+def installed(host: Host) -> FlowSet:
+    """What our policy module was made from.
+
+    :raises SenetError: it does not say.
+    """
+    return _present(host.store.module(), None)
+
+
+def _present(policy: Optional[str], recorded: Optional[Intent]) -> FlowSet:
+    """The module has the types of interfaces, which are not on record, and flows only if SELinux is their layer."""
+    if policy is None:
+        return recorded.flows if recorded is not None else FlowSet(())
+    declared = cil.parse_policy(policy)
+    if recorded is not None and SELINUX not in recorded.layers:
+        return declared.with_the_flows_of(recorded.flows)
+    return declared
 
 
 def desired_state(intent: Intent, mls: bool, accounts: owner.Accounts, families: Iterable[str]) -> _plan.Desired:
@@ -138,22 +172,25 @@ def desired_state(intent: Intent, mls: bool, accounts: owner.Accounts, families:
     :raises SenetError: peer labels cannot tell what flows with verify_source ask for.
     """
     rules = dict.fromkeys(families)  # type: Dict[str, _backends.Rules]
-    if intent.flows.empty:
-        return _plan.Desired(None, rules, None)
     rules.update(compile_rules(intent, mls, accounts))
-    policy = cil.compile_policy(intent.flows) if SELINUX in intent.layers else None
-    return _plan.Desired(policy, rules, compile_intent(intent))
+    # Types of interfaces are in the policy store alone: nothing of them is to be loaded at boot
+    kept = intent._replace(flows=intent.flows._replace(interface_types=()))
+    return _plan.Desired(
+        None if intent.labelled.empty else cil.compile_policy(intent.labelled),
+        rules,
+        None if kept.flows.empty else compile_intent(kept),
+    )
 
 
 def compile_rules(intent: Intent, mls: bool, accounts: owner.Accounts) -> Dict[str, _backends.Rules]:
     """The rules of all layers by family."""
     rules = {}  # type: Dict[str, _backends.Rules]
-    if OWNER in intent.layers:
+    if OWNER in intent.layers and intent.flows.flows:
         labelled = SELINUX in intent.layers
         rules.update(_backends.compile_owner_rules(intent.backend, intent.flows, accounts, labelled))
-    if SELINUX in intent.layers:
+    if intent.labelled.labels_packets:
         rules.update(_backends.compile_rules(intent.backend, intent.flows, mls))
-        rules.update(_backends.compile_peer_rules(peering(intent.flows), mls))
+    rules.update(_backends.compile_peer_rules(peering(intent.labelled), mls))
     return rules
 
 
@@ -203,7 +240,10 @@ def resolve_domains(host: Host, flows: FlowSet, mls: bool) -> FlowSet:
     :raises SenetError: a type is not in the loaded policy, or no domain.
     """
     names = {}
-    users = {domain: "confine" for domain, dummy in flows.confine}
+    users = dict.fromkeys(flows.loopback_domains, "loopback_domains")
+    for label in flows.peers:
+        users.update(dict.fromkeys(label.receivers, "the peer label '{0}'".format(label.type)))
+    users.update((domain, "confine") for domain, dummy in flows.confine)
     users.update((domain, "the flow '{0}'".format(flow.name)) for flow in flows.flows for domain in flow.domains)
     for domain in flows.domains:
         user = users[domain]
@@ -220,16 +260,44 @@ def resolve_domains(host: Host, flows: FlowSet, mls: bool) -> FlowSet:
                 "process_context_info shows for the program.".format(domain, user)
             )
         names[domain] = context.split(":")[2]
-    return FlowSet(
-        tuple(
+    return flows._replace(
+        flows=tuple(
             flow._replace(
                 source=tuple(sorted({names.get(domain, domain) for domain in flow.source})),
                 destination=tuple(sorted({names.get(domain, domain) for domain in flow.destination})),
             )
             for flow in flows.flows
         ),
-        tuple(sorted({names[domain]: mode for domain, mode in flows.confine}.items())),
+        confine=tuple(sorted({names[domain]: mode for domain, mode in flows.confine}.items())),
+        peers=tuple(
+            label._replace(receivers=tuple(sorted({names[domain] for domain in label.receivers})))
+            for label in flows.peers
+        ),
+        loopback_domains=tuple(sorted({names[domain] for domain in flows.loopback_domains})),
     )
+
+
+def check_types(host: Host, flows: FlowSet, policy: Optional[str], mls: bool) -> None:
+    """Hold the types that peer labels declare, and those of interfaces that they name, against the loaded policy;
+    ``policy`` is our module's text.
+
+    :raises SenetError: the policy has one of the former already, or has not one of the latter.
+    """
+    own = cil.declared_types(policy)
+    for label in flows.peers:
+        if label.type in flows.interface_types or (
+            label.type not in own and host.selinux.canonical(packet_context(label.type, mls)) is not None
+        ):
+            raise SenetError(
+                "The type '{0}' of a peer label is in the loaded policy already, where other rules may speak of it; "
+                "choose another name, which the label then declares for your own policy to use.".format(label.type)
+            )
+        place = label.interface_type
+        if place and host.selinux.canonical(packet_context(place, mls)) is None:
+            raise SenetError(
+                "The interface_type '{0}' of the peer label '{1}' is not in the loaded policy; give an interface that "
+                "type first, with interface_context and create_type=true.".format(place, label.type)
+            )
 
 
 def access_matrix(host: Host, flows: FlowSet, processes: Iterable[Process], mls: bool) -> List[Access]:
@@ -283,6 +351,8 @@ def check_nobody_is_cut(host: Host, flows: FlowSet, processes: Iterable[Process]
 
     :raises SenetError: some may not, and would be cut off by the first rule.
     """
+    if not flows.labels_packets:
+        return
     confined = [domain for domain, mode in flows.confine if mode == ENFORCE]
     cut = cut_domains(host.selinux.access, processes, (DEFAULT_PACKET_TYPE, UNLABELED_TYPE), mls, confined)
     if cut:
@@ -306,29 +376,34 @@ def hearings(host: Host, peers: Peering) -> List[Hearing]:
     return rows
 
 
-def check_hearings(rows: Iterable[Hearing]) -> None:
-    """Hold the kernel's answers against what the flows verify.
+def check_hearings(rows: Iterable[Hearing], labels: Iterable[Audience]) -> None:
+    """Hold the kernel's answers against what the flows verify, and against the receivers of peer labels.
 
     :raises SenetError: it grants more or less.
     """
-    found = [clause for row in rows for clause in row.deviations()]
-    if found:
-        raise SenetError(
-            "The kernel does not verify the sources of the flows: {0}; another policy module decides otherwise, find "
-            "its rule with 'sesearch -A -c peer'.".format("; ".join(found))
-        )
+    for what, found in (
+        ("verify the sources of the flows", [clause for row in rows for clause in row.deviations()]),
+        ("keep the peer labels to their receivers", [clause for label in labels for clause in label.deviations()]),
+    ):
+        if found:
+            raise SenetError(
+                "The kernel does not {0}: {1}; another policy module decides otherwise, find its rule with 'sesearch "
+                "-A -c peer'.".format(what, "; ".join(found))
+            )
 
 
 def check_nobody_is_deaf(host: Host, peers: Peering, processes: Iterable[Process], mls: bool) -> None:
-    """Ask the kernel whether every running domain can still hear its peers, but for the verified destinations.
+    """Ask the kernel whether every running domain can still hear its peers, but for the verified destinations, and
+    those that a peer label names receivers for.
 
     :raises SenetError: some cannot, and would be cut off by the first peer label.
     """
-    if not peers.receivers:
+    if peers.empty:
         return
     held = {receiver.domain for receiver in peers.receivers if receiver.mode == ENFORCE}
-    types = peers.types + peers.mapped + (UNLABELED_TYPE,)
-    senders = [packet_context(name, mls) for name in types]
+    types = peers.common_types + peers.mapped + (UNLABELED_TYPE,)
+    placed = {label.type for label in peers.named if label.interface_type}
+    senders = [packet_context(name, mls) for name in types if name not in placed]
     places = ((host.selinux.initial("netif"), "netif", "egress"), (host.selinux.initial("node"), "node", "sendto"))
     cut = [
         domain
@@ -353,6 +428,19 @@ def _hears(host: Host, context: str, peer_type: str, mls: bool) -> bool:
     return "recv" in host.selinux.access(context, packet_context(peer_type, mls), "peer").allowed
 
 
+def audiences(host: Host, flows: FlowSet, processes: Iterable[Process], mls: bool) -> List[Audience]:
+    """The kernel's answer for each peer label and each domain that runs or that is named."""
+    contexts = {domain: packet_context(domain, mls) for domain in flows.domains}
+    contexts.update(contexts_by_domain(processes))
+    return [
+        Audience(
+            label,
+            frozenset(domain for domain, context in contexts.items() if _hears(host, context, label.type, mls)),
+        )
+        for label in flows.peers
+    ]
+
+
 def find_warnings(
     mode: str,
     flows: FlowSet,
@@ -362,7 +450,7 @@ def find_warnings(
 ) -> List[str]:
     """What keeps flows that are in place from being enforced or used, each a sentence."""
     warnings = []
-    if not flows.empty and mode == "permissive":
+    if flows.labels_packets and mode == "permissive":
         warnings.append(
             "SELinux is permissive on this host: the flows are in place, but nothing is enforced until 'setenforce 1'."
         )

@@ -19,6 +19,7 @@ requirements:
 extends_documentation_fragment:
   - senet.firewall.attributes
   - senet.firewall.change
+  - senet.firewall.guarded
 attributes:
   check_mode:
     support: full
@@ -322,10 +323,15 @@ cut:
       sample: unconfined_t
     flow:
       description: The flow that the connection's port belongs to, null where it is the domain's confinement that cuts
-        it.
+        it, or a peer label.
       returned: always
       type: str
       sample: web_db
+    label:
+      description: The peer label whose receivers the domain is not among, null where it is a flow or a confinement.
+      returned: always
+      type: str
+      sample: null
     pid:
       description: The process that holds the connection.
       returned: always
@@ -444,7 +450,7 @@ def _request(params: Mapping[str, Any], family: Optional[str]) -> _survey.Reques
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec=dict(_change.FLOW_OPTIONS, **_change.OPTIONS),
+        argument_spec=dict(_change.FLOW_OPTIONS, **_change.GUARD_OPTIONS, **_change.OPTIONS),
         required_one_of=[("name", "pair")],
         supports_check_mode=True,
     )

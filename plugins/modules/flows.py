@@ -29,6 +29,7 @@ requirements:
 extends_documentation_fragment:
   - senet.firewall.attributes
   - senet.firewall.change
+  - senet.firewall.guarded
 attributes:
   check_mode:
     support: full
@@ -44,7 +45,8 @@ options:
   flows:
     description:
       - The flows. An empty list stands for no flow at all. O(state=present) needs this option or O(confine).
-      - With O(state=absent) only their names count. Without this option and O(confine), everything is removed.
+      - With O(state=absent) only their names count. Without this option and O(confine), every flow is removed. What
+        M(senet.firewall.peer_label) and M(senet.firewall.interface_context) made stays.
     type: list
     elements: dict
     suboptions:
@@ -406,10 +408,15 @@ cut:
       sample: unconfined_t
     flow:
       description: The flow that the connection's port belongs to, null where it is the domain's confinement that cuts
-        it.
+        it, or a peer label.
       returned: always
       type: str
       sample: web_db
+    label:
+      description: The peer label whose receivers the domain is not among, null where it is a flow or a confinement.
+      returned: always
+      type: str
+      sample: null
     pid:
       description: The process that holds the connection.
       returned: always
@@ -543,7 +550,8 @@ def _request(params: Mapping[str, Any], family: Optional[str]) -> _survey.Reques
 def main() -> None:
     module = AnsibleModule(
         argument_spec=dict(
-            _change.OPTIONS,
+            _change.GUARD_OPTIONS,
+            **_change.OPTIONS,
             flows={
                 "type": "list",
                 "elements": "dict",

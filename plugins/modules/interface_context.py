@@ -31,9 +31,19 @@ options:
   type:
     description:
       - The type of the interface's context, such as V(netif_t). Required with O(state=present).
-      - It must be in the loaded policy. With the attribute C(netif_type), the domains may use it that may use every
-        interface; without it, those alone that are granted it.
+      - It must be in the loaded policy, unless O(create_type=true). With the attribute C(netif_type), the domains may
+        use it that may use every interface; without it, those alone that are granted it.
     type: str
+  create_type:
+    description:
+      - Whether a O(type) that the loaded policy does not have is declared, in the collection's own policy module, which
+        M(senet.firewall.flows) leaves in place. Its name is of lower-case letters, digits and C(_), with C(_t) at the
+        end.
+      - Every domain may use such an interface, as any other, and packets without a label may come by it.
+      - With this option a type that was created and that no interface and no peer label has any longer is removed,
+        whatever O(state) is.
+    type: bool
+    default: false
   level:
     description: The MLS or MCS range. It is left out where the policy has no levels.
     type: str
@@ -59,10 +69,17 @@ EXAMPLES = r"""
     interface: eth0
     type: public_iface_t
 
+- name: Its type is in no policy yet
+  senet.firewall.interface_context:
+    interface: eth0
+    type: public_iface_t
+    create_type: true
+
 - name: The interface has the context of every other again
   senet.firewall.interface_context:
     interface: eth0
     state: absent
+    create_type: true
 """
 
 RETURN = r"""
@@ -82,18 +99,25 @@ previous:
   returned: success
   type: str
   sample: null
+created_types:
+  description: The types that the collection's policy module declares for interfaces, now or after the real run in check
+    mode. Null without O(create_type=true).
+  returned: success
+  type: list
+  elements: str
+  sample: [public_iface_t]
 """
 
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Iterable, List, Optional, Tuple
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.respawn import has_respawned, probe_interpreters_for_module, respawn_module
 
-from ansible_collections.senet.firewall.plugins.module_utils import _interface
-from ansible_collections.senet.firewall.plugins.module_utils._fields import parse_interface_name
+from ansible_collections.senet.firewall.plugins.module_utils import _engine, _interface, _survey
+from ansible_collections.senet.firewall.plugins.module_utils._fields import parse_interface_name, parse_new_type
+from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host, open_module_host
 from ansible_collections.senet.firewall.plugins.module_utils._host.interfaces import Interfaces
-from ansible_collections.senet.firewall.plugins.module_utils._host.selinuxfs import SELinuxFS
-from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet, SenetError, parse_token
 
 try:
     import seobject  # type: ignore[import-not-found]
@@ -113,47 +137,94 @@ def _respawn(module: AnsibleModule) -> None:
     respawn_module(interpreter)
 
 
-def _run(params: Dict[str, Any], selinux: SELinuxFS, check_mode: bool) -> Dict[str, Any]:
-    if selinux.status() == "disabled":
+def _run(params: Dict[str, Any], host: Host, check_mode: bool) -> Dict[str, Any]:
+    if host.selinux.status() == "disabled":
         raise SenetError("SELinux is disabled on this host, so its interfaces have no contexts; enable it and reboot.")
-    mls = selinux.mls()
-    wanted = None  # type: Optional[_interface.IfContext]
-    if params["state"] == "present":
-        wanted = _interface.parse_context(params["interface"], params["type"], params["level"] if mls else "")
-        if selinux.canonical(str(wanted)) is None:
-            raise SenetError(
-                "The context '{0}' of the interface '{1}' is not valid in the loaded policy; name a type and a level "
-                "that it has.".format(wanted, params["interface"])
-            )
     name = parse_interface_name(params["interface"])
+    wanted, missing = None, []  # type: Optional[_interface.IfContext], List[str]
+    if params["state"] == "present":
+        wanted, missing = _wanted(params, host, host.selinux.mls())
     interfaces = Interfaces(seobject)
     before, local = interfaces.context(name)
     change = _interface.plan(before, local, wanted)
     after = wanted if wanted is not None else (None if change else before)  # type: Optional[_interface.IfContext]
+    present = _survey.installed(host) if params["create_type"] else FlowSet(())
+    types_before = types = present.interface_types
+    if missing:
+        types = _alter_types(host, missing, (), check_mode)
     if change and not check_mode:
-        interfaces.change(change, name, wanted)
+        try:
+            interfaces.change(change, name, wanted)
+        except SenetError as exc:
+            if missing:
+                _alter_types(host, (), missing, False)
+            raise SenetError("{0} Nothing was changed.".format(exc)) from exc
         after = interfaces.context(name)[0]
         if wanted is not None and after != wanted:
             raise SenetError(
                 "The change did not hold: the interface '{0}' has the context '{1}'; see 'semanage interface "
                 "-l'.".format(name, after)
             )
+    used = _interface.types_after(interfaces.types(), name, after)
+    unused = sorted(set(types).difference(used, (label.interface_type for label in present.peers)))
+    if unused:
+        # In check mode the missing type is not there to be taken along
+        types = _alter_types(host, missing if check_mode else (), unused, check_mode)
     return {
-        "changed": bool(change),
+        "changed": bool(change or missing or unused),
         "interface": name,
         "context": None if after is None else str(after),
         "previous": None if before is None else str(before),
-        "diff": _diff(name, before, after),
+        "created_types": list(types) if params["create_type"] else None,
+        "diff": _diffs(name, (before, after), (types_before, types)),
     }
 
 
-def _diff(name: str, before: Optional[_interface.IfContext], after: Optional[_interface.IfContext]) -> Dict[str, str]:
-    header = "interface {0}".format(name)
-    return {"before_header": header, "after_header": header, "before": _text(before), "after": _text(after)}
+def _wanted(params: Dict[str, Any], host: Host, mls: bool) -> Tuple[_interface.IfContext, List[str]]:
+    """The context, and its type in a list if that is to be created."""
+    wanted = _interface.parse_context(params["interface"], params["type"], params["level"] if mls else "")
+    if host.selinux.canonical(str(wanted)) is not None:
+        return wanted, []
+    known = host.selinux.initial("netif").split(":")[2]
+    if host.selinux.canonical(str(wanted._replace(type=known))) is not None:
+        if params["create_type"]:
+            return wanted, [parse_new_type("the interface '{0}'".format(params["interface"]), wanted.type)]
+        raise SenetError(
+            "The context '{0}' of the interface '{1}' is not valid in the loaded policy, which has no type '{2}'; name "
+            "a type that it has, or have it created with create_type=true.".format(
+                wanted, params["interface"], wanted.type
+            )
+        )
+    raise SenetError(
+        "The context '{0}' of the interface '{1}' is not valid in the loaded policy, which has no level '{2}'; name a "
+        "level that it has.".format(wanted, params["interface"], wanted.level)
+    )
 
 
-def _text(context: Optional[_interface.IfContext]) -> str:
-    return "" if context is None else "{0}\n".format(context)
+def _alter_types(host: Host, new: Iterable[str], gone: Iterable[str], check_mode: bool) -> Tuple[str, ...]:
+    """Declare types for interfaces, and take others away; returns all there are then. It needs no guard: a type that
+    no interface has is nobody's matter."""
+    request = _survey.Alter(lambda current: current.with_interface_types(new, gone))
+    return _engine.run(host, request, _engine.Options(0, parse_token(None)), check_mode).flows.interface_types
+
+
+def _diffs(
+    name: str,
+    contexts: Tuple[Optional[_interface.IfContext], Optional[_interface.IfContext]],
+    types: Tuple[Tuple[str, ...], Tuple[str, ...]],
+) -> List[Dict[str, str]]:
+    lines = [[str(context)] if context is not None else [] for context in contexts]
+    texts = (("interface {0}".format(name), lines[0], lines[1]), ("created types of interfaces",) + types)
+    return [
+        {
+            "before_header": header,
+            "after_header": header,
+            "before": "".join(line + "\n" for line in before),
+            "after": "".join(line + "\n" for line in after),
+        }
+        for header, before, after in texts
+        if list(before) != list(after)
+    ]
 
 
 def main() -> None:
@@ -161,6 +232,7 @@ def main() -> None:
         argument_spec={
             "interface": {"type": "str", "required": True},
             "type": {"type": "str"},
+            "create_type": {"type": "bool", "default": False},
             "level": {"type": "str", "default": "s0", "aliases": ["serange"]},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         },
@@ -170,7 +242,7 @@ def main() -> None:
     if seobject is None:
         _respawn(module)
     try:
-        result = _run(module.params, SELinuxFS(), module.check_mode)
+        result = _run(module.params, open_module_host(module), module.check_mode)
     except SenetError as exc:
         module.fail_json(msg=str(exc))
     module.exit_json(**result)

@@ -16,6 +16,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._model import (
     SenetError,
     flow_set,
     parse_flow,
+    parse_peer_label,
 )
 
 
@@ -64,6 +65,32 @@ PEERS = flow_set(
         ),
     ]
 )  # fmt: skip
+# Peer labels beside a flow that verifies by address: for everybody, for some domains, on some interfaces, on loopback
+LABELLED = flow_set(
+    [
+        flow(verify_source="address", source_addresses=["203.0.113.7"]),
+        flow("cache", destination=["redis_t"], ports=[6379]),
+    ]
+).with_peers(
+    [
+        parse_peer_label(label)
+        for label in (
+            {"type": "office_peer_t", "addresses": ["198.51.100.0/24"]},
+            {
+                "type": "partner_peer_t",
+                "addresses": ["192.0.2.0/24", "2001:db8::/64"],
+                "receivers": ["httpd_t", "init_t"],
+            },
+            {
+                "type": "backup_peer_t",
+                "addresses": ["192.0.2.7"],
+                "receivers": ["postgresql_t"],
+                "interface_type": "dmz_iface_t",
+            },
+        )
+    ],
+    ["httpd_t", "redis_t"],
+)
 ADDRESSES = ("192.0.2.7", "192.0.2.8", "198.51.100.9", "203.0.113.1", "127.0.0.1")
 ADDRESSES6 = ("2001:db8::7", "2001:db8::8", "2001:db8:1::1", "::1")
 INTERFACES = ("lo", "eth0", "eth1")

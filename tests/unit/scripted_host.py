@@ -304,6 +304,7 @@ class ScriptedHost:
         self.families = empty_families()
         self.policy: str | None = None
         self.extra_policy = ""
+        self.other_types = {"httpd_exec_t", "netif_t"}
         self.holder: str | None = None
         self.permissive: set[str] = set()
         self.fail = fail
@@ -375,7 +376,9 @@ class ScriptedHost:
         declared = re.findall(r"^\(type (\S+)\)$", self.policy or "", re.MULTILINE)
         if name == "apache_t":
             return context.replace("apache_t", "httpd_t")
-        return context if name in (*STOCK_DOMAINS, "httpd_exec_t", *declared) else None
+        if context.split(":")[3][:2] != "s0":
+            return None
+        return context if name in (*STOCK_DOMAINS, *self.other_types, *declared) else None
 
     def initial(self, name: str) -> str:
         return f"system_u:object_r:{name}_t:s0"

@@ -51,7 +51,7 @@ def test_a_module_removed_behind_our_back_fails_the_unit(slim_enforced: Host) ->
         "senet-firewall.service"
     ]
     journal = slim_enforced.run(JOURNAL).stdout
-    assert "The flow 'web_db' is NOT enforced: its packet types are not in the loaded policy" in journal
+    assert "The flow 'web_db' is NOT enforced: its types are not in the loaded policy" in journal
     assert slim_enforced.run("echo back", fresh=True).stdout == "back\n"
     with Controller(slim_enforced) as controller:
         mended = controller.module(slim_enforced, FLOWS, flows=[WEB_DB])

@@ -15,6 +15,11 @@ CONTEXT = f"system_u:object_r:{TYPE}:s0"
 # Without the attribute netif_type it is nobody's but httpd_t's.
 POLICY = f"(type {TYPE})\n(roletype object_r {TYPE})\n(allow httpd_t {TYPE} (netif (ingress egress)))\n"
 NOBODY = "10.77.0.9"
+# Any flow that turns on the checks
+VERIFIED = {
+    "name": "web_db", "source": ["httpd_t"], "destination": ["postgresql_t"], "ports": [60901],
+    "verify_source": "loopback",
+}  # fmt: skip
 
 
 def interface(host: Host, check: bool = False, **options: Any) -> dict[str, Any]:
@@ -53,3 +58,36 @@ def test_an_interface_has_a_context_of_its_own_until_it_goes(lab: Lab) -> None:
         assert stored(host) == ""
         assert not interface(host, interface="eth1", state="absent")["changed"]
         assert as_domain(host, "sshd_t", NOBODY, 60901, "--timeout", "2").result in ("timeout", "unreachable")
+
+
+def test_a_type_that_no_policy_has_is_created_and_nobody_is_cut(lab: Lab) -> None:
+    with lab.start("db", state="slim", link=True) as host:
+        refused = interface(host, interface="eth1", type=TYPE)
+        assert "create_type=true" in refused["msg"]
+        modules = host.run("semodule -lfull").stdout
+        planned = interface(host, check=True, interface="eth1", type=TYPE, create_type=True)
+        assert host.run("semodule -lfull").stdout == modules
+        result = interface(host, interface="eth1", type=TYPE, create_type=True)
+        for answer in (planned, result):
+            assert (answer["context"], answer["created_types"]) == (CONTEXT, [TYPE]), answer
+        assert stored(host).split() == ["eth1", CONTEXT]
+        assert not interface(host, interface="eth1", type=TYPE, create_type=True)["changed"]
+
+        with Controller(host) as controller:
+            flows = controller.module(host, "senet.firewall.flows", flows=[VERIFIED])
+            assert flows.get("guard", {}).get("confirmed"), flows
+            # The checks are on, and everybody passes the interface in both directions
+            for domain in ("sshd_t", "httpd_t"):
+                assert as_domain(host, domain, NOBODY, 60901, "--timeout", "2").result in ("timeout", "unreachable")
+            denied = host.run("ausearch --input-logs -m AVC </dev/null | grep tclass=netif", check=False).stdout
+            assert denied == ""
+            gone = controller.module(host, "senet.firewall.flows", state="absent")
+            assert gone.get("guard", {}).get("confirmed"), gone
+        assert stored(host).split() == ["eth1", CONTEXT]
+        assert host.run("ls -d /etc/senet", check=False).stdout == ""
+
+        absent = interface(host, interface="eth1", state="absent", create_type=True)
+        assert (absent["context"], absent["created_types"]) == (None, []), absent
+        assert stored(host) == ""
+        assert host.run("semodule -lfull").stdout == modules
+        assert not interface(host, interface="eth1", state="absent", create_type=True)["changed"]

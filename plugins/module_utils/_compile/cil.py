@@ -34,6 +34,9 @@ _LOADERS = ("iptables_t", "unconfined_service_t", "unconfined_t")
 _HEAD = """\
 ; Written by the Ansible collection senet.firewall. Edits are lost with the next run.
 {flows_line}
+"""
+
+_PACKETS = """\
 
 (typeattribute senet_packet_type)
 
@@ -60,6 +63,16 @@ _CONFINED = """\
 _LOADER = """\
 (optional senet_loader_{domain}
     (allow {domain} senet_packet_type (packet (relabelto))))
+"""
+
+# Interfaces are checked while peer labels are in use. Everybody may use this one, as the policy lets them use others.
+_INTERFACE = """\
+
+(type {type})
+(roletype object_r {type})
+(typeattributeset netif_type ({type}))
+(allow domain {type} (netif (ingress egress)))
+(allow unlabeled_t {type} (netif (ingress egress)))
 """
 
 _FLOW = """\
@@ -109,8 +122,11 @@ def compile_policy(flows: FlowSet) -> str:
 
     :raises SenetError: peer labels cannot tell what flows with verify_source ask for.
     """
-    parts = [_head(flows)]
-    parts.extend(_LOADER.format(domain=domain) for domain in _LOADERS)
+    compact = json.dumps(flows.as_dict(), sort_keys=True, separators=(",", ":"))
+    parts = [_HEAD.format(flows_line=_FLOWS_LINE + compact)]
+    if flows.labels_packets:
+        parts.append(_packets(flows))
+        parts.extend(_LOADER.format(domain=domain) for domain in _LOADERS)
     for flow in flows.flows:
         parts.append(_fill(_FLOW, flow))
         parts.extend(line + "\n" for line in _grants(flow))
@@ -121,6 +137,7 @@ def compile_policy(flows: FlowSet) -> str:
             if flow.mode == OBSERVE:
                 parts.append(_fill(_REFUSED_OBSERVED, flow))
     parts.append(compile_peers(peering(flows)))
+    parts.extend(_INTERFACE.format(type=name) for name in flows.interface_types)
     return "".join(parts)
 
 
@@ -143,21 +160,18 @@ def parse_policy(text: str) -> FlowSet:
 
 
 def declared_types(text: Optional[str]) -> FrozenSet[str]:
-    """The types of packets and peers that a module of ours declares; none without a module."""
+    """The types of packets, peers and interfaces that a module of ours declares; none without a module."""
     return frozenset(_TYPE_LINE.findall(text or ""))
 
 
-def _head(flows: FlowSet) -> str:
-    compact = json.dumps(flows.as_dict(), sort_keys=True, separators=(",", ":"))
+def _packets(flows: FlowSet) -> str:
     confined = [domain for domain, mode in flows.confine if mode == ENFORCE]
     lines = _CONFINED.format(domains=" ".join(confined)) if confined else ""
     others = "senet_not_confined" if confined else "domain"
-    head = _HEAD.format(
-        flows_line=_FLOWS_LINE + compact, default=DEFAULT_PACKET_TYPE, confined=lines, others=others
-    )
+    packets = _PACKETS.format(default=DEFAULT_PACKET_TYPE, confined=lines, others=others)
     observed = [domain for domain, mode in flows.confine if mode == OBSERVE]
     audited = "(auditallow {0} {1} (packet (send recv)))\n".format
-    return head + "".join(
+    return packets + "".join(
         audited(domain, packet_type) for domain in observed for packet_type in (DEFAULT_PACKET_TYPE, "unlabeled_t")
     )
 

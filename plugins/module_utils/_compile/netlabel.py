@@ -4,11 +4,12 @@
 """Peer labels as NetLabel's configuration, and what netlabelctl lists of it. No I/O.
 
 A rule is a line of netlabelctl's words without the verb, such as ``map domain:httpd_t address:127.0.0.0/8
-protocol:cipsov4,5477``. Ours are what names our DOI, our domain mappings' fallback, and static labels of our types.
+protocol:cipsov4,5477``. Ours are what names our DOI, our domain mappings' fallback, and static labels of types that we
+declare.
 """
 
 import re
-from typing import Dict, Iterable, List, NamedTuple, Optional, Tuple
+from typing import Dict, FrozenSet, Iterable, List, NamedTuple, Optional, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._fields import Network, address_text
 from ansible_collections.senet.firewall.plugins.module_utils._model import packet_context
@@ -57,13 +58,17 @@ def compile_rules(peering: Peering, mls: bool) -> Tuple[str, ...]:
     return tuple(rules)
 
 
-def parse_lists(text: str) -> Table:
-    """What ``netlabelctl cipsov4 list``, ``map list`` and ``unlbl list`` print, each after a line ``# name``."""
+def parse_lists(text: str, types: Iterable[str] = ()) -> Table:
+    """What ``netlabelctl cipsov4 list``, ``map list`` and ``unlbl list`` print, each after a line ``# name``.
+
+    Static labels of these types are ours, beside those that flows need.
+    """
+    ours = frozenset(types)
     rules = []  # type: List[str]
     foreign = []
     for name, listed in _sections(text).items():
         for item in listed.split():
-            own = _own_rules(name, item)
+            own = _own_rules(name, item, ours)
             rules.extend(own)
             if not own and item not in _STOCK[name]:
                 foreign.append("{0} {1}".format(name, item))
@@ -117,7 +122,7 @@ def _sections(text: str) -> Dict[str, str]:
     return sections
 
 
-def _own_rules(name: str, item: str) -> List[str]:
+def _own_rules(name: str, item: str, types: FrozenSet[str]) -> List[str]:
     """The rules that one listed item stands for; none if it is not ours."""
     if name == "cipsov4":
         return [_CIPSO] if item == DOI + ",LOCAL" else []
@@ -125,7 +130,8 @@ def _own_rules(name: str, item: str) -> List[str]:
         words = item.replace('"', "").split(",", 2)
         where = "default" if words[0] == "interface:DEFAULT" else words[0]
         rule = " ".join(["unlbl", where] + words[1:])
-        return [rule] if len(words) == 3 and _OWN_LABEL.search(rule) else []
+        own = _OWN_LABEL.search(rule) or types.intersection(_TYPE.findall(rule))
+        return [rule] if len(words) == 3 and own else []
     found = re.fullmatch(r'domain:"([^",]+)"((?:,address:[^,]+,protocol:[A-Za-z0-9]+(?:,[0-9]+)?)+)', item)
     if not found:
         return []

@@ -3,13 +3,22 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The part of the CIL module that peer labels need. No I/O."""
 
-from ansible_collections.senet.firewall.plugins.module_utils._model import ENFORCE
-from ansible_collections.senet.firewall.plugins.module_utils._peers import Peering, Receiver
+from ansible_collections.senet.firewall.plugins.module_utils._model import ENFORCE, PeerLabel
+from ansible_collections.senet.firewall.plugins.module_utils._peers import KERNEL, Peering, Receiver
 
 _TYPE = """\
 (type {type})
 (roletype object_r {type})
 (typeattributeset senet_peer_type ({type}))
+"""
+
+# Not of the attribute: some domains alone hear these peers, or they come by some interfaces alone.
+_NAMED = """\
+(type {type})
+(roletype object_r {type})
+(allow {type} {interface} (netif (ingress)))
+(allow {type} netif_type (netif (egress)))
+(allow {type} node_type (node (recvfrom sendto)))
 """
 
 _HEAD = """\
@@ -35,16 +44,29 @@ _HELD = """\
 
 
 def compile_peers(peering: Peering) -> str:
-    """The CIL text (the same bytes for the same peering); empty where nothing is verified."""
-    if not peering.receivers:
+    """The CIL text (the same bytes for the same peering); empty where no peer has a label."""
+    if peering.empty:
         return ""
+    named = [label for label in peering.named if label.receivers or label.interface_type]
+    types = sorted(set(peering.types) - {label.type for label in named})
     held = [receiver.domain for receiver in peering.receivers if receiver.mode == ENFORCE]
+    others = "senet_peer_hearer" if held else "domain"
     head = _HEAD.format(
-        types="".join(_TYPE.format(type=name) for name in peering.types),
+        types="".join(_TYPE.format(type=name) for name in types),
         held=_HELD.format(domains=" ".join(held)) if held else "",
-        others="senet_peer_hearer" if held else "domain",
+        others=others,
     )
-    return head + "".join(_receiver(receiver) for receiver in peering.receivers)
+    parts = [head]
+    parts.extend(_named(label, others) for label in named)
+    parts.extend(_receiver(receiver) for receiver in peering.receivers)
+    return "".join(parts)
+
+
+def _named(label: PeerLabel, others: str) -> str:
+    # The kernel answers for closed sockets of every domain
+    hearers = sorted({KERNEL, *label.receivers}) if label.receivers else [others]
+    text = _NAMED.format(type=label.type, interface=label.interface_type or "netif_type")
+    return text + "".join("(allow {0} {1} (peer (recv)))\n".format(domain, label.type) for domain in hearers)
 
 
 def _receiver(receiver: Receiver) -> str:

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The policy store's contexts of network interfaces, through seobject. It decides nothing."""
 
-from typing import Any, Optional, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._interface import ADD, DELETE, IfContext
 from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError
@@ -20,13 +20,16 @@ class Interfaces:
 
         :raises SenetError: the policy store cannot be read.
         """
-        try:
-            found = self._seobject.interfaceRecords().get_all().get(interface)
-            local = self._seobject.interfaceRecords().get_all(1)
-        except (ValueError, OSError, RuntimeError) as exc:
-            raise SenetError("The policy store cannot be read ({0}); run as root.".format(exc)) from exc
+        found = self._all(False).get(interface)
         context = None if found is None else IfContext(*(part or "" for part in found))
-        return context, interface in local
+        return context, interface in self._all(True)
+
+    def types(self) -> Dict[str, str]:
+        """The type of each interface that has a context of its own.
+
+        :raises SenetError: the policy store cannot be read.
+        """
+        return {interface: str(found[2]) for interface, found in self._all(False).items()}
 
     def change(self, verb: str, interface: str, context: Optional[IfContext]) -> None:
         """Add, modify or delete the entry of an interface.
@@ -44,3 +47,9 @@ class Interfaces:
                 "The policy store refused to {0} the context of the interface '{1}' ({2}); see what 'semanage "
                 "interface -l' says.".format(verb, interface, exc)
             ) from exc
+
+    def _all(self, local: bool) -> Dict[str, Any]:
+        try:
+            return dict(self._seobject.interfaceRecords().get_all(int(local)))
+        except (ValueError, OSError, RuntimeError) as exc:
+            raise SenetError("The policy store cannot be read ({0}); run as root.".format(exc)) from exc

@@ -48,8 +48,8 @@ class NetLabel:
         path = self._find(_COMMAND)
         if path is None:
             raise SenetError(
-                "The command 'netlabelctl' is not on this host, and verify_source needs it; install the package "
-                "netlabel_tools (netlabel-tools on the Debian family)."
+                "The command 'netlabelctl' is not on this host, and peer labels need it, also those of verify_source; "
+                "install the package netlabel_tools (netlabel-tools on the Debian family)."
             )
         code, out, err = self._run([path] + words)
         if code:

@@ -5,26 +5,39 @@ import re
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from ansible_collections.senet.firewall.plugins.module_utils._compile import cil
+from ansible_collections.senet.firewall.plugins.module_utils._fields import parse_new_type
 from ansible_collections.senet.firewall.plugins.module_utils._model import DEFAULT_PACKET_TYPE, FlowSet, SenetError
-from tests.unit.flows import PEERS, PLACED, SEVERAL, WEB_DB, flow_sets
+from tests.unit.flows import LABELLED, PEERS, PLACED, SEVERAL, WEB_DB, flow_sets
 from tests.unit.golden_files import assert_golden
 
 
 @pytest.mark.parametrize(
     ("name", "flows"),
-    [("web_db.cil", WEB_DB), ("several.cil", SEVERAL), ("placed.cil", PLACED), ("peers.cil", PEERS)],
+    [
+        ("web_db.cil", WEB_DB),
+        ("several.cil", SEVERAL),
+        ("placed.cil", PLACED),
+        ("peers.cil", PEERS),
+        ("labelled.cil", LABELLED),
+        ("interfaces.cil", FlowSet((), interface_types=("dmz_iface_t", "public_iface_t"))),
+    ],
 )
 def test_the_policy_is_the_golden_one(name: str, flows: FlowSet) -> None:
     assert_golden(name, cil.compile_policy(flows))
 
 
-@given(flow_sets())
-def test_the_module_remembers_its_flows(flows: FlowSet) -> None:
+@given(flow_sets(), st.sets(st.from_regex(r"[a-z_]{1,5}_t", fullmatch=True), max_size=2))
+def test_the_module_remembers_its_flows(only: FlowSet, types: set[str]) -> None:
+    try:
+        flows = only.with_interface_types(parse_new_type("eth0", name) for name in types)
+    except SenetError:
+        return
     text = cil.compile_policy(flows)
     assert cil.parse_policy(text) == flows
-    assert cil.declared_types(text) == set(flows.packet_types)
+    assert cil.declared_types(text) == {*flows.packet_types, *flows.interface_types}
 
 
 @given(flow_sets())
@@ -55,7 +68,7 @@ def test_confined_domains_are_left_out_of_what_everybody_may(flows: FlowSet) -> 
     assert found == ([" ".join(confined)] if confined else [])
     for packet_type in (DEFAULT_PACKET_TYPE, "unlabeled_t"):
         granted = re.findall(rf"\(allow (\S+) {packet_type} \(packet \(send recv\)\)\)", text)
-        assert granted == ["senet_not_confined" if confined else "domain"]
+        assert granted == (["senet_not_confined" if confined else "domain"] if flows.labels_packets else [])
         audited = re.findall(rf"\(auditallow (\S+) {packet_type} \(packet \(send recv\)\)\)", text)
         assert audited == sorted(domain for domain, mode in flows.confine if mode == "observe")
 

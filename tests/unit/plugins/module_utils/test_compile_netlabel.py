@@ -13,7 +13,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._peers import (
     LOOPBACK_PEER_TYPE,
     peering,
 )
-from tests.unit.flows import PEERS
+from tests.unit.flows import LABELLED, PEERS
 from tests.unit.golden_files import assert_golden
 from tests.unit.netlabel_kernel import NetLabelKernel
 
@@ -43,7 +43,21 @@ def loaded(kernel: NetLabelKernel, rules: Optional[tuple[str, ...]]) -> netlabel
 
 
 def test_the_rules_are_the_golden_ones() -> None:
-    assert_golden("peers.netlabel", "".join(f"{rule}\n" for rule in RULES))
+    for name, flows in (("peers", PEERS), ("labelled", LABELLED)):
+        rules = netlabel.compile_rules(peering(flows), mls=True)
+        assert_golden(f"{name}.netlabel", "".join(f"{rule}\n" for rule in rules))
+
+
+def test_labels_of_a_declared_type_are_ours_and_others_are_not() -> None:
+    kernel = NetLabelKernel()
+    rules = netlabel.compile_rules(peering(LABELLED), mls=True)
+    for line in netlabel.restore_text(netlabel.Table(None), rules).splitlines():
+        kernel.command(line)
+    types = [label.type for label in LABELLED.peers]
+    table = netlabel.parse_lists(kernel.lists(), types)
+    assert table.installed(rules)
+    assert table.foreign == ()
+    assert len(netlabel.parse_lists(kernel.lists(), types[1:]).foreign) == 1
 
 
 def test_a_stock_kernel_has_nothing_of_ours_nor_of_others() -> None:

@@ -146,7 +146,7 @@ def test_a_boot_loads_peer_labels_as_far_as_the_policy_knows_them() -> None:
     host.reboot()
     assert host.policy
     host.policy = host.policy.replace("(type senet_loopback_peer_t)", "")
-    assert _recovery.load(host.host()).unknown_flows == ["web_db"]
+    assert _recovery.load(host.host()).unknown == ["the flow 'web_db'"]
     assert not host.netlabel.kernel.checks
 
 

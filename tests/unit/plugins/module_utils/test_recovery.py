@@ -304,7 +304,7 @@ def test_loading_leaves_out_flows_that_the_policy_does_not_know_and_names_them()
     host.reboot()
     assert host.policy is not None
     host.policy = host.policy.replace("(type senet_cache_server_packet_t)\n", "")
-    assert _recovery.load(host.host()) == (["ipv4", "ipv6"], ["cache"])
+    assert _recovery.load(host.host()) == (["ipv4", "ipv6"], ["the flow 'cache'"])
     for table in (host.families["ipv4"], host.families["ipv6"]):
         rules = table.rules("SENET_INPUT", "SENET_OUTPUT")
         assert "senet_cache_server_packet_t" not in rules
@@ -316,7 +316,7 @@ def test_without_the_policy_module_nothing_is_loaded_and_every_flow_named() -> N
     host = host_with(SEVERAL)
     host.reboot()
     host.policy = None
-    assert _recovery.load(host.host()) == ([], ["cache", "dns", "web_db"])
+    assert _recovery.load(host.host()) == ([], [f"the flow '{name}'" for name in ("cache", "dns", "web_db")])
     assert host.writes == []
 
 

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from ansible.module_utils.testing import patch_module_args
 
-from ansible_collections.senet.firewall.plugins.doc_fragments import change
+from ansible_collections.senet.firewall.plugins.doc_fragments import change, guarded
 from ansible_collections.senet.firewall.plugins.modules import flows as plugin
 from tests.unit.module_run import assert_documented, run_module
 from tests.unit.scripted_host import ScriptedHost, connected, listens, process
@@ -183,7 +183,8 @@ def test_the_options_are_those_of_the_documentation(monkeypatch: pytest.MonkeyPa
         }
 
     documented = yaml.safe_load(plugin.DOCUMENTATION)["options"]
-    documented.update(yaml.safe_load(change.ModuleDocFragment.DOCUMENTATION)["options"])
+    for fragment in (change, guarded):
+        documented.update(yaml.safe_load(fragment.ModuleDocFragment.DOCUMENTATION)["options"])
     assert comparable(specs[0], "options") == comparable(documented, "suboptions")
 
 

@@ -1,12 +1,14 @@
 # Copyright: (c) 2026, senet.firewall contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-from typing import Any, Optional
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ansible_collections.senet.firewall.plugins.module_utils import _engine, _survey
 from ansible_collections.senet.firewall.plugins.module_utils._interface import (
     ADD,
     DELETE,
@@ -15,8 +17,10 @@ from ansible_collections.senet.firewall.plugins.module_utils._interface import (
     parse_context,
     plan,
 )
-from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet, SenetError
 from ansible_collections.senet.firewall.plugins.modules import interface_context
+from tests.unit.flows import SEVERAL, WEB_DB
+from tests.unit.scripted_host import ScriptedHost, before_call
 
 PUBLIC = IfContext("system_u", "object_r", "public_iface_t", "s0")
 LO = ("system_u", "object_r", "lo_netif_t", "s0 - mls_systemhigh")
@@ -56,22 +60,6 @@ class Store:
         self.local[interface] = ("system_u", "object_r", setype, serange)
 
 
-class Kernel:
-    """A loaded policy with these types."""
-
-    def __init__(self, mode: str = "enforcing") -> None:
-        self.mode = mode
-
-    def status(self) -> str:
-        return self.mode
-
-    def mls(self) -> bool:
-        return True
-
-    def canonical(self, context: str) -> Optional[str]:
-        return context if context.split(":")[2] in ("public_iface_t", "netif_t") else None
-
-
 @pytest.fixture
 def store(monkeypatch: pytest.MonkeyPatch) -> Store:
     made = Store()
@@ -79,39 +67,55 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Store:
     return made
 
 
-def run(check_mode: bool = False, **change: Any) -> dict[str, Any]:
-    params = {"interface": "eth0", "type": "public_iface_t", "level": "s0", "state": "present", **change}
-    result: dict[str, Any] = interface_context._run(params, Kernel(), check_mode)  # type: ignore[arg-type]
-    return result
+@pytest.fixture
+def host() -> ScriptedHost:
+    made = ScriptedHost()
+    made.other_types.add("public_iface_t")
+    return made
 
 
-def test_it_gives_a_context_once(store: Store) -> None:
+Run = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def run(store: Store, host: ScriptedHost) -> Run:
+    def call(check_mode: bool = False, **change: Any) -> dict[str, Any]:
+        params = {
+            "interface": "eth0", "type": "public_iface_t", "create_type": False, "level": "s0", "state": "present",
+            **change,
+        }  # fmt: skip
+        return interface_context._run(params, host.host(), check_mode)
+
+    return call
+
+
+def test_it_gives_a_context_once(run: Run, store: Store) -> None:
     planned = run(check_mode=True)
     assert store.calls == []
     result = run()
     assert result == planned
     assert result["changed"]
     assert (result["previous"], result["context"]) == (None, str(PUBLIC))
-    assert result["diff"]["after"] == "system_u:object_r:public_iface_t:s0\n"
+    assert result["diff"][0]["after"] == "system_u:object_r:public_iface_t:s0\n"
     assert not run()["changed"]
     assert store.calls == [("add", "eth0")]
 
 
-def test_it_modifies_what_is_there_on_the_host_or_in_the_policy(store: Store) -> None:
+def test_it_modifies_what_is_there_on_the_host_or_in_the_policy(run: Run, store: Store) -> None:
     run()
     assert run(type="netif_t")["previous"] == str(PUBLIC)
     assert run(interface="lo")["context"] == str(PUBLIC)
     assert store.calls == [("add", "eth0"), ("modify", "eth0"), ("modify", "lo")]
 
 
-def test_absent_takes_away_what_was_given_on_the_host_alone(store: Store) -> None:
+def test_absent_takes_away_what_was_given_on_the_host_alone(run: Run, store: Store) -> None:
     assert not run(state="absent")["changed"]
     assert not run(state="absent", interface="lo")["changed"]
     run()
     assert run(state="absent", check_mode=True)["context"] is None
     result = run(state="absent")
     assert (result["changed"], result["previous"], result["context"]) == (True, str(PUBLIC), None)
-    assert result["diff"]["before"] == f"{PUBLIC}\n"
+    assert result["diff"][0]["before"] == f"{PUBLIC}\n"
     assert not run(state="absent")["changed"]
     assert store.local == {}
 
@@ -119,19 +123,95 @@ def test_absent_takes_away_what_was_given_on_the_host_alone(store: Store) -> Non
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"type": "nosuch_t"}, "'system_u:object_r:nosuch_t:s0' of the interface 'eth0' is not valid in the loaded"),
+        ({"type": "nosuch_t"}, "'system_u:object_r:nosuch_t:s0' of the interface 'eth0' is not.*create_type=true"),
+        ({"type": "nosuch", "create_type": True}, "'nosuch' of the interface 'eth0' cannot be created"),
+        ({"type": "senet_default_t", "create_type": True}, "without 'senet_' in front"),
+        ({"level": "s7"}, "has no level 's7'"),
+        ({"type": "nosuch_t", "level": "s7", "create_type": True}, "has no level 's7'"),
         ({"type": "a b"}, "The type 'a b' of the interface 'eth0' is not the name"),
         ({"level": "s0;x"}, "The level 's0;x' of the interface 'eth0' is not a SELinux level"),
         ({"interface": "eth*"}, "The interface 'eth.' is not the name of a network interface"),
     ],
 )
-def test_bad_input_is_told_and_nothing_changed(store: Store, change: dict[str, Any], message: str) -> None:
+def test_bad_input_is_told_and_nothing_changed(
+    run: Run, store: Store, host: ScriptedHost, change: dict[str, Any], message: str
+) -> None:
     with pytest.raises(SenetError, match=message):
         run(**change)
     assert store.calls == []
+    assert host.writes == []
 
 
-def test_what_the_store_says_is_told(store: Store) -> None:
+def test_a_missing_type_is_created_and_goes_with_its_last_interface(
+    run: Run, store: Store, host: ScriptedHost
+) -> None:
+    before = host.state()
+    create = {"type": "dmz_iface_t", "create_type": True}
+    planned = run(**create, check_mode=True)
+    assert (host.state(), store.calls) == (before, [])
+    result = run(**create)
+    assert result == planned
+    assert result["created_types"] == ["dmz_iface_t"]
+    assert [(diff["before"], diff["after"]) for diff in result["diff"]] == [
+        ("", "system_u:object_r:dmz_iface_t:s0\n"), ("", "dmz_iface_t\n"),
+    ]  # fmt: skip
+    assert not run(**create)["changed"]
+    # Policy alone: no labels, no guard, nothing at boot
+    assert host.writes == ["install policy"]
+    run(**create, interface="eth1")
+    gone = {"state": "absent", "create_type": True}
+    assert run(**gone)["created_types"] == ["dmz_iface_t"]
+    planned = run(**gone, interface="eth1", check_mode=True)
+    result = run(**gone, interface="eth1")
+    assert result == planned
+    assert (result["changed"], result["created_types"]) == (True, [])
+    assert not run(**gone, interface="eth1")["changed"]
+    assert host.state() == before
+
+
+def test_a_type_comes_before_the_context_and_goes_after_it(
+    run: Run, store: Store, host: ScriptedHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    types = []
+    for verb in ("add", "modify", "delete"):
+        before_call(monkeypatch, store, verb, lambda: types.append(_survey.installed(host.host()).interface_types))
+    run(type="one_iface_t", create_type=True)
+    run(type="two_iface_t", create_type=True)
+    run(state="absent", create_type=True)
+    assert types == [("one_iface_t",), ("one_iface_t", "two_iface_t"), ("two_iface_t",)]
+    assert host.policy is None
+
+
+def test_the_hosts_flows_and_created_types_leave_each_other_alone(run: Run, host: ScriptedHost) -> None:
+    def flows(request: _survey.Request) -> _engine.Outcome:
+        return _engine.run(host.host(), request, _engine.Options(0, "t1"), False)
+
+    flows(_survey.Replace(WEB_DB))
+    rules = host.families["ipv4"].save()
+    run(type="dmz_iface_t", create_type=True)
+    assert host.families["ipv4"].save() == rules
+    assert not flows(_survey.Replace(WEB_DB)).changed
+    for request in (_survey.Replace(SEVERAL), _survey.Merge(WEB_DB.flows), _survey.Remove(("web_db",))):
+        flows(request)
+        assert _survey.installed(host.host()).interface_types == ("dmz_iface_t",)
+    flows(_survey.Replace(FlowSet(())))
+    assert _survey.installed(host.host()).interface_types == ("dmz_iface_t",)
+    assert "packet" not in (host.policy or "")
+    assert not host.families["ipv4"].save()
+    assert host.service.text is None
+    assert not flows(_survey.Replace(FlowSet(()))).changed
+    run(state="absent", create_type=True)
+    assert host.policy is None
+
+
+def test_a_type_whose_interface_is_refused_goes_again(run: Run, store: Store, host: ScriptedHost) -> None:
+    store.refuses = True
+    with pytest.raises(SenetError, match="Could not start semanage transaction.*Nothing was changed"):
+        run(type="dmz_iface_t", create_type=True)
+    assert host.policy is None
+
+
+def test_what_the_store_says_is_told(run: Run, store: Store) -> None:
     store.refuses = True
     with pytest.raises(SenetError, match="refused to add .*'eth0' .Could not start semanage transaction."):
         run()
@@ -139,7 +219,7 @@ def test_what_the_store_says_is_told(store: Store) -> None:
 
 def test_without_selinux_nothing_is_done(store: Store) -> None:
     with pytest.raises(SenetError, match="SELinux is disabled"):
-        interface_context._run({}, Kernel("disabled"), False)  # type: ignore[arg-type]
+        interface_context._run({}, ScriptedHost(mode="disabled").host(), False)
 
 
 def test_the_plan_is_the_least() -> None:

@@ -1,0 +1,34 @@
+# Copyright: (c) 2026, senet.firewall contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+
+class ModuleDocFragment:
+    # What every module takes whose changes are guarded.
+    DOCUMENTATION = r"""
+options:
+  confirm_timeout:
+    description:
+      - Seconds after which the host undoes the change if it was not confirmed.
+      - With V(0) there is no guard, and a change that cuts the connection leaves the host cut.
+    type: int
+    default: 30
+  health_checks:
+    description:
+      - What the controller must be able to connect to before it confirms, each as C(HOST:PORT), an IPv6 address in
+        brackets. If one fails, the change is undone.
+    type: list
+    elements: str
+    default: []
+  health_commands:
+    description: Shell commands that must succeed on the host before the change is confirmed. If one fails, the change
+      is undone.
+    type: list
+    elements: str
+    default: []
+  token:
+    description:
+      - The name of the change for the module M(senet.firewall.guard), lower-case letters and digits, at most 32. One is
+        made up if it is not given.
+    type: str
+"""
