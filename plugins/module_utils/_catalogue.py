@@ -12,7 +12,6 @@ from ansible_collections.senet.firewall.plugins.module_utils._services import (
     DEBIAN,
     FAMILIES,
     REDHAT,
-    Service,
     Services,
 )
 
