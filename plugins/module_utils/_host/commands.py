@@ -34,9 +34,8 @@ def _own_context(command: str) -> Iterator[None]:
         yield
         return
     # Not there without SELinux, and not ours to write in every domain
-    with suppress(OSError):
-        with open("/proc/thread-self/attr/current", "rb") as current:
-            _write_next_context(current.read())
+    with suppress(OSError), open("/proc/thread-self/attr/current", "rb") as current:
+        _write_next_context(current.read())
     try:
         yield
     finally:
