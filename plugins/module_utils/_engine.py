@@ -21,6 +21,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._compile.owner impo
 from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Pending, boot_id, clock
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
 from ansible_collections.senet.firewall.plugins.module_utils._host.policystore import locked_message
+from ansible_collections.senet.firewall.plugins.module_utils._host.service import COMMAND
 from ansible_collections.senet.firewall.plugins.module_utils._intent import Intent
 from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet, SenetError
 from ansible_collections.senet.firewall.plugins.module_utils._peers import Audience, Hearing, Peering, notes, peering
@@ -231,12 +232,29 @@ def _refuse(host: Host, change: _Change) -> None:
             "remove that rule first.".format(foreign[0], more)
         )
     _refuse_netlabel(host, change)
+    _refuse_labels_elsewhere(host, change)
     error = _preflight.refusal(change.cuts)
     if error:
         raise SenetError(error)
     holder = host.store.lock_holder()
     if holder:
         raise SenetError(locked_message(host.selinux.policy_name() or "", holder) + " Nothing was changed.")
+
+
+def _refuse_labels_elsewhere(host: Host, change: _Change) -> None:
+    """Raise where the policy module is to go and a label of ours is left in another network namespace: it keeps packet
+    checks on for the whole host, and the base policy need not let anybody pass."""
+    if all(step.action != _plan.REMOVE_POLICY for step in change.steps):
+        return
+    families = [family for backend in host.netfilter.backends() for family in _backends.FAMILIES[backend]]
+    for path, texts in sorted(host.netfilter.elsewhere(families).items()):
+        if any(_backends.parse(family, text).rules for family, text in texts.items()):
+            raise SenetError(
+                "The network namespace {0} has labels of its own, and without the policy module they would cut off "
+                "this host. Nothing was changed; take them off first with 'nsenter --net={0} {1} clear'.".format(
+                    path, " ".join(COMMAND)
+                )
+            )
 
 
 def _refuse_netlabel(host: Host, change: _Change) -> None:
