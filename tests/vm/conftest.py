@@ -35,7 +35,8 @@ BACKENDS = ("iptables", "nftables")
 # policy store or the intent, which no backend has a word in.
 both_backends = pytest.mark.parametrize("backend", BACKENDS)
 # The same, where the part is small: the engine does for one family of rules what it does for another.
-each_backend = pytest.mark.parametrize("backend", [BACKENDS[0], pytest.param(BACKENDS[1], marks=pytest.mark.thorough)])
+EACH_BACKEND = [BACKENDS[0], pytest.param(BACKENDS[1], marks=pytest.mark.thorough)]
+each_backend = pytest.mark.parametrize("backend", EACH_BACKEND)
 
 Module = Callable[..., dict[str, Any]]
 

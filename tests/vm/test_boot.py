@@ -5,10 +5,12 @@
 
 from typing import Any
 
+import pytest
+
 from tests.lab.controller import Controller
 from tests.lab.probes import ADDRESSES, connect, through_apache
 from tests.lab.vm import Host
-from tests.vm.conftest import TOKEN, WEB_DB, both_backends, each_backend, without_confirmation
+from tests.vm.conftest import TOKEN, WEB_DB, each_backend, without_confirmation
 from tests.vm.facts import facts
 
 FLOWS = "senet.firewall.flows"
@@ -27,7 +29,7 @@ def active_since(host: Host, unit: str) -> int:
     return int(next(word for word in shown if word.isdigit()))
 
 
-@both_backends
+@each_backend
 def test_labels_are_back_before_the_network(slim_enforced: Host) -> None:
     before = facts(slim_enforced)
     slim_enforced.reboot()
@@ -76,6 +78,7 @@ def test_a_reboot_undoes_a_first_change_that_was_not_confirmed(slim: Host, backe
     assert refused(slim) == [False, False]
 
 
+@pytest.mark.thorough
 @each_backend
 def test_a_reboot_undoes_a_change_of_an_existing_set(slim_enforced: Host) -> None:
     before = facts(slim_enforced)

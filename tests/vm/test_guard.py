@@ -16,7 +16,7 @@ from tests.lab.controller import Controller, Play
 from tests.lab.lab import Lab
 from tests.lab.probes import ADDRESSES, connect
 from tests.lab.vm import Host
-from tests.vm.conftest import TOKEN, WEB_DB, both_backends, each_backend, without_confirmation
+from tests.vm.conftest import TOKEN, WEB_DB, each_backend, without_confirmation
 from tests.vm.facts import facts
 
 FLOWS = "senet.firewall.flows"
@@ -76,7 +76,7 @@ def test_preflight_refuses_to_cut_ssh(slim: Host) -> None:
     assert content(slim) == before
 
 
-@both_backends
+@each_backend
 def test_a_lock_out_is_undone_by_the_host_and_stops_the_play(lab: Lab, slim: Host, backend: str) -> None:
     play = [
         {
@@ -105,7 +105,7 @@ def test_a_lock_out_is_undone_by_the_host_and_stops_the_play(lab: Lab, slim: Hos
 
 
 @each_backend
-@pytest.mark.parametrize("kind", ["health_checks", "health_commands"])
+@pytest.mark.parametrize("kind", ["health_checks", pytest.param("health_commands", marks=pytest.mark.thorough)])
 def test_a_failing_health_check_undoes_the_change(released: Host, kind: str) -> None:
     port = closed_port()
     checks: dict[str, Any] = {

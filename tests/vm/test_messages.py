@@ -125,7 +125,7 @@ def test_policy_store_without_room(target: Target) -> None:
     assert "Could not copy files to sandbox" in message
 
 
-@pytest.mark.parametrize("pattern", ["ip*tables*", "ip6tables*"])
+@pytest.mark.parametrize("pattern", ["ip*tables*", pytest.param("ip6tables*", marks=pytest.mark.thorough)])
 def test_no_iptables(target: Target, pattern: str) -> None:
     with commands_gone(target.host, pattern):
         message = target.refuses(PAIR, backend="iptables")
@@ -139,7 +139,7 @@ def test_nothing_that_labels(target: Target) -> None:
     assert "install the package nftables" in message
 
 
-@pytest.mark.parametrize("tool", ["iptables", "ip6tables"])
+@pytest.mark.parametrize("tool", ["ip6tables", pytest.param("iptables", marks=pytest.mark.thorough)])
 def test_label_rule_of_another_program(enforced: Host, module: Callable[[Host], Module], tool: str) -> None:
     rule = "-A OUTPUT -p udp -m udp --dport 514 -j SECMARK --selctx system_u:object_r:senet_default_packet_t:s0"
     enforced.run(f"{tool} -t mangle {rule}")

@@ -15,7 +15,7 @@ from tests.lab.controller import Controller
 from tests.lab.lab import Lab
 from tests.lab.probes import Held
 from tests.lab.vm import Host
-from tests.vm.conftest import BACKENDS
+from tests.vm.conftest import EACH_BACKEND
 
 POSTGRESQL = 5432
 # PostgreSQL has the usual addresses, so each connection gets one of its own on the loopback interface.
@@ -60,7 +60,7 @@ def works(first: str) -> list[str]:
     return [f"from the {first}", f"from the {SPEAKERS[1 - SPEAKERS.index(first)]}"]
 
 
-@pytest.fixture(scope="module", params=BACKENDS)
+@pytest.fixture(scope="module", params=EACH_BACKEND)
 def opened(request: pytest.FixtureRequest, lab: Lab) -> Iterator[Opened]:
     connections = {}
     with lab.start("web", state="slim") as host, Controller(host) as controller:

@@ -12,7 +12,7 @@ from tests.lab.controller import Controller
 from tests.lab.lab import Lab
 from tests.lab.probes import ADDRESSES, as_domain, connect, listener, through_apache
 from tests.lab.vm import Host
-from tests.vm.conftest import BACKENDS, WEB_DB
+from tests.vm.conftest import EACH_BACKEND, WEB_DB
 from tests.vm.facts import Facts, facts
 
 FLOWS = "senet.firewall.flows"
@@ -43,7 +43,7 @@ class Owned:
         }
 
 
-@pytest.fixture(scope="module", params=BACKENDS)
+@pytest.fixture(scope="module", params=EACH_BACKEND)
 def owned(lab: Lab, request: pytest.FixtureRequest) -> Iterator[Owned]:
     with lab.start("web", state="slim") as host, Controller(host) as controller:
         before = facts(host)

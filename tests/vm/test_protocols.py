@@ -11,7 +11,7 @@ from tests.lab.controller import Controller
 from tests.lab.lab import Lab
 from tests.lab.probes import ADDRESSES
 from tests.lab.vm import Host
-from tests.vm.conftest import BACKENDS, INSTALL_POLICY
+from tests.vm.conftest import INSTALL_POLICY, each_backend
 
 FLOWS = "senet.firewall.flows"
 PORT = 60921
@@ -75,7 +75,7 @@ def ask(host: Host, family: str, prefix: str = "") -> str:
 
 
 @pytest.mark.parametrize("family", sorted(ADDRESSES))
-@pytest.mark.parametrize("backend", BACKENDS)
+@each_backend
 def test_the_source_gets_through_and_root_does_not(served: Callable[[str], Host], backend: str, family: str) -> None:
     host = served(backend)
     assert ask(host, family, f"{UNIT} --pipe --wait") == "answered"

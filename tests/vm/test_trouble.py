@@ -34,17 +34,22 @@ def run(host: Host, **options: Any) -> dict[str, Any]:
         return controller.module(host, FLOWS, **{"flows": [WEB_DB], **options})
 
 
+def thorough(*values: str) -> Any:
+    """A case much like another one."""
+    return pytest.param(*values, marks=pytest.mark.thorough)
+
+
 @pytest.mark.parametrize(
     ("backend", "event"),
     [
         ("iptables", "iptables -F -t security; ip6tables -F -t security"),
-        ("iptables", "nft flush ruleset"),
-        ("iptables", "systemctl restart nftables.service"),
+        thorough("iptables", "nft flush ruleset"),
+        thorough("iptables", "systemctl restart nftables.service"),
         ("nftables", "nft delete table inet senet"),
-        ("nftables", "nft flush table inet senet"),
-        ("nftables", "nft delete element inet senet tcp_client '{ 5432 }'"),
+        thorough("nftables", "nft flush table inet senet"),
+        thorough("nftables", "nft delete element inet senet tcp_client '{ 5432 }'"),
         ("nftables", "nft flush ruleset"),
-        ("nftables", "systemctl restart nftables.service"),
+        thorough("nftables", "systemctl restart nftables.service"),
     ],
 )
 def test_labels_taken_away_come_back_and_the_next_run_tells(slim_enforced: Host, event: str) -> None:
@@ -63,8 +68,8 @@ def test_labels_taken_away_come_back_and_the_next_run_tells(slim_enforced: Host,
     [
         (f"echo '{{\"version\": ' >{INTENT}", INTENT),
         (f"chown www-data {INTENT}", "not root's alone (owner 33, mode 0600)"),
-        (f"chmod g+w {INTENT}", "not root's alone (owner 0, mode 0620)"),
-        ("chmod o+w /etc/senet", "/etc/senet is not root's alone (owner 0, mode 0702)"),
+        thorough(f"chmod g+w {INTENT}", "not root's alone (owner 0, mode 0620)"),
+        thorough("chmod o+w /etc/senet", "/etc/senet is not root's alone (owner 0, mode 0702)"),
     ],
     ids=["damaged", "owner", "mode", "directory"],
 )
