@@ -53,6 +53,10 @@ molecule: setup ## the container scenarios, or one of them: make molecule SCENAR
 	@tests/setup.sh apt tests/containers/apt-packages.txt
 	@$(PY) -m tests.containers $(SCENARIO)
 
+.PHONY: roles
+roles: setup ## the roles of the service pairs, anew from the catalogue
+	@PYTHONPATH=build/collections $(PY) -m tests.pair_roles
+
 CHECKS := lint-sanity-2.16 lint-sanity-2.19 lint-ansible lint-mypy lint-ruff lint-vermin lint-yaml lint-changelog lint-shell
 .PHONY: lint $(CHECKS)
 lint: setup ## every static check, each also a target of its own: lint-ansible, lint-mypy, ...

@@ -76,10 +76,12 @@ PAIRS = {
         booleans={DEBIAN: ("httpd_can_network_connect_ldap",), REDHAT: ("httpd_can_connect_ldap",)},
         port_type="ldap_port_t",
     ),
+    # Postfix delivers to port 25 of other hosts, and is not among the clients.
     "httpd_to_postfix": Pair(
         svc.HTTPD, svc.POSTFIX, _TCP, ("25",),
         booleans={DEBIAN: ("httpd_can_sendmail",), REDHAT: ("httpd_can_sendmail",)},
         port_type="smtp_port_t",
+        needs=("destination_addresses",),
     ),
     # 9000 is http_port_t on Fedora; on Debian it is cslistener_port_t, which httpd_t may not listen on.
     "httpd_to_php_fpm": Pair(
@@ -110,7 +112,7 @@ PAIRS = {
     "zabbix_server_to_zabbix_agent": Pair(
         svc.ZABBIX_SERVER, svc.ZABBIX_AGENT, _TCP, ("10050",), port_type="zabbix_agent_port_t"
     ),
-    "chronyd_to_ntp": Pair(svc.CHRONYD, svc.NTP, _UDP, ("123",), port_type="ntp_port_t"),
+    "chronyd_to_ntp": Pair(svc.CHRONYD, svc.CHRONYD, _UDP, ("123",), port_type="ntp_port_t"),
     # syslogd_port_t is udp/514 alone; tcp/514 is rsh_port_t, which syslogd_t may use as well.
     "rsyslogd_to_rsyslogd": Pair(svc.RSYSLOGD, svc.RSYSLOGD, _BOTH, ("514",), port_type="syslogd_port_t"),
     "domain_to_sshd": Pair(

@@ -13,6 +13,7 @@ from ansible_collections.senet.firewall.plugins.module_utils import (
     _preflight,
     _recovery,
     _survey,
+    _verdicts,
 )
 from ansible_collections.senet.firewall.plugins.module_utils._access import Access, Elsewhere
 from ansible_collections.senet.firewall.plugins.module_utils._compile import cil
@@ -20,6 +21,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._compile.owner impo
 from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Pending, boot_id, clock
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
 from ansible_collections.senet.firewall.plugins.module_utils._host.policystore import locked_message
+from ansible_collections.senet.firewall.plugins.module_utils._host.service import COMMAND
 from ansible_collections.senet.firewall.plugins.module_utils._intent import Intent
 from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet, SenetError
 from ansible_collections.senet.firewall.plugins.module_utils._peers import Audience, Hearing, Peering, notes, peering
@@ -109,16 +111,16 @@ def run(host: Host, request: _survey.Request, options: Options, check_mode: bool
             _recovery.start_service(host, change.desired)
 
     asked = FlowSet(()) if change.steps and check_mode else change.labelled
-    access = _survey.access_matrix(host, asked, change.processes, change.mls)
-    confined = _survey.confined_access(host, asked, change.mls)
-    heard = _survey.hearings(host, peering(asked))
-    audiences = _survey.audiences(host, asked, change.processes, change.mls)
+    access = _verdicts.access_matrix(host, asked, change.processes, change.mls)
+    confined = _verdicts.confined_access(host, asked, change.mls)
+    heard = _verdicts.hearings(host, peering(asked), change.mls)
+    audiences = _verdicts.audiences(host, asked, change.processes, change.mls)
     if change.steps:
         warnings.extend(notes(change.peers))
         warnings.extend(_preflight.login_warnings(change.flows, change.processes))
     else:
-        _survey.check_access(asked, access, confined)
-        _survey.check_hearings(heard, audiences)
+        _verdicts.check_access(asked, access, confined)
+        _verdicts.check_hearings(heard, audiences)
         repaired = host.guard.repairs()
         if repaired:
             warnings.append(
@@ -141,7 +143,7 @@ def run(host: Host, request: _survey.Request, options: Options, check_mode: bool
         tuple(_layers.owner_rows(change.flows, change.accounts) if _layers.OWNER in change.layers else ()),
         change.cuts,
         _plan.diffs(change.observed, change.desired) if change.steps else [],
-        tuple(warnings + _survey.find_warnings(change.mode, change.labelled, access, confined, change.processes)),
+        tuple(warnings + _verdicts.find_warnings(change.mode, change.labelled, access, confined, change.processes)),
         change.mode,
         change.backend,
         change.layers,
@@ -230,12 +232,29 @@ def _refuse(host: Host, change: _Change) -> None:
             "remove that rule first.".format(foreign[0], more)
         )
     _refuse_netlabel(host, change)
+    _refuse_labels_elsewhere(host, change)
     error = _preflight.refusal(change.cuts)
     if error:
         raise SenetError(error)
     holder = host.store.lock_holder()
     if holder:
         raise SenetError(locked_message(host.selinux.policy_name() or "", holder) + " Nothing was changed.")
+
+
+def _refuse_labels_elsewhere(host: Host, change: _Change) -> None:
+    """Raise where the policy module is to go and a label of ours is left in another network namespace: it keeps packet
+    checks on for the whole host, and the base policy need not let anybody pass."""
+    if all(step.action != _plan.REMOVE_POLICY for step in change.steps):
+        return
+    families = [family for backend in host.netfilter.backends() for family in _backends.FAMILIES[backend]]
+    for path, texts in sorted(host.netfilter.elsewhere(families).items()):
+        if any(_backends.parse(family, text).rules for family, text in texts.items()):
+            raise SenetError(
+                "The network namespace {0} has labels of its own, and without the policy module they would cut off "
+                "this host. Nothing was changed; take them off first with 'nsenter --net={0} {1} clear'.".format(
+                    path, " ".join(COMMAND)
+                )
+            )
 
 
 def _refuse_netlabel(host: Host, change: _Change) -> None:
@@ -297,8 +316,8 @@ def _take(host: Host, change: _Change, options: Options, pending: Pending, step:
         host.service.install(sorted(set(units)))
         host.guard.arm(options.token, "apply", options.confirm_timeout + APPLY_SECONDS)
     elif step.action == _plan.CHECK_ACCESS:
-        _survey.check_nobody_is_cut(host, change.labelled, change.processes, change.mls)
-        _survey.check_nobody_is_deaf(host, change.peers, change.processes, change.mls)
+        _verdicts.check_nobody_is_cut(host, change.labelled, change.processes, change.mls)
+        _verdicts.check_nobody_is_deaf(host, change.peers, change.processes, change.mls)
     elif step.action == _plan.VERIFY:
         _verify(host, change)
     elif step.action == _plan.AWAIT_CONFIRMATION:
@@ -318,12 +337,12 @@ def _verify(host: Host, change: _Change) -> None:
             "The change did not hold: read back, the host still needs to {0}; look for another program that "
             "changes the same rules.".format(", ".join(str(step) for step in left))
         )
-    _survey.check_access(
+    _verdicts.check_access(
         change.labelled,
-        _survey.access_matrix(host, change.labelled, change.processes, change.mls),
-        _survey.confined_access(host, change.labelled, change.mls),
+        _verdicts.access_matrix(host, change.labelled, change.processes, change.mls),
+        _verdicts.confined_access(host, change.labelled, change.mls),
     )
-    _survey.check_hearings(
-        _survey.hearings(host, change.peers),
-        _survey.audiences(host, change.flows, change.processes, change.mls),
+    _verdicts.check_hearings(
+        _verdicts.hearings(host, change.peers, change.mls),
+        _verdicts.audiences(host, change.flows, change.processes, change.mls),
     )

@@ -143,17 +143,18 @@ def parse_cgroup(data: bytes) -> Optional[str]:
     """The path of the process in the cgroup hierarchy that systemd manages; None where there is none.
 
     /proc/PID/cgroup has lines `ID:CONTROLLERS:PATH`, see cgroups(7). Version 1 and hybrid hosts have the named
-    hierarchy `name=systemd`, others only the version 2 line `0::PATH`.
+    hierarchy `name=systemd`, others only the version 2 line `0::PATH`. So has a container with version 2 alone on a
+    hybrid host, where systemd leaves all processes at the root of the other hierarchies.
     """
-    unified = None
+    named = unified = None
     for line in to_text(data).split("\n"):
         number, _colon, rest = line.partition(":")
         controllers, _colon, path = rest.partition(":")
         if controllers == "name=systemd":
-            return _without_deleted_mark(path)
+            named = _without_deleted_mark(path)
         if number == "0" and not controllers:
             unified = _without_deleted_mark(path)
-    return unified
+    return named if named not in (None, "/") or unified is None else unified
 
 
 def manager_root(first_cgroup: Optional[str]) -> str:

@@ -138,13 +138,12 @@ UNBOUND = _alike(
     _service(("unbound.service",), ("unbound",), ("unbound",)),
     _service(("unbound.service",), ("unbound",), ("unbound",)),
 )
-# chronyd.te, ntp.te
+# chronyd.te
 CHRONYD = _alike(
     ("chronyd_t",),
     _service(("chrony.service",), ("_chrony",), ("chrony",)),
     _service(("chronyd.service",), ("chrony",), ("chrony",)),
 )
-NTP = {family: service._replace(domains=("chronyd_t", "ntpd_t")) for family, service in CHRONYD.items()}
 # logging.te. Ubuntu's rsyslogd gives up root for syslog.
 RSYSLOGD = _alike(
     ("syslogd_t",),

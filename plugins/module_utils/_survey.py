@@ -7,30 +7,18 @@ from contextlib import suppress
 from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple, Union
 
 from ansible_collections.senet.firewall.plugins.module_utils import _backends, _plan
-from ansible_collections.senet.firewall.plugins.module_utils._access import (
-    CHECKED,
-    UNLABELED_TYPE,
-    Access,
-    Elsewhere,
-    contexts_by_domain,
-    cut_domains,
-    deviations,
-)
 from ansible_collections.senet.firewall.plugins.module_utils._compile import cil, owner
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
 from ansible_collections.senet.firewall.plugins.module_utils._host.service import INTENT_PATH
 from ansible_collections.senet.firewall.plugins.module_utils._intent import Intent, compile_intent, parse_intent
 from ansible_collections.senet.firewall.plugins.module_utils._layers import OWNER, SELINUX
 from ansible_collections.senet.firewall.plugins.module_utils._model import (
-    DEFAULT_PACKET_TYPE,
-    ENFORCE,
     Flow,
     FlowSet,
     SenetError,
     packet_context,
 )
-from ansible_collections.senet.firewall.plugins.module_utils._peers import Audience, Hearing, Peering, peering
-from ansible_collections.senet.firewall.plugins.module_utils._processes import Process
+from ansible_collections.senet.firewall.plugins.module_utils._peers import peering
 
 
 class Replace(NamedTuple):
@@ -298,179 +286,3 @@ def check_types(host: Host, flows: FlowSet, policy: Optional[str], mls: bool) ->
                 "The interface_type '{0}' of the peer label '{1}' is not in the loaded policy; give an interface that "
                 "type first, with interface_context and create_type=true.".format(place, label.type)
             )
-
-
-def access_matrix(host: Host, flows: FlowSet, processes: Iterable[Process], mls: bool) -> List[Access]:
-    """The kernel's answer for each flow and each domain that runs or that a flow names."""
-    contexts = {domain: packet_context(domain, mls) for domain in flows.domains}
-    contexts.update(contexts_by_domain(processes))
-    ordered = sorted(contexts.items())
-    matrix = []
-    if flows.flows:
-        host.decisions.refresh()
-    for flow in flows.flows:
-        targets = [packet_context(packet_type, mls) for packet_type in flow.packet_types]
-        for domain, context in ordered:
-            decisions = [host.decisions.access(context, target) for target in targets]
-            allowed = [decision.allowed & CHECKED for decision in decisions]
-            refused = allowed[2] if flow.source_addresses else None
-            matrix.append(Access(flow.name, domain, allowed[0], allowed[1], decisions[0].permissive, refused))
-    return matrix
-
-
-def confined_access(host: Host, flows: FlowSet, mls: bool) -> List[Elsewhere]:
-    """The kernel's answer for each confined domain and packets of no flow."""
-    rows = []
-    if flows.confine:
-        host.decisions.refresh()
-    for domain, mode in flows.confine:
-        context = packet_context(domain, mls)
-        labelled, unlabelled = (
-            host.decisions.access(context, packet_context(packet_type, mls)).allowed & CHECKED
-            for packet_type in (DEFAULT_PACKET_TYPE, UNLABELED_TYPE)
-        )
-        rows.append(Elsewhere(domain, mode, labelled, unlabelled))
-    return rows
-
-
-def check_access(flows: FlowSet, matrix: Iterable[Access], confined: Iterable[Elsewhere]) -> None:
-    """Hold the kernel's answers against the flows.
-
-    :raises SenetError: it grants more or less than they say.
-    """
-    found = deviations(flows, matrix, confined)
-    if found:
-        raise SenetError(
-            "The kernel does not enforce the flows: {0}; another policy module decides otherwise, find its rule with "
-            "'sesearch -A -c packet'.".format("; ".join(found))
-        )
-
-
-def check_nobody_is_cut(host: Host, flows: FlowSet, processes: Iterable[Process], mls: bool) -> None:
-    """Ask the kernel whether every running domain that is not confined may use the packets that no flow names.
-
-    :raises SenetError: some may not, and would be cut off by the first rule.
-    """
-    if not flows.labels_packets:
-        return
-    confined = [domain for domain, mode in flows.confine if mode == ENFORCE]
-    cut = cut_domains(host.selinux.access, processes, (DEFAULT_PACKET_TYPE, UNLABELED_TYPE), mls, confined)
-    if cut:
-        raise SenetError(
-            "The rules would cut off the running domains {0}, which the loaded policy lets neither send nor receive "
-            "ordinary packets; see with 'sesearch -A -t {1} -c packet' what it grants.".format(
-                ", ".join(cut), DEFAULT_PACKET_TYPE
-            )
-        )
-
-
-def hearings(host: Host, peers: Peering) -> List[Hearing]:
-    """The kernel's answer for each verified destination and each type of peer that is of interest to any."""
-    with_level = mls(host)
-    rows = []
-    for receiver in peers.receivers:
-        context = packet_context(receiver.domain, with_level)
-        asked = sorted(set(receiver.hears + receiver.refuses + peers.types + peers.mapped + (UNLABELED_TYPE,)))
-        heard = frozenset(name for name in asked if _hears(host, context, name, with_level))
-        rows.append(Hearing(receiver, heard))
-    return rows
-
-
-def check_hearings(rows: Iterable[Hearing], labels: Iterable[Audience]) -> None:
-    """Hold the kernel's answers against what the flows verify, and against the receivers of peer labels.
-
-    :raises SenetError: it grants more or less.
-    """
-    for what, found in (
-        ("verify the sources of the flows", [clause for row in rows for clause in row.deviations()]),
-        ("keep the peer labels to their receivers", [clause for label in labels for clause in label.deviations()]),
-    ):
-        if found:
-            raise SenetError(
-                "The kernel does not {0}: {1}; another policy module decides otherwise, find its rule with 'sesearch "
-                "-A -c peer'.".format(what, "; ".join(found))
-            )
-
-
-def check_nobody_is_deaf(host: Host, peers: Peering, processes: Iterable[Process], mls: bool) -> None:
-    """Ask the kernel whether every running domain can still hear its peers, but for the verified destinations, and
-    those that a peer label names receivers for.
-
-    :raises SenetError: some cannot, and would be cut off by the first peer label.
-    """
-    if peers.empty:
-        return
-    held = {receiver.domain for receiver in peers.receivers if receiver.mode == ENFORCE}
-    types = peers.common_types + peers.mapped + (UNLABELED_TYPE,)
-    placed = {label.type for label in peers.named if label.interface_type}
-    senders = [packet_context(name, mls) for name in types if name not in placed]
-    places = ((host.selinux.initial("netif"), "netif", "egress"), (host.selinux.initial("node"), "node", "sendto"))
-    cut = [
-        domain
-        for domain, context in sorted(contexts_by_domain(processes).items())
-        if not all(verb in host.selinux.access(context, place, tclass).allowed for place, tclass, verb in places)
-        or (domain not in held and not all(_hears(host, context, name, mls) for name in types))
-    ]
-    stopped = [
-        sender
-        for sender in senders
-        for place, tclass, verb in ((places[0][0], "netif", "ingress"), (places[1][0], "node", "recvfrom"))
-        if verb not in host.selinux.access(sender, place, tclass).allowed
-    ]
-    if cut or stopped:
-        raise SenetError(
-            "Peer labels would cut off {0}, which the loaded policy lets not all receive, or not pass an interface; "
-            "see with 'sesearch -A -c peer,netif,node' what it grants.".format(", ".join(cut + stopped))
-        )
-
-
-def _hears(host: Host, context: str, peer_type: str, mls: bool) -> bool:
-    return "recv" in host.selinux.access(context, packet_context(peer_type, mls), "peer").allowed
-
-
-def audiences(host: Host, flows: FlowSet, processes: Iterable[Process], mls: bool) -> List[Audience]:
-    """The kernel's answer for each peer label and each domain that runs or that is named."""
-    contexts = {domain: packet_context(domain, mls) for domain in flows.domains}
-    contexts.update(contexts_by_domain(processes))
-    return [
-        Audience(
-            label,
-            frozenset(domain for domain, context in contexts.items() if _hears(host, context, label.type, mls)),
-        )
-        for label in flows.peers
-    ]
-
-
-def find_warnings(
-    mode: str,
-    flows: FlowSet,
-    access: Iterable[Access],
-    confined: Iterable[Elsewhere],
-    processes: Iterable[Process],
-) -> List[str]:
-    """What keeps flows that are in place from being enforced or used, each a sentence."""
-    warnings = []
-    if flows.labels_packets and mode == "permissive":
-        warnings.append(
-            "SELinux is permissive on this host: the flows are in place, but nothing is enforced until 'setenforce 1'."
-        )
-    permissive = sorted({row.domain for row in access if row.permissive})
-    if permissive and mode == "enforcing":
-        warnings.append(
-            "The policy declares the domains {0} permissive: nothing is enforced for them until 'semanage permissive "
-            "-d'.".format(", ".join(permissive))
-        )
-    loose = [row.domain for row in confined if row.mode == ENFORCE and row.unlabelled]
-    if loose:
-        warnings.append(
-            "The loaded policy lets every domain use unlabelled packets, and no module can take that back: the "
-            "confinement of {0} holds in this network namespace only, not in containers' own.".format(", ".join(loose))
-        )
-    running = set(contexts_by_domain(processes))
-    for flow in flows.flows:
-        if flow.domains and not running.intersection(flow.domains):
-            warnings.append(
-                "No process runs in a domain of the flow '{0}' ({1}) on this host; start its services, or check their "
-                "domains with process_context_info.".format(flow.name, ", ".join(flow.domains))
-            )
-    return warnings

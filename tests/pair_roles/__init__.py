@@ -3,5 +3,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The roles named after pairs, what service_pair knows of them, and docs/pairs.md: all made from the catalogue.
 
-    python -m tests.pair_roles --write
+What is not in the catalogue, the words, is in pairs.yml. ``make roles`` writes the files.
 """

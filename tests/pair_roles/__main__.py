@@ -3,14 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
-import sys
-
-from .tree import stale, write
+from .tree import write
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["--write"]:
-        write()
-    elif sys.argv[1:]:
-        sys.exit("usage: python -m tests.pair_roles [--write]")
-    elif stale():
-        sys.exit(f"python -m tests.pair_roles --write would change {', '.join(stale())}")
+    write()

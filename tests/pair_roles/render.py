@@ -24,7 +24,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._services import (
 from .options import options
 from .words import Told, boolean, markdown, place
 
-_MADE = "# Made from the catalogue: python -m tests.pair_roles --write\n"
+_MADE = "Made from the catalogue by 'make roles'"
 # PyYAML ends a line with the word that goes beyond this.
 _WIDTH = 88
 
@@ -83,7 +83,7 @@ def table(every: list[Told]) -> str:
 
 
 def _yaml(data: Any) -> str:
-    return "---\n" + _MADE + yaml.dump(data, Dumper=_Dumper, sort_keys=False, width=_WIDTH, allow_unicode=True)
+    return f"---\n# {_MADE}\n" + yaml.dump(data, Dumper=_Dumper, sort_keys=False, width=_WIDTH, allow_unicode=True)
 
 
 def _argument_specs(told: Told) -> dict[str, Any]:
@@ -145,7 +145,7 @@ def _readme(told: Told) -> str:
         "[docs/pairs.md](../../docs/pairs.md).",
     ]
     blocks = [markdown(part) if part.startswith(("#", "`", "|")) else _wrapped(part) for part in parts]
-    text = f"<!-- Made from the catalogue: python -m tests.pair_roles --write -->\n{blocks[0]}\n"
+    text = f"<!-- {_MADE} -->\n{blocks[0]}\n"
     for before, block in pairwise(blocks):
         text += ("" if before.startswith("- ") and block.startswith("- ") else "\n") + block + "\n"
     return text

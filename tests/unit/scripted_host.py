@@ -318,6 +318,8 @@ class ScriptedHost:
         # by family what the save command of the legacy variant prints, and what nft lists
         self.legacy = {"ipv4": "", "ipv6": ""}
         self.listed = ""
+        # the tables of other network namespaces, by file and family
+        self.namespaces: dict[str, dict[str, Any]] = {}
         self.writes: list[str] = []
         self.reads: list[str] = []
         self.netlabel = ScriptedNetLabel(self)
@@ -421,6 +423,10 @@ class ScriptedHost:
                 Saved(family, f"{command}-legacy", "legacy", False, self.legacy[family]),
             )
         ]
+
+    def elsewhere(self, families: Iterable[str]) -> dict[str, dict[str, str]]:
+        self.reads.append("elsewhere")
+        return {path: {name: tables[name].save() for name in families} for path, tables in self.namespaces.items()}
 
     def ruleset(self) -> str:
         self.reads.append("ruleset")

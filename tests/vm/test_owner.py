@@ -91,6 +91,11 @@ def test_a_unit_that_is_started_again_connects_with_its_first_process(owned: Own
     assert again["changed"] is False, again["steps"]
 
 
+def test_users_and_units_of_a_flow_that_names_none_are_those_that_run(owned: Owned) -> None:
+    found = owned.flows(flows=[WEB_DB], layers=["owner"], check=True)
+    assert [(row["users"], row["units"]) for row in found["owners"]] == [(["root", "www-data"], ["apache2.service"])]
+
+
 def test_unknown_users_and_units_are_named(owned: Owned) -> None:
     for option, name in (("users", "nosuchuser"), ("units", "nosuch.service")):
         refused = owned.flows(flows=[{**WEB_DB, option: [name]}], layers=["owner"])

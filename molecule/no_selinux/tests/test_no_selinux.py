@@ -1,7 +1,8 @@
 # Copyright: (c) 2026, senet.firewall contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A host whose kernel has SELinux off: the collection sees what runs, says what it cannot do, and does nothing."""
+"""A host whose kernel has SELinux off: the collection sees what runs, and says what it cannot do. What needs SELinux
+changes nothing; the layer owner, which `auto` chooses, says what it does not check."""
 
 import json
 import os
@@ -52,9 +53,31 @@ def test_the_host_can_not_enforce_anything_because_selinux_is_disabled(host: Hos
     assert host.ansible("senet.firewall.enforcement_info", check=False)["selinux"]["status"] == "disabled"
 
 
-def test_the_role_refuses_in_one_sentence_about_selinux(converged: Any) -> None:
-    assert "SELinux" in converged["refusal"]
+def test_the_layer_selinux_is_refused_in_one_sentence(converged: Any) -> None:
+    assert "SELinux is disabled on this host" in converged["refusal"]
     assert "\n" not in converged["refusal"]
+
+
+def test_the_refused_role_leaves_no_file(converged: Any) -> None:
+    assert set(converged["left"]) <= {"/run/senet-firewall.lock"}
+
+
+def test_auto_takes_the_layer_owner_and_says_what_is_not_checked(converged: Any) -> None:
+    auto = converged["auto"]
+    assert auto["layers"] == ["owner"]
+    assert [(row["flow"], row["uids"], row["units"]) for row in auto["owners"]] == [("web_db", [33], [])]
+    domains, unit = auto["warnings"]
+    assert "NO domain is checked on this host" in domains
+    assert "nobody is kept from answering in a server's place" in domains
+    assert unit == "Every program of www-data may use the flow 'web_db', since no unit is checked for it."
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+def test_any_program_of_the_user_connects_and_no_other_user(host: Host, address: str) -> None:
+    assert host.run("runuser -u www-data -- nc -vz %s 5432", address).rc == 0
+    for who in ("root", "postgres", "nobody"):
+        refused = host.run("runuser -u %s -- nc -vz %s 5432", who, address)
+        assert (refused.rc, "Connection refused" in refused.stderr) == (1, True), refused
 
 
 def rules(saved: str) -> list[str]:

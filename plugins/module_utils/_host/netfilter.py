@@ -8,6 +8,7 @@ import re
 from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Set, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._compile import nftables, owner
+from ansible_collections.senet.firewall.plugins.module_utils._host.namespaces import other_namespaces
 from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError
 
 # AnsibleModule.run_command(args, data=…) -> (rc, stdout, stderr)
@@ -21,6 +22,7 @@ COMMANDS = {"ipv4": "iptables", "ipv6": "ip6tables"}
 # What nft itself keeps: by family its table
 _INET_TABLES = {"inet": nftables.TABLE, "owner_inet": owner.TABLE}
 NFT_FAMILIES = {"ipv4": "ip", "ipv6": "ip6"}
+_PACKAGES = {"nft": "nftables", "nsenter": "util-linux"}
 # Each variant's commands by the middle of their names, whatever the alternatives say
 _INFIXES = {"nf_tables": "-nft", "legacy": "-legacy"}
 # The tables that the legacy variant has in this network namespace, a line each
@@ -82,6 +84,22 @@ class Netfilter:
         :raises SenetError: a command fails on rules that are there.
         """
         return [saved for family in COMMANDS for saved in self._saves(family)]
+
+    def elsewhere(self, families: Iterable[str]) -> Dict[str, Dict[str, str]]:
+        """What :meth:`save` says of each family in each other network namespace, by a file that stands for it.
+
+        :raises SenetError: a command is missing or fails.
+        """
+        found = {}
+        for path in other_namespaces():
+            inside = Netfilter(self._entering(path), self._find)
+            try:
+                found[path] = {family: inside.save(family) for family in families}
+            except SenetError:
+                # Not where it has ended meanwhile
+                if os.path.exists(path):
+                    raise
+        return found
 
     def ruleset(self) -> str:
         """What nft lists of every table; nothing where it is not installed, or the kernel has no nf_tables.
@@ -231,12 +249,20 @@ class Netfilter:
         code, dummy, dummy2 = self._run([self._need(COMMANDS[family]), "-m", match, "--help"])
         return code == 0
 
+    def _entering(self, path: str) -> RunCommand:
+        enter = [self._need("nsenter"), "--net=" + path]
+
+        def run(args: List[str], data: Optional[str] = None) -> Tuple[int, str, str]:
+            return self._run(enter + args, data=data)
+
+        return run
+
     def _need(self, name: str) -> str:
         path = self._find(name)
         if path is None:
             raise SenetError(
                 "The command '{0}' is not on this host; install the package {1}.".format(
-                    name, "nftables" if name == "nft" else "iptables (iptables-nft on the RHEL family)"
+                    name, _PACKAGES.get(name, "iptables (iptables-nft on the RHEL family)")
                 )
             )
         return path

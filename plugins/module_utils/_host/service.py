@@ -45,6 +45,7 @@ RUNTIME = (
     "_host.files",
     "_host.guard",
     "_host.host",
+    "_host.namespaces",
     "_host.netfilter",
     "_host.netlabel",
     "_host.policystore",

@@ -38,7 +38,7 @@ def test_every_pair_has_a_role_and_every_role_a_pair() -> None:
 
 
 def test_the_files_in_the_tree_are_those_that_are_made() -> None:
-    assert stale() == [], "run 'python -m tests.pair_roles --write'"
+    assert stale() == [], "run 'make roles'"
 
 
 def test_a_file_changed_by_hand_is_found_and_made_anew(tmp_path: Path) -> None:

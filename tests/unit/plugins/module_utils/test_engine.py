@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, senet.firewall contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -11,7 +12,15 @@ from ansible_collections.senet.firewall.plugins.module_utils._compile import ipt
 from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Pending
 from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet, SenetError, flow_set
 from tests.unit.flows import SEVERAL, WEB_DB, flow, flow_sets
-from tests.unit.scripted_host import Killed, ScriptedHost, before_call, connected, listens, process
+from tests.unit.scripted_host import (
+    Killed,
+    ScriptedHost,
+    before_call,
+    connected,
+    empty_families,
+    listens,
+    process,
+)
 
 NOTHING = _survey.Replace(FlowSet(()))
 OBSERVED = flow_set([flow(mode="observe")])
@@ -230,6 +239,30 @@ def test_labels_of_others_are_refused_with_the_rule() -> None:
     with pytest.raises(SenetError, match=f"labels packets too.*security: {rule}"):
         apply(host, _survey.Replace(WEB_DB))
     assert host.writes == []
+
+
+@pytest.mark.parametrize("check_mode", [True, False])
+@pytest.mark.parametrize("family", ["ipv4", "ipv6", "inet"])
+def test_the_policy_stays_while_another_namespace_has_labels(family: str, check_mode: bool) -> None:
+    host = ScriptedHost()
+    backend = "nftables" if family == "inet" else "iptables"
+    apply(host, _survey.Replace(WEB_DB), options=_engine.Options(0, "t0", backend))
+    host.namespaces["/proc/7/ns/net"] = {**empty_families(), family: deepcopy(host.families[family])}
+    host.writes.clear()
+    with pytest.raises(SenetError, match="namespace /proc/7/ns/net .*'nsenter --net=/proc/7/ns/net .* clear'"):
+        apply(host, NOTHING, check_mode)
+    assert host.writes == []
+
+    host.namespaces["/proc/7/ns/net"] = empty_families()
+    assert apply(host, NOTHING).changed
+    assert host.policy is None
+
+
+def test_other_namespaces_are_looked_at_only_when_the_policy_goes() -> None:
+    host = ScriptedHost()
+    for request in (_survey.Replace(WEB_DB), _survey.Replace(SEVERAL), _survey.Replace(WEB_DB)):
+        apply(host, request)
+    assert "elsewhere" not in host.reads
 
 
 @pytest.mark.parametrize("check_mode", [True, False])

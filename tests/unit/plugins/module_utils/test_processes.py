@@ -148,6 +148,8 @@ def test_the_mark_of_a_deleted_executable_is_left_out() -> None:
     [
         (b"0::/system.slice/apache2.service\n", "/system.slice/apache2.service"),
         (b"12:pids:/a\n1:name=systemd:/system.slice/ssh.service\n0::/b\n", "/system.slice/ssh.service"),
+        (b"9:name=systemd:/\n0::/system.slice/apache2.service\n", "/system.slice/apache2.service"),
+        (b"9:name=systemd:/\n", "/"),
         (b"4:memory:/x\n3:cpuset:/\n", None),
         (b"0::/a:b:c\n", "/a:b:c"),
         (b"0::/user.slice/session-3.scope (deleted)\n", "/user.slice/session-3.scope"),

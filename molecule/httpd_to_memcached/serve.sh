@@ -1,0 +1,4 @@
+#!/bin/sh
+set -e
+echo '-l ::1' >>/etc/memcached.conf
+systemctl restart memcached

@@ -1,0 +1,3 @@
+#!/bin/sh
+set -e
+runuser -u postgres -- psql -c "CREATE ROLE web LOGIN PASSWORD 'web'"

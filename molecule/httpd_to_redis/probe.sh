@@ -1,0 +1,2 @@
+#!/bin/sh
+redis-cli -h "$1" ping

@@ -1,0 +1,1 @@
+../httpd_to_postgresql/serve.sh
