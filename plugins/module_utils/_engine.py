@@ -23,7 +23,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._host.host import H
 from ansible_collections.senet.firewall.plugins.module_utils._host.policystore import locked_message
 from ansible_collections.senet.firewall.plugins.module_utils._host.service import COMMAND
 from ansible_collections.senet.firewall.plugins.module_utils._intent import Intent
-from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet, SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._model import DEFAULT_PACKET_TYPE, FlowSet, SenetError
 from ansible_collections.senet.firewall.plugins.module_utils._peers import Audience, Hearing, Peering, notes, peering
 from ansible_collections.senet.firewall.plugins.module_utils._processes import Process
 
@@ -242,9 +242,10 @@ def _refuse(host: Host, change: _Change) -> None:
 
 
 def _refuse_labels_elsewhere(host: Host, change: _Change) -> None:
-    """Raise where the policy module is to go and a label of ours is left in another network namespace: it keeps packet
-    checks on for the whole host, and the base policy need not let anybody pass."""
-    if all(step.action != _plan.REMOVE_POLICY for step in change.steps):
+    """Raise where the policy for packets is to go and a label of ours is left in another network namespace: it keeps
+    packet checks on for the whole host, and the base policy need not let anybody pass."""
+    lost = cil.declared_types(change.observed.policy) - cil.declared_types(change.desired.policy)
+    if DEFAULT_PACKET_TYPE not in lost:
         return
     families = [family for backend in host.netfilter.backends() for family in _backends.FAMILIES[backend]]
     for path, texts in sorted(host.netfilter.elsewhere(families).items()):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 
 from ansible_collections.senet.firewall.plugins.module_utils import _engine, _plan, _survey
-from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables
+from ansible_collections.senet.firewall.plugins.module_utils._compile import cil, iptables
 from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Pending
 from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet, SenetError, flow_set
 from tests.unit.flows import SEVERAL, WEB_DB, flow, flow_sets
@@ -241,12 +241,16 @@ def test_labels_of_others_are_refused_with_the_rule() -> None:
     assert host.writes == []
 
 
+@pytest.mark.parametrize("types", [(), ("dmz_iface_t",)])
 @pytest.mark.parametrize("check_mode", [True, False])
 @pytest.mark.parametrize("family", ["ipv4", "ipv6", "inet"])
-def test_the_policy_stays_while_another_namespace_has_labels(family: str, check_mode: bool) -> None:
+def test_the_policy_stays_while_another_namespace_has_labels(
+    family: str, check_mode: bool, types: tuple[str, ...]
+) -> None:
     host = ScriptedHost()
     backend = "nftables" if family == "inet" else "iptables"
-    apply(host, _survey.Replace(WEB_DB), options=_engine.Options(0, "t0", backend))
+    flows = WEB_DB.with_interface_types(types)
+    apply(host, _survey.Alter(lambda current: flows), options=_engine.Options(0, "t0", backend))
     host.namespaces["/proc/7/ns/net"] = {**empty_families(), family: deepcopy(host.families[family])}
     host.writes.clear()
     with pytest.raises(SenetError, match="namespace /proc/7/ns/net .*'nsenter --net=/proc/7/ns/net .* clear'"):
@@ -255,7 +259,7 @@ def test_the_policy_stays_while_another_namespace_has_labels(family: str, check_
 
     host.namespaces["/proc/7/ns/net"] = empty_families()
     assert apply(host, NOTHING).changed
-    assert host.policy is None
+    assert cil.declared_types(host.policy) == set(types)
 
 
 def test_other_namespaces_are_looked_at_only_when_the_policy_goes() -> None:

@@ -17,7 +17,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._interface import (
     parse_context,
     plan,
 )
-from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet, SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet, SenetError, parse_peer_label
 from ansible_collections.senet.firewall.plugins.modules import interface_context
 from tests.unit.flows import SEVERAL, WEB_DB
 from tests.unit.scripted_host import ScriptedHost, before_call
@@ -201,6 +201,24 @@ def test_the_hosts_flows_and_created_types_leave_each_other_alone(run: Run, host
     assert host.service.text is None
     assert not flows(_survey.Replace(FlowSet(()))).changed
     run(state="absent", create_type=True)
+    assert host.policy is None
+
+
+def test_a_type_that_a_peer_label_names_stays_as_long(run: Run, host: ScriptedHost) -> None:
+    label = parse_peer_label(
+        {"type": "partner_peer_t", "addresses": ["192.0.2.7"], "interface_type": "dmz_iface_t"}
+    )
+
+    def labels(change: Callable[[FlowSet], FlowSet]) -> None:
+        _engine.run(host.host(), _survey.Alter(change, True), _engine.Options(0, "t1"), False)
+
+    run(type="dmz_iface_t", create_type=True)
+    labels(lambda current: current.with_peers([label]))
+    gone = {"state": "absent", "create_type": True}
+    assert run(**gone)["created_types"] == ["dmz_iface_t"]
+    assert not run(**gone)["changed"]
+    labels(lambda current: current.without_peers([label.type]))
+    assert run(**gone)["created_types"] == []
     assert host.policy is None
 
 
