@@ -42,6 +42,8 @@ options:
     description:
       - A service pair of the collection's catalogue, such as V(httpd_to_postgresql), that fills in what is not
         given here. The pairs have the names of the collection's roles.
+      - A pair of two protocols, such as V(domain_to_named), is two flows, whose names end in C(_tcp) and C(_udp);
+        O(protocol) picks one of them.
     type: str
   source:
     description:

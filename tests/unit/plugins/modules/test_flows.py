@@ -120,6 +120,20 @@ def test_a_flows_own_mode_goes_before_that_of_the_set(run: Run) -> None:
     assert [flow["mode"] for flow in result["flows"]] == ["observe", "enforce"]
 
 
+def test_a_pair_of_two_protocols_comes_and_goes_as_two_flows(run: Run) -> None:
+    dns = {"pair": "domain_to_named", "name": "dns"}
+    assert names(run(flows=[FLOW, dns])) == ["dns_tcp", "dns_udp", "web_db"]
+    assert names(run(state="absent", flows=[{**dns, "protocol": "tcp"}])) == ["dns_udp", "web_db"]
+    assert names(run(state="absent", flows=[dns])) == ["web_db"]
+    assert names(run(flows=[{**dns, "protocol": "udp"}], purge=False)) == ["dns_udp", "web_db"]
+
+
+def test_what_a_pair_needs_is_asked_for_before_anything_is_changed(run: Run, host: ScriptedHost) -> None:
+    assert "The pair 'domain_to_sshd' needs source_addresses" in run(flows=[{"pair": "domain_to_sshd"}])["msg"]
+    assert host.writes == []
+    assert not run(state="absent", flows=[{"pair": "domain_to_sshd"}])["changed"]
+
+
 def test_a_pair_fills_in_what_is_not_given(run: Run) -> None:
     result = run(flows=[{"pair": "httpd_to_postgresql", "ports": [5433]}])
     assert result["flows"] == [
