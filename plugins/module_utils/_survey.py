@@ -4,7 +4,7 @@
 """Looking at a host through its edges, and turning a request into what the host shall have. It writes nothing."""
 
 from contextlib import suppress
-from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple, Union
+from typing import Callable, Dict, Iterable, NamedTuple, Optional, Tuple, Union
 
 from ansible_collections.senet.firewall.plugins.module_utils import _backends, _plan
 from ansible_collections.senet.firewall.plugins.module_utils._compile import cil, owner

@@ -25,7 +25,6 @@ from ansible_collections.senet.firewall.plugins.module_utils._model import (
     Flow,
     FlowSet,
     Network,
-    address_text,
     packet_context,
 )
 
