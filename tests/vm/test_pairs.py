@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.senet.firewall.plugins.module_utils._catalogue import PAIRS
+from ansible_collections.senet.firewall.plugins.module_utils._catalogue import PAIRS, expand
+from ansible_collections.senet.firewall.plugins.module_utils._model import flow_set, parse_flow
 from tests.lab.controller import Controller
 from tests.lab.lab import Lab
 from tests.lab.vm import Host
@@ -72,6 +73,8 @@ def enforced(services: Hosts) -> Hosts:
 
 def test_every_pair_has_a_scenario_or_is_listed_as_compiled_only() -> None:
     assert sorted([scenario.pair for scenario in SCENARIOS] + list(COMPILED_ONLY)) == sorted(PAIRS)
+    whole = flow_set(parse_flow(flow) for scenario in SCENARIOS for flow in expand(scenario.flow, "Debian"))
+    assert len(whole.flows) >= len(SCENARIOS)
 
 
 @pytest.mark.parametrize("pair", COMPILED_ONLY)

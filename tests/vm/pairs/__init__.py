@@ -64,10 +64,10 @@ def impostor(address: str, port: int) -> str:
     return f"rm -f {ready}; {listen} & until test -s {ready}; do sleep 0.1; done; {ask}; rc=$?; kill $!; exit $rc"
 
 
-def application(pair: str, port: int, address: str = "127.0.0.1") -> Scenario:
+def application(pair: str, port: int, address: str = "127.0.0.1", **options: Any) -> Scenario:
     """What a PHP application asks; the rival has its user."""
     return Scenario(
-        {"pair": pair},
+        {"pair": pair, **options},
         (("web", f"curl -sf 'http://127.0.0.1/ask.php?pair={pair}' | grep ^system_u:system_r:httpd_t:"),),
         ("web", connects("www-data", address, port)),
     )
@@ -94,7 +94,7 @@ SCENARIOS = (
     application("httpd_to_redis", 6379),
     application("httpd_to_memcached", 11211),
     application("httpd_to_slapd", 389),
-    application("httpd_to_postfix", 25, DB),
+    application("httpd_to_postfix", 25, DB, destination_addresses=[DB]),
     Scenario(
         {"pair": "httpd_to_php_fpm", "ports": ["8009"]},
         (("web", "curl -sf http://127.0.0.1/ask.php | grep ^system_u:system_r:httpd_t:"),),

@@ -61,6 +61,9 @@ sed -i 's/^LogFile=.*/LogType=console/; s/^Server=.*/Server=10.77.0.2/; s/^Serve
     /etc/zabbix/zabbix_agentd.conf
 printf 'Hostname=web\nBufferSend=1\n' > /etc/zabbix/zabbix_agentd.conf.d/pairs.conf
 
+# An emulated host with others beside it takes its time.
+mkdir -p /etc/systemd/system/service.d
+printf '[Service]\nTimeoutStartSec=900\n' > /etc/systemd/system/service.d/pairs.conf
 ln -s /lib/systemd/system/rsyslog.service /etc/systemd/system/syslog.service
 systemctl daemon-reload
 systemctl restart apache2 chrony haproxy mariadb memcached named nginx php8.2-fpm prometheus-node-exporter rsyslog \
