@@ -14,6 +14,7 @@ from ansible_collections.senet.firewall.plugins.module_utils import _units
 from ansible_collections.senet.firewall.plugins.module_utils._host.files import read_owned, remove, write_owned
 from ansible_collections.senet.firewall.plugins.module_utils._host.netfilter import FindCommand, RunCommand
 from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._processes import manager_root, parse_cgroup
 
 INTENT_PATH = "/etc/senet/flows.json"
 RUNTIME_DIRECTORY = "/usr/local/lib/senet-firewall"
@@ -65,6 +66,7 @@ RUNTIME = (
 )
 # cgroup version 2, hybrid, and version 1
 _CGROUP_ROOTS = ("/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd")
+_FIRST_CGROUP = "/proc/1/cgroup"
 
 
 class Service:
@@ -109,8 +111,10 @@ class Service:
             return True
         wants = os.path.join(UNIT_DIRECTORY, "multi-user.target.wants")
         enabled = all(os.path.islink(os.path.join(wants, unit)) for unit in _units.NAMES)
+        with open(_FIRST_CGROUP, "rb") as first:
+            slices = manager_root(parse_cgroup(first.read())).strip("/")
         return enabled and any(
-            os.path.isdir(os.path.join(root, "system.slice", _units.WATCH_UNIT)) for root in _CGROUP_ROOTS
+            os.path.isdir(os.path.join(root, slices, "system.slice", _units.WATCH_UNIT)) for root in _CGROUP_ROOTS
         )
 
     def hears(self, units: Iterable[str]) -> bool:

@@ -34,6 +34,8 @@ class Root:
         self.runtime = root / "lib/senet-firewall"
         self.units = root / "systemd"
         self.cgroup = root / "cgroup"
+        self.first_cgroup = root / "first_cgroup"
+        self.first_cgroup.write_text("0::/init.scope\n")
         self.intent = root / "etc/senet/flows.json"
         self.systemd = True
         self.commands = Commands("systemctl")
@@ -70,6 +72,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Root]:
     monkeypatch.setattr(service_module, "_LAUNCHER", str(made.runtime / "senet-firewall"))
     monkeypatch.setattr(service_module, "UNIT_DIRECTORY", str(made.units))
     monkeypatch.setattr(service_module, "_CGROUP_ROOTS", (str(made.cgroup),))
+    monkeypatch.setattr(service_module, "_FIRST_CGROUP", str(made.first_cgroup))
     monkeypatch.setattr(Service, "systemd", property(lambda self: made.systemd))
     old = os.umask(0o077)
     yield made
@@ -86,6 +89,15 @@ def test_the_runtime_is_what_the_agent_imports_and_nothing_of_ansible() -> None:
         service_module.RUNTIME
     )
     assert not [name for name in imported if name == "ansible" or name.startswith("ansible.")]
+
+
+def test_a_container_that_sees_the_hosts_control_groups_has_its_own_among_them(root: Root) -> None:
+    root.service().install()
+    root.service().start()
+    shutil.move(root.cgroup / "system.slice", root.cgroup / "docker/4f5e/system.slice")
+    assert not root.service().in_place()
+    root.first_cgroup.write_text("0::/docker/4f5e/init.scope\n")
+    assert root.service().in_place()
 
 
 def test_what_is_installed_is_in_place_and_goes_without_a_trace(root: Root) -> None:
