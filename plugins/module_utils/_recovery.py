@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Set, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils import _backends, _plan, _survey
-from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Pending
+from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Pending, clock
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
 from ansible_collections.senet.firewall.plugins.module_utils._intent import Intent, parse_intent
 from ansible_collections.senet.firewall.plugins.module_utils._layers import SELINUX, without_types
@@ -75,6 +75,21 @@ def confirm(host: Host, token: str) -> Dict[str, Any]:
 
     :raises SenetError: there is no such change, or it cannot be made permanent and was undone.
     """
+    try:
+        return _confirm(host, token)
+    except SenetError as exc:
+        pending = host.guard.pending()
+        late = pending is not None and pending.token == token and pending.complete and clock() > pending.deadline
+        if not late:
+            raise
+        # It is the guard that has the lock.
+        raise SenetError(
+            "The change {0} was not confirmed in time, so this host is undoing it; give a slow host a longer "
+            "confirm_timeout. ({1})".format(token, exc)
+        ) from exc
+
+
+def _confirm(host: Host, token: str) -> Dict[str, Any]:
     with host.guard.lock(_CONFIRM_LOCK_SECONDS):
         pending = host.guard.pending()
         if pending is None or pending.token != token:

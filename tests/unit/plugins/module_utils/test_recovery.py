@@ -93,6 +93,18 @@ def test_a_change_that_is_not_there_can_be_neither_confirmed_nor_undone(end: Cal
     assert host.guard.record is not None
 
 
+def test_a_confirmation_that_comes_while_the_guard_undoes_says_so() -> None:
+    host = ScriptedHost()
+    _engine.run(host.host(), _survey.Replace(WEB_DB), _engine.Options(30, "t1"), False)
+    assert host.guard.record is not None
+    host.guard.locked = True
+    with pytest.raises(SenetError, match="Another run is changing the flows"):
+        _recovery.confirm(host.host(), "t1")
+    host.guard.record = host.guard.record._replace(deadline=0.0)
+    with pytest.raises(SenetError, match="The change t1 was not confirmed in time.*longer confirm_timeout"):
+        _recovery.confirm(host.host(), "t1")
+
+
 def test_a_change_that_is_not_whole_is_not_confirmed() -> None:
     host = host_with(NOTHING)
     host.die_at = host.touches + 5
