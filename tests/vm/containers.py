@@ -72,7 +72,7 @@ def _pid(host: Host, container: str) -> str:
     return host.run("podman inspect --format '{{.State.Pid}}' " + container).stdout.strip()
 
 
-def domain(host: Host, container: str) -> str:
+def domain_of(host: Host, container: str) -> str:
     """The domain of a container's program."""
     return host.run(f"ps -o label= -p {_pid(host, container)}").stdout.split(":")[2]
 

@@ -23,7 +23,7 @@ from tests.vm.containers import (
     PORT,
     Reached,
     block,
-    domain,
+    domain_of,
     install_hook,
     labels,
     namespace,
@@ -114,7 +114,7 @@ def test_without_flows_every_container_connects(
 
 @each_family
 def test_the_source_domain_reaches_the_destination_domain(pair: Pair, family: str) -> None:
-    assert domain(pair.host, "db") == "postgresql_t"
+    assert domain_of(pair.host, "db") == "postgresql_t"
     assert reach(pair.host, "web", DB[family]) == Reached("connected", "httpd_t")
 
 
