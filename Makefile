@@ -2,7 +2,8 @@
 SHELL := /bin/bash
 PY := .venv/bin/python
 BIN := .venv/bin
-CORE_2_16 := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/senet-firewall/ansible-core-2.16
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/senet-firewall
+CORE_2_16 := $(CACHE)/ansible-core-2.16
 
 .DEFAULT_GOAL := help
 .PHONY: help
@@ -17,6 +18,7 @@ setup: ## the packages and the virtual environment that every test needs
 
 setup-lab: setup
 	@tests/setup.sh apt tests/lab/apt-packages.txt
+	@tests/setup.sh collections $(CACHE)/collections tests/requirements-collections.txt
 
 .PHONY: demo test unit vm
 demo: setup-lab ## httpd_t reaches PostgreSQL and nobody else does, shown on a virtual machine that enforces SELinux

@@ -2,6 +2,8 @@
 # Makes this machine ready; does nothing when it is.
 #   setup.sh apt LIST...              installs the Debian packages named in the lists
 #   setup.sh venv DIR REQUIREMENTS    makes a virtual environment that holds exactly these requirements
+#   setup.sh collections DIR REQUIREMENTS   has the collections ansible.posix and community.general there, out of the
+#                                     package ansible at the version required
 set -euo pipefail
 
 missing_packages() {
@@ -55,8 +57,25 @@ make_venv() {
   echo "$sum" >"$stamp"
 }
 
+make_collections() {
+  local dir=$1 requirements=$2 stamp=$1/.requirements.sha256 sum name
+  sum=$(sha256sum <"$requirements")
+  if [ "$(cat "$stamp" 2>/dev/null)" = "$sum" ]; then return; fi
+  echo "setup: $dir from $requirements"
+  rm -rf "$dir" "$dir.part"
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-compile --target "$dir.part" \
+    --requirement "$requirements"
+  for name in ansible/posix community/general; do
+    mkdir -p "$dir/ansible_collections/$(dirname "$name")"
+    mv "$dir.part/ansible_collections/$name" "$dir/ansible_collections/$name"
+  done
+  rm -rf "$dir.part"
+  echo "$sum" >"$stamp"
+}
+
 case ${1-} in
   apt) shift; install_apt "$@" ;;
   venv) make_venv "$2" "$3" ;;
-  *) echo "usage: setup.sh apt LIST... | venv DIR REQUIREMENTS" >&2; exit 2 ;;
+  collections) make_collections "$2" "$3" ;;
+  *) echo "usage: setup.sh apt LIST... | venv DIR REQUIREMENTS | collections DIR REQUIREMENTS" >&2; exit 2 ;;
 esac
