@@ -78,7 +78,7 @@ def test_rules_of_nftables() -> None:
 def test_a_unit_that_does_not_run_lets_nobody_in() -> None:
     rules = owner.compile_iptables(UNITS, ACCOUNTS, "ipv4", False)
     assert [rule.partition(" --dport ")[2] for rule in rules if rule.endswith("RETURN") and "--dport" in rule] == [
-        "5432 -m owner --uid-owner 33 -m cgroup --path system.slice/apache2.service -m comment --comment "
+        '5432 -m owner --uid-owner 33 -m cgroup --path "system.slice/apache2.service" -m comment --comment '
         "web_db-cgroup-4711 -j RETURN"
     ]
     assert sum(rule.endswith("-j REJECT --reject-with tcp-reset") for rule in rules) == 2
