@@ -8,6 +8,8 @@ import subprocess
 from contextlib import contextmanager, suppress
 from typing import Iterator, List, Optional, Tuple
 
+from ansible_collections.senet.firewall.plugins.module_utils._compile import owner
+
 # proc(5): the context that the next program gets
 _NEXT_CONTEXT = "/proc/thread-self/attr/exec"
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -15,7 +17,7 @@ _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 def run_command(args: List[str], data: Optional[str] = None) -> Tuple[int, str, str]:
     """Return code, standard output and standard error of a command that gets ``data`` on its standard input."""
-    with _own_context(args[0]):
+    with _own_context(args, data or ""):
         process = subprocess.Popen(
             args,
             stdin=subprocess.PIPE,
@@ -28,9 +30,10 @@ def run_command(args: List[str], data: Optional[str] = None) -> Tuple[int, str, 
 
 
 @contextmanager
-def _own_context(command: str) -> Iterator[None]:
-    """Start nft in our own domain: the one that a policy gives it, iptables_t, may not look at control groups."""
-    if os.path.basename(command) != "nft":
+def _own_context(args: List[str], data: str) -> Iterator[None]:
+    """Start nft in our own domain for the layer owner's table: the one that a policy gives it, iptables_t, may not look
+    at control groups. Labels it keeps to: a policy lets iptables_t relabel packets, and not our own domain."""
+    if os.path.basename(args[0]) != "nft" or owner.TABLE not in " ".join(args) + data:
         yield
         return
     # Not there without SELinux, and not ours to write in every domain
