@@ -10,7 +10,7 @@ import pytest
 from tests.lab.controller import Controller
 from tests.lab.probes import ADDRESSES, connect, through_apache
 from tests.lab.vm import Host
-from tests.vm.conftest import TOKEN, WEB_DB, each_backend, without_confirmation
+from tests.vm.conftest import TOKEN, WEB_DB, both_backends, each_backend, without_confirmation
 from tests.vm.facts import facts
 
 FLOWS = "senet.firewall.flows"
@@ -29,7 +29,7 @@ def active_since(host: Host, unit: str) -> int:
     return int(next(word for word in shown if word.isdigit()))
 
 
-@each_backend
+@both_backends
 def test_labels_are_back_before_the_network(slim_enforced: Host) -> None:
     before = facts(slim_enforced)
     slim_enforced.reboot()

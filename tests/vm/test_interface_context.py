@@ -17,7 +17,7 @@ POLICY = f"(type {TYPE})\n(roletype object_r {TYPE})\n(allow httpd_t {TYPE} (net
 NOBODY = "10.77.0.9"
 # Any flow that turns on the checks
 VERIFIED = {
-    "name": "web_db", "source": ["httpd_t"], "destination": ["postgresql_t"], "ports": [60901],
+    "name": "web_db", "source": ["httpd_t"], "destination": ["postgresql_t"], "ports": [60902],
     "verify_source": "loopback",
 }  # fmt: skip
 
