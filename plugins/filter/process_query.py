@@ -9,9 +9,8 @@ version_added: 0.1.0
 description:
   - Evaluates a JMESPath expression over the processes, or the whole result, of
     M(senet.firewall.process_context_info).
-  - Beside the functions of JMESPath there is C(unique(array)), which keeps the first of equal items. Prefork
-    servers and their
-    workers share sockets, so most questions about ports need it.
+  - Beside the functions of JMESPath there is C(unique(array)), which keeps the first of equal items. Prefork servers
+    and their workers share sockets, so most questions about ports need it.
   - An error names the expression and, where it has a mistake, the position.
 author:
   - senet.firewall contributors (@senet)

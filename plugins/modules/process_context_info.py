@@ -64,12 +64,10 @@ options:
     default: false
 notes:
   - Needs root with the capability C(CAP_SYS_PTRACE), and those of the other process, to see the executables and
-    sockets of other
-    users' processes. A warning says when some of them could not be read.
+    sockets of other users' processes. A warning says when some of them could not be read.
   - Command lines may hold secrets. Use C(no_log) where the hosts run programs that take passwords as arguments.
-  - Only TCP and UDP sockets are shown. A TCP socket that is bound but does not listen is in none of the
-    kernel's tables, and a
-    closed connection in the state TIME_WAIT belongs to no process.
+  - Only TCP and UDP sockets are shown. A TCP socket that is bound but does not listen is in none of the kernel's
+    tables, and a closed connection in the state TIME_WAIT belongs to no process.
   - A byte that is not UTF-8 is shown as the four characters C(\xNN).
 seealso:
   - plugin: senet.firewall.process_query

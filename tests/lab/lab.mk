@@ -1,17 +1,16 @@
 # The lab for people: two SELinux-enforcing hosts, web and db, on a private link. They live until lab-down.
-PY ?= python3
 HOST ?= web
 
 .PHONY: lab-image lab-up lab-ssh lab-down
 
-lab-image: ## Build and boot the lab image once, into the user's cache
-	$(PY) -m tests.lab image
+lab-image: setup-lab ## build and boot the virtual machine's image once, into the user's cache
+	@$(PY) -m tests.lab image
 
-lab-up: ## Start the hosts web and db
-	$(PY) -m tests.lab up
+lab-up: setup-lab ## start two virtual machines, web and db
+	@$(PY) -m tests.lab up
 
-lab-ssh: ## A root shell in HOST (web, db)
-	$(PY) -m tests.lab ssh $(HOST)
+lab-ssh: ## a root shell in one of them: make lab-ssh HOST=web
+	@$(PY) -m tests.lab ssh $(HOST)
 
-lab-down: ## Stop the hosts
-	$(PY) -m tests.lab down
+lab-down: ## stop them
+	@$(PY) -m tests.lab down

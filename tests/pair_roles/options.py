@@ -137,13 +137,14 @@ def _who_and_where(told: Told) -> list[Option]:
             [],
             "Login names or uids of the client's processes, for the layer owner. If neither these nor units are given, "
             "those of the catalogue.",
-            "client's users, for the layer owner",
+            "client's users, for the layer owner; the pair's, if neither these nor units are given",
         ),
         Option(
             "units",
             [],
-            "Systemd units of the client's processes, for the layer owner.",
-            "client's units, for the layer owner",
+            "Systemd units of the client's processes, for the layer owner. If neither these nor users are given, those "
+            "of the catalogue.",
+            "client's units, for the layer owner; the pair's, if neither these nor users are given",
         ),
     ]
 

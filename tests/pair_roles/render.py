@@ -175,10 +175,10 @@ def _services(told: Told) -> str:
 
 
 def _service(service: Service) -> str:
-    """Domains; units; package."""
+    """Domains; units; users; package."""
     if EVERY_DOMAIN in service.domains:
         return "every domain"
-    parts = {"domain": service.domains, "unit": service.units, "package": service.packages}
+    parts = {"domain": service.domains, "unit": service.units, "user": service.users, "package": service.packages}
     told = (f"{title} {', '.join(f'`{word}`' for word in words)}" for title, words in parts.items() if words)
     return "<br>".join(told)
 

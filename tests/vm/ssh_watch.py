@@ -6,7 +6,6 @@
 import select
 import subprocess
 import threading
-import time
 from types import TracebackType
 from typing import NamedTuple
 
@@ -23,7 +22,6 @@ class SshReport(NamedTuple):
     answers: int
     opened: int
     failures: tuple[str, ...]
-    longest_seconds: float
 
 
 class SshWatch:
@@ -33,7 +31,6 @@ class SshWatch:
         self._host = host
         self._end = threading.Event()
         self._failures: list[str] = []
-        self._seconds: list[float] = []
         self._answers = 0
         self._opened = 0
         self._session = subprocess.Popen(["ssh", *host.ssh_args, "cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -55,21 +52,19 @@ class SshWatch:
 
     @property
     def report(self) -> SshReport:
-        return SshReport(self._answers, self._opened, tuple(self._failures), max(self._seconds, default=0.0))
+        return SshReport(self._answers, self._opened, tuple(self._failures))
 
     def _ask_again(self) -> None:
         assert self._session.stdin is not None
         assert self._session.stdout is not None
         while not self._end.is_set():
             line = f"{self._answers}\n".encode()
-            start = time.monotonic()
             self._session.stdin.write(line)
             self._session.stdin.flush()
             ready, dummy, dummy2 = select.select([self._session.stdout], [], [], ANSWER_SECONDS)
             if not ready or self._session.stdout.readline() != line:
                 self._failures.append(f"the open session did not answer {line!r} within {ANSWER_SECONDS} s")
                 return
-            self._seconds.append(time.monotonic() - start)
             self._answers += 1
             self._end.wait(0.1)
 
