@@ -6,6 +6,9 @@
 Each run of semodule takes half a minute under emulation, so what it leads to is made once and saved.
 """
 
+import pickle
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,8 +17,10 @@ import pytest
 
 from tests.lab.controller import Controller, Play
 from tests.lab.lab import Lab
+from tests.lab.states import State
 from tests.lab.vm import Host
 from tests.vm.facts import Facts, facts
+from tests.vm.shared import SharedStates
 from tests.vm.ssh_watch import SshReport, SshWatch
 
 ROLE = [{"hosts": "all", "gather_facts": False, "roles": ["senet.firewall.httpd_to_postgresql"]}]
@@ -28,6 +33,8 @@ MORE_FLOWS = [
 ]
 WEB_DB = {"name": "web_db", "source": ["httpd_t"], "destination": ["postgresql_t"], "ports": ["5432"]}
 TOKEN = "heldup"
+FIRST_RUN = "first_run.pickle"
+STATES = pytest.StashKey[str]()
 INSTALL_POLICY = "install the policy module senet_firewall"
 
 BACKENDS = ("iptables", "nftables")
@@ -55,10 +62,31 @@ class FirstRun(NamedTuple):
     after_again: Facts
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        config.stash[STATES] = tempfile.mkdtemp(prefix="senet-states-", dir="/var/tmp")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    node.workerinput["states"] = node.config.stash[STATES]
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if STATES in config.stash:
+        shutil.rmtree(config.stash[STATES])
+
+
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Lab]:
     with Lab() as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def states(pytestconfig: pytest.Config) -> SharedStates:
+    worker: dict[str, str] | None = getattr(pytestconfig, "workerinput", None)
+    return SharedStates(Path(worker["states"] if worker else pytestconfig.stash[STATES]))
 
 
 @pytest.fixture
@@ -68,9 +96,8 @@ def host(lab: Lab) -> Iterator[Host]:
         yield started
 
 
-@pytest.fixture(scope="session")
-def first_run(lab: Lab) -> FirstRun:
-    """The role in check mode, for real, and again; the host is then saved as `enforced`."""
+def run_the_role(lab: Lab, save_as: Path) -> None:
+    """The role in check mode, for real, and again; the host is then saved, with a FirstRun beside it."""
     with lab.start("web") as host, Controller(host) as controller:
         before = facts(host)
         check = controller.playbook(ROLE, "--check", "--diff", "-v")
@@ -82,57 +109,79 @@ def first_run(lab: Lab) -> FirstRun:
         again = controller.playbook(ROLE, "-v")
         after_again = facts(host)
         controller.close()
-        host.save_state("enforced")
-    return FirstRun(before, check, after_check, run, watch.report, denials, enforced, again, after_again)
+        host.save_state(save_as)
+    first = FirstRun(before, check, after_check, run, watch.report, denials, enforced, again, after_again)
+    (save_as / FIRST_RUN).write_bytes(pickle.dumps(first))
+
+
+@pytest.fixture(scope="session")
+def enforced_state(lab: Lab, states: SharedStates) -> State:
+    """A host on which the role ran."""
+    return states.get("enforced", lambda save_as: run_the_role(lab, save_as))
+
+
+@pytest.fixture(scope="session")
+def first_run(enforced_state: State) -> FirstRun:
+    """What the role did on that host."""
+    first: FirstRun = pickle.loads((enforced_state.directory / FIRST_RUN).read_bytes())
+    return first
 
 
 @pytest.fixture
-def enforced(lab: Lab, first_run: FirstRun) -> Iterator[Host]:
+def enforced(lab: Lab, enforced_state: State) -> Iterator[Host]:
     """A fresh host on which the role ran."""
-    with lab.start("web", state="enforced") as started:
+    with lab.start("web", state=enforced_state) as started:
         yield started
 
 
 @pytest.fixture(scope="module")
-def enforced_shared(lab: Lab, first_run: FirstRun) -> Iterator[Host]:
+def enforced_shared(lab: Lab, enforced_state: State) -> Iterator[Host]:
     """A host on which the role ran, for tests that leave it as they find it."""
-    with lab.start("web", state="enforced") as started:
+    with lab.start("web", state=enforced_state) as started:
         yield started
 
 
 @pytest.fixture(scope="session")
-def enforced_by_nftables(lab: Lab, first_run: FirstRun) -> str:
-    """The state `enforced`, moved to the other backend."""
-    with lab.start("web", state="enforced") as host, Controller(host) as controller:
-        moved = controller.module(host, "senet.firewall.flows", flows=[], purge=False, backend="nftables")
-        assert moved.get("backend") == "nftables", moved
-        assert INSTALL_POLICY not in moved["steps"], moved
-        controller.close()
-        host.save_state("enforced-nftables")
-    return "enforced-nftables"
+def enforced_by_nftables(lab: Lab, states: SharedStates, enforced_state: State) -> State:
+    """The same, moved to the other backend."""
+
+    def move(save_as: Path) -> None:
+        with lab.start("web", state=enforced_state) as host, Controller(host) as controller:
+            moved = controller.module(host, "senet.firewall.flows", flows=[], purge=False, backend="nftables")
+            assert moved.get("backend") == "nftables", moved
+            assert INSTALL_POLICY not in moved["steps"], moved
+            controller.close()
+            host.save_state(save_as)
+
+    return states.get("enforced-nftables", move)
 
 
 @pytest.fixture(scope="module", params=BACKENDS)
-def state_of_backend(request: pytest.FixtureRequest, first_run: FirstRun) -> str:
+def state_of_backend(request: pytest.FixtureRequest) -> State:
     """The state on which the role's flow is in force by each of the backends."""
-    return request.getfixturevalue("enforced_by_nftables") if request.param == "nftables" else "enforced"
+    return enforced_state_by(request.param, request)
 
 
 @pytest.fixture
-def enforced_by(first_run: FirstRun, request: pytest.FixtureRequest, backend: str) -> str:
+def enforced_by(request: pytest.FixtureRequest, backend: str) -> State:
     """The state on which the role's flow is in force by the test's backend."""
-    return request.getfixturevalue("enforced_by_nftables") if backend == "nftables" else "enforced"
+    return enforced_state_by(backend, request)
+
+
+def enforced_state_by(backend: str, request: pytest.FixtureRequest) -> State:
+    state: State = request.getfixturevalue("enforced_by_nftables" if backend == "nftables" else "enforced_state")
+    return state
 
 
 @pytest.fixture(scope="module")
-def enforced_by_each(lab: Lab, state_of_backend: str) -> Iterator[Host]:
+def enforced_by_each(lab: Lab, state_of_backend: State) -> Iterator[Host]:
     """A host on which the flow is in force by each of the backends, for tests that leave it as they find it."""
     with lab.start("web", state=state_of_backend) as started:
         yield started
 
 
 @pytest.fixture(scope="module")
-def more_flows(lab: Lab, state_of_backend: str) -> Iterator[Host]:
+def more_flows(lab: Lab, state_of_backend: State) -> Iterator[Host]:
     """A host on which MORE_FLOWS were added to the role's, for tests that leave it as they find it."""
     with lab.start("web", state=state_of_backend) as started, Controller(started) as controller:
         result = controller.module(started, "senet.firewall.flows", flows=MORE_FLOWS, purge=False)
@@ -174,45 +223,42 @@ class SlimStates:
     On the latter two a change is one of rules only, with no run of semodule.
     """
 
-    def __init__(self, lab: Lab) -> None:
+    def __init__(self, lab: Lab, states: SharedStates) -> None:
         self._lab = lab
-        self._made: set[str] = set()
+        self._states = states
 
-    def get(self, kind: str, backend: str) -> str:
-        """The name of a state, made with those before it if it is not there."""
-        name = f"slim-{kind}-{backend}"
-        if name not in self._made:
-            {"enforced": self._enforce, "released": self._release, "pending": self._propose}[kind](backend, name)
-            self._made.add(name)
-        return name
+    def get(self, kind: str, backend: str) -> State:
+        """A state, made with those before it if it is not there."""
+        make = {"enforced": self._enforce, "released": self._release, "pending": self._propose}[kind]
+        return self._states.get(f"slim-{kind}-{backend}", lambda save_as: make(backend, save_as))
 
-    def _enforce(self, backend: str, name: str) -> None:
+    def _enforce(self, backend: str, save_as: Path) -> None:
         # The policy is the same by both: only the first host installs it.
         base = "slim" if backend == BACKENDS[0] else self.get("enforced", BACKENDS[0])
         with self._lab.start("web", state=base) as host:
             with Controller(host) as controller:
                 made = controller.module(host, "senet.firewall.flows", flows=[WEB_DB], backend=backend)
                 assert made.get("changed"), made
-            host.save_state(name)
+            host.save_state(save_as)
 
-    def _release(self, backend: str, name: str) -> None:
+    def _release(self, backend: str, save_as: Path) -> None:
         with self._lab.start("web", state=self.get("enforced", backend)) as host:
             host.run("systemctl stop senet-firewall.service")
-            host.save_state(name)
+            host.save_state(save_as)
 
-    def _propose(self, backend: str, name: str) -> None:
+    def _propose(self, backend: str, save_as: Path) -> None:
         with self._lab.start("web", state=self.get("released", backend)) as host:
             with Controller(host, patch=without_confirmation) as controller:
                 waiting = controller.module(
                     host, "senet.firewall.flows", flows=[WEB_DB], token=TOKEN, confirm_timeout=3600
                 )
                 assert waiting.get("guard") == {"token": TOKEN, "confirmed": False}, waiting
-            host.save_state(name)
+            host.save_state(save_as)
 
 
 @pytest.fixture(scope="session")
-def slim_states(lab: Lab) -> SlimStates:
-    return SlimStates(lab)
+def slim_states(lab: Lab, states: SharedStates) -> SlimStates:
+    return SlimStates(lab, states)
 
 
 def without_confirmation(collection: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 from tests.lab.controller import Controller
 from tests.lab.lab import Lab
 from tests.lab.probes import ADDRESSES, connect, through_apache
+from tests.lab.states import State
 from tests.lab.vm import Host
 from tests.vm.conftest import BACKENDS
 
@@ -217,7 +218,7 @@ CASES = [
 @pytest.mark.parametrize(("neighbour", "backend"), CASES, ids=lambda value: getattr(value, "name", value))
 def test_flows_stay_enforced_beside(
     lab: Lab,
-    enforced_by: str,
+    enforced_by: State,
     left_without_us: Callable[[Neighbour], list[str]],
     neighbour: Neighbour,
     backend: str,
