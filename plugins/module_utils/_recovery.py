@@ -9,6 +9,7 @@ from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Set, Tuple
 from ansible_collections.senet.firewall.plugins.module_utils import _backends, _plan, _survey
 from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Pending, clock
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
+from ansible_collections.senet.firewall.plugins.module_utils._host.service import INTENT_PATH
 from ansible_collections.senet.firewall.plugins.module_utils._intent import Intent, parse_intent
 from ansible_collections.senet.firewall.plugins.module_utils._layers import SELINUX, without_types
 from ansible_collections.senet.firewall.plugins.module_utils._model import (
@@ -149,6 +150,7 @@ def roll_back(host: Host, before: _plan.Desired) -> None:
     :raises SenetError: a part could not be brought back.
     """
     mls = _survey.mls(host)
+    before = _with_owners_of_now(host, before)
     failures = _take_all(host, _plan.release_steps(_survey.observe(host, mls, before.rules)))
     failures += _take_all(host, _plan.enforcement_steps(_survey.observe(host, mls, before.rules), before))
     # What failed may have had nothing to bring back
@@ -160,6 +162,21 @@ def roll_back(host: Host, before: _plan.Desired) -> None:
     units = _survey.units_of(before.intent)
     if before.intent is not None and not host.service.hears(units):
         host.service.install(units)
+
+
+def _with_owners_of_now(host: Host, before: _plan.Desired) -> _plan.Desired:
+    """The same, but with the layer owner's rules for the control groups that are there now: no tool takes a rule with
+    one that has gone, and after a restart all of them have."""
+    try:
+        intent = parse_intent(before.intent, INTENT_PATH) if before.intent is not None else None
+    except SenetError:
+        intent = None
+    if intent is None:
+        return before
+    rules = _survey.compile_owner_rules(intent, _survey.look_up(host, intent))
+    return before._replace(
+        rules=dict(before.rules, **{family: own for family, own in rules.items() if before.rules.get(family)})
+    )
 
 
 def release(host: Host, families: Iterable[str]) -> None:

@@ -441,6 +441,9 @@ class ScriptedHost:
             context = "".join(found)
             if self.canonical(context) is None:
                 raise SenetError(f"The kernel knows no context {context}.")
+        for unit in re.findall(r'(?:--path|cgroupv2 level \d+) "system\.slice/([^"]+)"', text):
+            if unit not in self.accounts.groups:
+                raise SenetError(f"The kernel knows no control group of {unit}.")
         self.write(f"restore {family}")
         self.families[family].restore(text)
 

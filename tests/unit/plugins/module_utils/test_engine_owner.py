@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.senet.firewall.plugins.module_utils import _engine, _recovery, _survey
+from ansible_collections.senet.firewall.plugins.module_utils import _agent, _engine, _recovery, _survey
 from ansible_collections.senet.firewall.plugins.module_utils._layers import Owners
 from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError, flow_set
 from tests.unit.flows import WEB_DB, flow
@@ -158,3 +158,18 @@ def test_the_guard_brings_back_the_layers_that_were() -> None:
     assert host.state() != before[:-1]
     _recovery.abort(host.host(), "t0", "the test says so")
     assert (*host.state(), host.service.units) == before
+
+
+@pytest.mark.parametrize("backend", ["iptables", "nftables"])
+def test_a_change_is_undone_at_boot_though_no_unit_has_a_control_group_yet(backend: str) -> None:
+    host = without_selinux()
+    apply(host, _survey.Replace(WEB_DB), backend=backend)
+    apply(host, NOTHING, confirm_timeout=30)
+    host.reboot()
+    host.accounts.groups.clear()
+    assert _agent._load(host.host()) == 0
+    assert (host.guard.outcome() or {})["rolled_back"]
+    assert _recovery.in_force(host.host())
+    text = "".join(table.save() for table in host.families.values())
+    assert "reject" in text.lower()
+    assert "apache2.service" not in text
