@@ -4,7 +4,7 @@
 """What happens to a change after it was made: confirmed, undone, loaded again at boot or after a neighbour's flush."""
 
 from contextlib import suppress
-from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Set, Tuple
+from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Set
 
 from ansible_collections.senet.firewall.plugins.module_utils import _backends, _plan, _survey
 from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Pending, clock
@@ -32,6 +32,15 @@ class Loaded(NamedTuple):
 
     families: List[str]
     unknown: List[str]
+
+
+class _Missing(NamedTuple):
+    """The restore input of each family whose rules are not in force, what the policy does not know, and why other
+    families could not be looked at."""
+
+    texts: Dict[str, str]
+    unknown: List[str]
+    failures: List[SenetError]
 
 
 def take(host: Host, step: _plan.Step) -> None:
@@ -194,13 +203,16 @@ def in_force(host: Host) -> bool:
 
     :raises SenetError: the file is damaged, or the rules cannot be read.
     """
-    return not _missing(host, _survey.stored_intent(host))[0]
+    missing = _missing(host, _survey.stored_intent(host))
+    if missing.failures and not missing.texts:
+        raise missing.failures[0]
+    return not missing.texts
 
 
 def load(host: Host) -> Loaded:
     """Put the rules of /etc/senet/flows.json in force where they are not, as far as the loaded policy knows them.
 
-    :raises SenetError: the file is damaged, or the rules cannot be loaded.
+    :raises SenetError: the file is damaged, or the rules of a family cannot be loaded; those of the others then are.
     """
     return _load(host, _survey.stored_intent(host))
 
@@ -218,16 +230,17 @@ def refresh(host: Host) -> Loaded:
 
 
 def _load(host: Host, intent: Optional[Intent]) -> Loaded:
-    missing, unknown = _missing(host, intent)
-    for family, text in missing.items():
-        host.restore(family, text)
-    return Loaded(list(missing), unknown)
+    missing = _missing(host, intent)
+    steps = [_plan.Step(_plan.RESTORE_RULES, family, text) for family, text in missing.texts.items()]
+    failures = missing.failures + _take_all(host, steps)
+    if failures:
+        raise failures[0]
+    return Loaded(list(missing.texts), missing.unknown)
 
 
-def _missing(host: Host, intent: Optional[Intent]) -> Tuple[Dict[str, str], List[str]]:
-    """The restore input of each family whose rules are not in force, and what the policy does not know."""
+def _missing(host: Host, intent: Optional[Intent]) -> _Missing:
     if intent is None:
-        return {}, []
+        return _Missing({}, [], [])
     mls = _survey.mls(host)
     if SELINUX not in intent.layers and host.selinux.status() == "disabled":
         intent = intent._replace(flows=without_types(intent.flows))
@@ -241,13 +254,17 @@ def _missing(host: Host, intent: Optional[Intent]) -> Tuple[Dict[str, str], List
     if DEFAULT_PACKET_TYPE in unknown:
         # Not even what no flow names can be labelled
         intent = intent._replace(layers=tuple(layer for layer in intent.layers if layer != SELINUX))
-    missing = {}
+    missing = _Missing({}, untold, [])
     for family, compiled in _survey.compile_rules(intent, mls, _survey.look_up(host, intent)).items():
         rules = _backends.without_types(family, compiled or (), unknown)
-        table = _backends.parse(family, host.save(_backends.source(family)), peers.types)
+        try:
+            table = _backends.parse(family, host.save(_backends.source(family)), peers.types)
+        except SenetError as exc:
+            missing.failures.append(exc)
+            continue
         if not table.installed(rules):
-            missing[family] = _backends.restore_text(family, table, rules)
-    return missing, untold
+            missing.texts[family] = _backends.restore_text(family, table, rules)
+    return missing
 
 
 def _untold(labelled: FlowSet, unknown: Iterable[str], unheard: Set[str]) -> List[str]:
@@ -265,7 +282,7 @@ def _untold(labelled: FlowSet, unknown: Iterable[str], unheard: Set[str]) -> Lis
 
 
 def _take_all(host: Host, steps: Iterable[_plan.Step]) -> List[SenetError]:
-    """Take steps, going on after one that fails: one family's trouble must not keep another cut off."""
+    """Take steps, going on after one that fails: one family's trouble must keep no other cut off, or open."""
     failures = []
     for step in steps:
         try:

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 
 from ansible_collections.senet.firewall.plugins.module_utils import _agent, _engine, _recovery, _survey
 from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables
-from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet, SenetError
-from tests.unit.flows import SEVERAL, WEB_DB, flow_sets
+from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet, SenetError, flow_set
+from tests.unit.flows import SEVERAL, WEB_DB, flow, flow_sets
 from tests.unit.scripted_host import Killed, ScriptedHost, before_call
 
 TOKEN = "t1"
@@ -309,6 +309,31 @@ def test_loading_puts_back_what_is_missing_and_writes_nothing_otherwise() -> Non
     assert _recovery.load(host.host()) == (["ipv6"], [])
     assert host.writes == ["restore ipv6"]
     assert is_in_force(host, SEVERAL)
+
+
+@pytest.mark.parametrize("fail", ["restore ipv4", "restore ipv6"])
+def test_a_family_that_cannot_be_loaded_leaves_no_other_open(fail: str) -> None:
+    host = host_with(SEVERAL)
+    host.reboot()
+    host.fail = fail
+    with pytest.raises(SenetError, match=f"^Could not {fail}"):
+        _recovery.load(host.host())
+    assert host.writes == [{"restore ipv4": "restore ipv6", "restore ipv6": "restore ipv4"}[fail]]
+    # only that one is left to do
+    assert _recovery.load(host.host()).families == [fail.split()[1]]
+
+
+def test_packets_are_labelled_where_the_tool_for_peers_has_gone() -> None:
+    flows = flow_set([flow(verify_source="loopback")])
+    host = host_with(flows)
+    host.reboot()
+    host.netlabel.tool = False
+    assert not _recovery.in_force(host.host())
+    with pytest.raises(SenetError, match="netlabelctl"):
+        _recovery.load(host.host())
+    assert is_in_force(host, flows)
+    with pytest.raises(SenetError, match="netlabelctl"):
+        _recovery.in_force(host.host())
 
 
 def test_loading_leaves_out_flows_that_the_policy_does_not_know_and_names_them() -> None:
