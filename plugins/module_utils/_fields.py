@@ -191,6 +191,16 @@ def parse_units(flow: str, raw: Optional[Iterable[Any]]) -> Tuple[str, ...]:
     return _names(flow, "unit", _UNIT, raw, what)
 
 
+def is_user(name: str) -> bool:
+    """Whether a flow can have a user of this name."""
+    return _USER.fullmatch(name) is not None
+
+
+def is_unit(name: str) -> bool:
+    """Whether a flow can have a unit of this name."""
+    return _UNIT.fullmatch(name) is not None
+
+
 def _on_the_wire(network: Network) -> Network:
     """What sockets show as ::ffff:192.0.2.1 travels as IPv4."""
     if isinstance(network, ipaddress.IPv6Network) and network.prefixlen >= 96:
