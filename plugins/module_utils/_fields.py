@@ -16,8 +16,9 @@ _DOMAIN = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,127}(\.[A-Za-z0-9_]{1,127})*")
 _PORTS = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?", re.ASCII)
 # No zone (%eth0), which no rule can hold
 _ADDRESS = re.compile(r"[0-9A-Fa-f.:/]{2,64}")
-# IFNAMSIZ is 16 with the closing zero (linux/if.h); '+' and '*' would be wildcards
-_INTERFACE = re.compile(r"[A-Za-z0-9_.:@-]{1,15}")
+# IFNAMSIZ is 16 with the closing zero (linux/if.h); '+' and '*' would be wildcards. No packet has an interface named as
+# ifconfig shows an alias (eth0:1) or ip-link(8) a pair's end (eth0@if7).
+_INTERFACE = re.compile(r"[A-Za-z0-9_.-]{1,15}")
 # useradd(8), also with the capitals and dots that directories have; or a uid
 _USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}|[0-9]{1,10}")
 # As the reference policy names types; '_t' keeps it apart from every keyword of CIL
@@ -144,7 +145,7 @@ def parse_interfaces(flow: str, raw: Optional[Iterable[Any]]) -> Tuple[str, ...]
 
     :raises SenetError: one is not such a name.
     """
-    what = "the name of a network interface; write for example eth0, in full, without wildcards"
+    what = "the name of a network interface; write for example eth0, in full, without wildcards, ':' and '@'"
     return _names(flow, "interface", _INTERFACE, raw, what)
 
 
@@ -156,7 +157,7 @@ def parse_interface_name(name: Any) -> str:
     if not isinstance(name, str) or not _INTERFACE.fullmatch(name):
         raise SenetError(
             "The interface {0!r} is not the name of a network interface; write for example eth0, in full, without "
-            "wildcards.".format(name)
+            "wildcards, ':' and '@'.".format(name)
         )
     return name
 

@@ -153,6 +153,8 @@ def test_a_type_inside_a_cil_block_is_a_domain() -> None:
         ({"destination_addresses": ["fe80::1%eth0"]}, "'fe80::1%eth0' in destination_addresses", "2001:db8::/64"),
         ({"interfaces": ["eth*"]}, "The interface 'eth*'", "without wildcards"),
         ({"interfaces": ["eth0 -j ACCEPT"]}, "'eth0 -j ACCEPT'", "write for example eth0"),
+        ({"interfaces": ["eth0:1"]}, "The interface 'eth0:1'", "without wildcards, ':' and '@'"),
+        ({"interfaces": ["eth0@if7"]}, "The interface 'eth0@if7'", "without wildcards, ':' and '@'"),
         ({"users": ["www data"]}, "The user 'www data'", "www-data or 33"),
         ({"units": ["apache2"]}, "The unit 'apache2'", "apache2.service"),
         ({"verify_source": "always"}, "verify_source 'always'", "use one of none, loopback, address"),
