@@ -7,11 +7,12 @@ from contextlib import suppress
 from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Set
 
 from ansible_collections.senet.firewall.plugins.module_utils import _backends, _plan, _survey
+from ansible_collections.senet.firewall.plugins.module_utils._compile import owner
 from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Pending, clock
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
 from ansible_collections.senet.firewall.plugins.module_utils._host.service import INTENT_PATH
 from ansible_collections.senet.firewall.plugins.module_utils._intent import Intent, parse_intent
-from ansible_collections.senet.firewall.plugins.module_utils._layers import SELINUX, without_types
+from ansible_collections.senet.firewall.plugins.module_utils._layers import OWNER, SELINUX, without_types
 from ansible_collections.senet.firewall.plugins.module_utils._model import (
     DEFAULT_PACKET_TYPE,
     VERIFY_NONE,
@@ -176,13 +177,13 @@ def roll_back(host: Host, before: _plan.Desired) -> None:
 def _with_owners_of_now(host: Host, before: _plan.Desired) -> _plan.Desired:
     """The same, but with the layer owner's rules for the control groups that are there now: no tool takes a rule with
     one that has gone, and after a restart all of them have."""
-    try:
-        intent = parse_intent(before.intent, INTENT_PATH) if before.intent is not None else None
-    except SenetError:
-        intent = None
-    if intent is None:
+    if before.intent is None:
         return before
-    rules = _survey.compile_owner_rules(intent, _survey.look_up(host, intent))
+    try:
+        intent = parse_intent(before.intent, INTENT_PATH)
+        rules = _survey.compile_owner_rules(intent, _survey.look_up(host, intent))
+    except SenetError:  # what was written down may do
+        return before
     return before._replace(
         rules=dict(before.rules, **{family: own for family, own in rules.items() if before.rules.get(family)})
     )
@@ -255,7 +256,14 @@ def _missing(host: Host, intent: Optional[Intent]) -> _Missing:
         # Not even what no flow names can be labelled
         intent = intent._replace(layers=tuple(layer for layer in intent.layers if layer != SELINUX))
     missing = _Missing({}, untold, [])
-    for family, compiled in _survey.compile_rules(intent, mls, _survey.look_up(host, intent)).items():
+    try:
+        accounts = _survey.look_up(host, intent)
+    except SenetError as exc:
+        missing.failures.append(exc)
+        # Its rules stay as they are
+        accounts = owner.Accounts({}, {})
+        intent = intent._replace(layers=tuple(layer for layer in intent.layers if layer != OWNER))
+    for family, compiled in _survey.compile_rules(intent, mls, accounts).items():
         rules = _backends.without_types(family, compiled or (), unknown)
         try:
             table = _backends.parse(family, host.save(_backends.source(family)), peers.types)

@@ -130,6 +130,21 @@ def test_a_unit_that_was_started_again_is_known_again_when_it_says_so() -> None:
     assert not apply(host, _survey.Replace(WEB_DB)).changed
 
 
+def test_where_systemd_does_not_answer_labels_are_loaded_and_owners_stay_as_they_are() -> None:
+    host = ScriptedHost()
+    apply(host, _survey.Replace(WEB_DB), layers=("selinux", "owner"))
+    owners = host.families["ipv4"].tables["filter"]
+    host.accounts.answers = False
+    del host.families["ipv4"].tables["security"]
+    assert not _recovery.in_force(host.host())
+    with pytest.raises(SenetError, match="systemd does not tell"):
+        _recovery.load(host.host())
+    assert host.families["ipv4"].chains
+    assert host.families["ipv4"].tables["filter"] == owners
+    with pytest.raises(SenetError, match="systemd does not tell"):
+        _recovery.in_force(host.host())
+
+
 def test_a_unit_started_while_a_change_waits_meets_the_rules_of_the_change() -> None:
     host = without_selinux()
     apply(host, _survey.Replace(WEB_DB), confirm_timeout=30)
