@@ -4,10 +4,10 @@
 """What happens to a change after it was made: confirmed, undone, loaded again at boot or after a neighbour's flush."""
 
 from contextlib import suppress
-from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Set
+from typing import Any, Dict, FrozenSet, Iterable, List, NamedTuple, Optional, Set
 
 from ansible_collections.senet.firewall.plugins.module_utils import _backends, _plan, _survey
-from ansible_collections.senet.firewall.plugins.module_utils._compile import owner
+from ansible_collections.senet.firewall.plugins.module_utils._compile import cil, owner
 from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Pending, clock
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
 from ansible_collections.senet.firewall.plugins.module_utils._host.service import INTENT_PATH
@@ -160,8 +160,8 @@ def roll_back(host: Host, before: _plan.Desired) -> None:
     :raises SenetError: a part could not be brought back.
     """
     mls = _survey.mls(host)
+    failures = _release(host, before.rules)
     before = _with_owners_of_now(host, before)
-    failures = _take_all(host, _plan.release_steps(_survey.observe(host, mls, before.rules)))
     failures += _take_all(host, _plan.enforcement_steps(_survey.observe(host, mls, before.rules), before))
     # What failed may have had nothing to bring back
     if failures and _plan.enforcement_steps(_survey.observe(host, mls, before.rules), before):
@@ -194,9 +194,23 @@ def release(host: Host, families: Iterable[str]) -> None:
 
     :raises SenetError: the rules cannot be read or changed.
     """
-    failures = _take_all(host, _plan.release_steps(_survey.observe(host, _survey.mls(host), families)))
+    failures = _release(host, families)
     if failures:
         raise failures[0]
+
+
+def _release(host: Host, families: Iterable[str]) -> List[SenetError]:
+    types = frozenset()  # type: FrozenSet[str]
+    # A store that cannot be read is to keep nobody cut off
+    with suppress(SenetError):
+        types = cil.declared_types(host.store.module()) if host.selinux.status() != "disabled" else types
+    tables, failures = {}, []  # type: Dict[str, Any], List[SenetError]
+    for family in families:
+        try:
+            tables[family] = _backends.parse(family, host.save(_backends.source(family)), types)
+        except SenetError as exc:
+            failures.append(exc)
+    return failures + _take_all(host, _plan.release_steps(tables))
 
 
 def in_force(host: Host) -> bool:

@@ -175,6 +175,33 @@ def test_traffic_goes_through_before_the_lock_is_waited_for() -> None:
     assert not any("SECMARK" in table.rules("SENET_INPUT", "SENET_OUTPUT") for table in host.families.values())
 
 
+def unreadable(*args: object) -> str:
+    raise SenetError("It cannot be read.")
+
+
+@pytest.mark.parametrize("what", ["module", "service", "ipv6"])
+def test_traffic_goes_through_whatever_else_cannot_be_read(monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    host = host_with(NOTHING, pending=WEB_DB)
+    if what == "module":
+        monkeypatch.setattr(host, "module", unreadable)
+    elif what == "service":
+        monkeypatch.setattr(host.service, "intent", unreadable)
+    else:
+        monkeypatch.setattr(host.families["ipv6"], "save", unreadable)
+    with pytest.raises(SenetError, match="It cannot be read"):
+        abort(host)
+    assert "SECMARK" not in host.families["ipv4"].rules("SENET_INPUT", "SENET_OUTPUT")
+    assert ("SECMARK" in host.families["ipv6"].rules("SENET_INPUT", "SENET_OUTPUT")) == (what == "ipv6")
+
+
+def test_stopping_the_unit_lets_traffic_through_though_the_file_is_damaged() -> None:
+    host = host_with(WEB_DB)
+    host.service.text = "{"
+    with redirect_stderr(io.StringIO()):
+        assert _agent._clear(host.host()) == 0
+    assert not any("SECMARK" in host.families[name].rules("SENET_INPUT", "SENET_OUTPUT") for name in ("ipv4", "ipv6"))
+
+
 def test_an_abort_after_the_guard_tells_what_the_guard_did() -> None:
     host = host_with(NOTHING, pending=WEB_DB)
     abort(host)
