@@ -117,9 +117,9 @@ def _watch(host: Host) -> int:
 def _repair(host: Host) -> None:
     if host.guard.pending() is None:
         loaded = _recovery.load(host)
-        if loaded.families:
-            host.guard.repaired(" and ".join(loaded.families))
-            _say("Rules were gone for {0} and are back.".format(" and ".join(loaded.families)))
+        if loaded.lost:
+            host.guard.repaired(" and ".join(loaded.lost))
+            _say("Rules were gone for {0} and are back.".format(" and ".join(loaded.lost)))
 
 
 class _Events:

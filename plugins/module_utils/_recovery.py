@@ -28,19 +28,21 @@ _CONFIRM_LOCK_SECONDS = 30
 
 
 class Loaded(NamedTuple):
-    """What loading the labels did: the families it wrote, and what the loaded policy has not the types of, such as
-    ``the flow 'web_db'``."""
+    """What loading the labels did: the families it wrote, what the loaded policy has not the types of, such as
+    ``the flow 'web_db'``, and those of the families that somebody had changed: not where a unit has stopped."""
 
     families: List[str]
     unknown: List[str]
+    lost: List[str]
 
 
 class _Missing(NamedTuple):
-    """The restore input of each family whose rules are not in force, what the policy does not know, and why other
-    families could not be looked at."""
+    """The restore input of each family whose rules are not in force, what the policy does not know, those of the
+    families that somebody has changed, and why others could not be looked at."""
 
     texts: Dict[str, str]
     unknown: List[str]
+    lost: List[str]
     failures: List[SenetError]
 
 
@@ -250,12 +252,12 @@ def _load(host: Host, intent: Optional[Intent]) -> Loaded:
     failures = missing.failures + _take_all(host, steps)
     if failures:
         raise failures[0]
-    return Loaded(list(missing.texts), missing.unknown)
+    return Loaded(list(missing.texts), missing.unknown, missing.lost)
 
 
 def _missing(host: Host, intent: Optional[Intent]) -> _Missing:
     if intent is None:
-        return _Missing({}, [], [])
+        return _Missing({}, [], [], [])
     mls = _survey.mls(host)
     if SELINUX not in intent.layers and host.selinux.status() == "disabled":
         intent = intent._replace(flows=without_types(intent.flows))
@@ -269,7 +271,7 @@ def _missing(host: Host, intent: Optional[Intent]) -> _Missing:
     if DEFAULT_PACKET_TYPE in unknown:
         # Not even what no flow names can be labelled
         intent = intent._replace(layers=tuple(layer for layer in intent.layers if layer != SELINUX))
-    missing = _Missing({}, untold, [])
+    missing = _Missing({}, untold, [], [])
     try:
         accounts = _survey.look_up(host, intent)
     except SenetError as exc:
@@ -286,6 +288,9 @@ def _missing(host: Host, intent: Optional[Intent]) -> _Missing:
             continue
         if not table.installed(rules):
             missing.texts[family] = _backends.restore_text(family, table, rules)
+            # Users and units come and go by themselves: whole rules of ours for others are no loss
+            if not (_backends.is_owner(family) and table.rules and table.installed(table.rules)):
+                missing.lost.append(family)
     return missing
 
 

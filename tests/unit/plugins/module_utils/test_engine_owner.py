@@ -3,15 +3,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The engine with the layer owner: alone on hosts without SELinux, beside the layer selinux, and changing over."""
 
+import io
+from contextlib import redirect_stderr
 from typing import Any
 
 import pytest
 
-from ansible_collections.senet.firewall.plugins.module_utils import _agent, _engine, _recovery, _survey
+from ansible_collections.senet.firewall.plugins.module_utils import _agent, _backends, _engine, _recovery, _survey
 from ansible_collections.senet.firewall.plugins.module_utils._layers import Owners
 from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError, flow_set
 from tests.unit.flows import WEB_DB, flow
-from tests.unit.scripted_host import ScriptedHost
+from tests.unit.scripted_host import ScriptedHost, empty_families
 
 WEB = {"web_db": Owners(("www-data",), ("apache2.service",))}
 NOTHING = _survey.Replace(flow_set([]))
@@ -128,6 +130,21 @@ def test_a_unit_that_was_started_again_is_known_again_when_it_says_so() -> None:
     assert host.writes == ["restore ipv4", "restore ipv6"]
     assert "web_db-cgroup-4712" in host.families["ipv4"].save()
     assert not apply(host, _survey.Replace(WEB_DB)).changed
+
+
+@pytest.mark.parametrize("backend", ["iptables", "nftables"])
+def test_a_unit_that_stops_is_no_loss_of_rules_and_what_others_take_is(backend: str) -> None:
+    host = without_selinux()
+    apply(host, _survey.Replace(WEB_DB), backend=backend)
+    families = list(_backends.OWNER_FAMILIES[backend])
+    del host.accounts.groups["apache2.service"]
+    with redirect_stderr(io.StringIO()):
+        _agent._repair(host.host())
+        assert _recovery.in_force(host.host())
+        assert host.guard.notes == []
+        host.families.update(empty_families())
+        _agent._repair(host.host())
+    assert host.guard.notes == [" and ".join(families)]
 
 
 def test_where_systemd_does_not_answer_labels_are_loaded_and_owners_stay_as_they_are() -> None:

@@ -330,10 +330,10 @@ def test_undoing_killed_at_any_write_is_taken_up_again(first: FlowSet, second: F
 
 def test_loading_puts_back_what_is_missing_and_writes_nothing_otherwise() -> None:
     host = host_with(SEVERAL)
-    assert _recovery.load(host.host()) == ([], [])
+    assert _recovery.load(host.host())[:2] == ([], [])
     assert host.writes == []
     host.families["ipv6"].tables.clear()
-    assert _recovery.load(host.host()) == (["ipv6"], [])
+    assert _recovery.load(host.host())[:2] == (["ipv6"], [])
     assert host.writes == ["restore ipv6"]
     assert is_in_force(host, SEVERAL)
 
@@ -368,7 +368,7 @@ def test_loading_leaves_out_flows_that_the_policy_does_not_know_and_names_them()
     host.reboot()
     assert host.policy is not None
     host.policy = host.policy.replace("(type senet_cache_server_packet_t)\n", "")
-    assert _recovery.load(host.host()) == (["ipv4", "ipv6"], ["the flow 'cache'"])
+    assert _recovery.load(host.host())[:2] == (["ipv4", "ipv6"], ["the flow 'cache'"])
     for table in (host.families["ipv4"], host.families["ipv6"]):
         rules = table.rules("SENET_INPUT", "SENET_OUTPUT")
         assert "senet_cache_server_packet_t" not in rules
@@ -380,13 +380,13 @@ def test_without_the_policy_module_nothing_is_loaded_and_every_flow_named() -> N
     host = host_with(SEVERAL)
     host.reboot()
     host.policy = None
-    assert _recovery.load(host.host()) == ([], [f"the flow '{name}'" for name in ("cache", "dns", "web_db")])
+    assert _recovery.load(host.host())[:2] == ([], [f"the flow '{name}'" for name in ("cache", "dns", "web_db")])
     assert host.writes == []
 
 
 def test_without_a_file_nothing_is_loaded() -> None:
     host = ScriptedHost()
-    assert _recovery.load(host.host()) == ([], [])
+    assert _recovery.load(host.host())[:2] == ([], [])
     assert host.reads == []
 
 
