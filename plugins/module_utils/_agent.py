@@ -11,6 +11,7 @@ import select
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from typing import List, Optional
 
 from ansible_collections.senet.firewall.plugins.module_utils import _recovery, _survey
@@ -81,7 +82,9 @@ def _report(loaded: _recovery.Loaded) -> int:
 
 def _clear(host: Host) -> int:
     with host.guard.lock(_LOCK_SECONDS):
-        intent = _survey.stored_intent(host)
+        intent = None
+        with suppress(SenetError):  # a damaged file says nothing of what is in force
+            intent = _survey.stored_intent(host)
         _recovery.release(host, _survey.families_to_read(host, None, intent))
     _say("Stopped: packets carry no labels, and NO flow is enforced until senet-firewall.service is started again.")
     return 0
@@ -114,9 +117,9 @@ def _watch(host: Host) -> int:
 def _repair(host: Host) -> None:
     if host.guard.pending() is None:
         loaded = _recovery.load(host)
-        if loaded.families:
-            host.guard.repaired(" and ".join(loaded.families))
-            _say("Rules were gone for {0} and are back.".format(" and ".join(loaded.families)))
+        if loaded.lost:
+            host.guard.repaired(" and ".join(loaded.lost))
+            _say("Rules were gone for {0} and are back.".format(" and ".join(loaded.lost)))
 
 
 class _Events:

@@ -101,6 +101,11 @@ def source(family: str) -> str:
     return family[len("owner_"):] if family in OWNER_FAMILIES[IPTABLES] else family
 
 
+def is_owner(family: str) -> bool:
+    """Whether a family has the rules of the layer owner."""
+    return any(family in families for families in OWNER_FAMILIES.values())
+
+
 def parse(family: str, text: str, peer_types: Iterable[str] = ()) -> Any:
     """The table of a family in what the host's tool prints; static labels of these types are ours."""
     if family == NETLABEL:

@@ -6,7 +6,7 @@
 import ipaddress
 import re
 import socket
-from typing import Any, Iterable, List, NamedTuple, Optional, Pattern, Tuple, Union
+from typing import Any, Callable, Iterable, List, NamedTuple, Optional, Tuple, Union
 
 # The attribute of every process domain, in both policy families: for services that everybody uses
 EVERY_DOMAIN = "domain"
@@ -16,10 +16,13 @@ _DOMAIN = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,127}(\.[A-Za-z0-9_]{1,127})*")
 _PORTS = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?", re.ASCII)
 # No zone (%eth0), which no rule can hold
 _ADDRESS = re.compile(r"[0-9A-Fa-f.:/]{2,64}")
-# IFNAMSIZ is 16 with the closing zero (linux/if.h); '+' and '*' would be wildcards
-_INTERFACE = re.compile(r"[A-Za-z0-9_.:@-]{1,15}")
+# IFNAMSIZ is 16 with the closing zero (linux/if.h); '+' and '*' would be wildcards. No packet has an interface named as
+# ifconfig shows an alias (eth0:1) or ip-link(8) a pair's end (eth0@if7).
+_INTERFACE = re.compile(r"[A-Za-z0-9_.-]{1,15}")
 # useradd(8), also with the capitals and dots that directories have; or a uid
 _USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}|[0-9]{1,10}")
+# The number after it stands for no user at all (chown(2))
+_LAST_UID = 2**32 - 2
 # As the reference policy names types; '_t' keeps it apart from every keyword of CIL
 _NEW_TYPE = re.compile(r"[a-z][a-z0-9_]{0,60}_t")
 # systemd.unit(5), less the backslash of escaped names, which each tool quotes in its own way
@@ -144,8 +147,8 @@ def parse_interfaces(flow: str, raw: Optional[Iterable[Any]]) -> Tuple[str, ...]
 
     :raises SenetError: one is not such a name.
     """
-    what = "the name of a network interface; write for example eth0, in full, without wildcards"
-    return _names(flow, "interface", _INTERFACE, raw, what)
+    what = "the name of a network interface; write for example eth0, in full, without wildcards, ':' and '@'"
+    return _names(flow, "interface", _INTERFACE.fullmatch, raw, what)
 
 
 def parse_interface_name(name: Any) -> str:
@@ -156,7 +159,7 @@ def parse_interface_name(name: Any) -> str:
     if not isinstance(name, str) or not _INTERFACE.fullmatch(name):
         raise SenetError(
             "The interface {0!r} is not the name of a network interface; write for example eth0, in full, without "
-            "wildcards.".format(name)
+            "wildcards, ':' and '@'.".format(name)
         )
     return name
 
@@ -179,7 +182,7 @@ def parse_users(flow: str, raw: Optional[Iterable[Any]]) -> Tuple[str, ...]:
 
     :raises SenetError: one is neither.
     """
-    return _names(flow, "user", _USER, raw, "a login name or a uid; write for example www-data or 33")
+    return _names(flow, "user", is_user, raw, "a login name or a uid; write for example www-data or 33")
 
 
 def parse_units(flow: str, raw: Optional[Iterable[Any]]) -> Tuple[str, ...]:
@@ -188,7 +191,17 @@ def parse_units(flow: str, raw: Optional[Iterable[Any]]) -> Tuple[str, ...]:
     :raises SenetError: one is not the name of a service, slice or scope.
     """
     what = "the name of a systemd service, slice or scope; write for example apache2.service"
-    return _names(flow, "unit", _UNIT, raw, what)
+    return _names(flow, "unit", is_unit, raw, what)
+
+
+def is_user(name: str) -> bool:
+    """Whether a flow can have a user of this name."""
+    return _USER.fullmatch(name) is not None and not (name.isdigit() and int(name) > _LAST_UID)
+
+
+def is_unit(name: str) -> bool:
+    """Whether a flow can have a unit of this name."""
+    return _UNIT.fullmatch(name) is not None
 
 
 def _on_the_wire(network: Network) -> Network:
@@ -200,10 +213,12 @@ def _on_the_wire(network: Network) -> Network:
     return network
 
 
-def _names(flow: str, option: str, pattern: Pattern[str], raw: Optional[Iterable[Any]], what: str) -> Tuple[str, ...]:
+def _names(
+    flow: str, option: str, fits: Callable[[str], Any], raw: Optional[Iterable[Any]], what: str
+) -> Tuple[str, ...]:
     names = [str(name) for name in raw or ()]
     for name in names:
-        if not pattern.fullmatch(name):
+        if not fits(name):
             raise SenetError("The {1} {2!r} of the flow '{0}' is not {3}.".format(flow, option, name, what))
     return tuple(sorted(set(names)))
 

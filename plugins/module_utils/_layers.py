@@ -6,6 +6,7 @@
 from typing import Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._compile.owner import Accounts, holds, uids
+from ansible_collections.senet.firewall.plugins.module_utils._fields import is_unit, is_user
 from ansible_collections.senet.firewall.plugins.module_utils._model import (
     EVERY_DOMAIN,
     VERIFY_NONE,
@@ -121,9 +122,10 @@ def _with_owners(
 def _running(flow: Flow, processes: List[Process]) -> Owners:
     """The users of the running clients; their units too, if each of them is in one."""
     clients = [process for process in processes if process.context is not None and process.context.type in flow.source]
-    users = {process.user or str(process.uid) for process in clients}
+    # Directories and systemd know names that no flow takes, and that could not be read back
+    users = {one.user if one.user and is_user(one.user) else str(one.uid) for one in clients}
     units = {process.unit for process in clients}
-    services = {unit for unit in units if unit is not None and unit.endswith(".service")}
+    services = {unit for unit in units if unit is not None and unit.endswith(".service") and is_unit(unit)}
     return Owners(tuple(sorted(users)), tuple(sorted(services)) if len(services) == len(units) else ())
 
 

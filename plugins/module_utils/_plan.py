@@ -113,11 +113,11 @@ def enforcement_steps(observed: HostState, desired: Desired) -> Tuple[Step, ...]
     return tuple(steps)
 
 
-def release_steps(observed: HostState) -> Tuple[Step, ...]:
+def release_steps(tables: Mapping[str, Any]) -> Tuple[Step, ...]:
     """The steps that let all traffic through at once: our rules gone, so that no packet gets a label of ours."""
     return tuple(
         Step(RESTORE_RULES, family, _backends.restore_text(family, table, ()))
-        for family, table in observed.tables.items()
+        for family, table in tables.items()
         if table.rules
     )
 

@@ -4,13 +4,15 @@
 """What happens to a change after it was made: confirmed, undone, loaded again at boot or after a neighbour's flush."""
 
 from contextlib import suppress
-from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Set, Tuple
+from typing import Any, Dict, FrozenSet, Iterable, List, NamedTuple, Optional, Set
 
 from ansible_collections.senet.firewall.plugins.module_utils import _backends, _plan, _survey
+from ansible_collections.senet.firewall.plugins.module_utils._compile import cil, owner
 from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Pending, clock
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
+from ansible_collections.senet.firewall.plugins.module_utils._host.service import INTENT_PATH
 from ansible_collections.senet.firewall.plugins.module_utils._intent import Intent, parse_intent
-from ansible_collections.senet.firewall.plugins.module_utils._layers import SELINUX, without_types
+from ansible_collections.senet.firewall.plugins.module_utils._layers import OWNER, SELINUX, without_types
 from ansible_collections.senet.firewall.plugins.module_utils._model import (
     DEFAULT_PACKET_TYPE,
     VERIFY_NONE,
@@ -26,11 +28,22 @@ _CONFIRM_LOCK_SECONDS = 30
 
 
 class Loaded(NamedTuple):
-    """What loading the labels did: the families it wrote, and what the loaded policy has not the types of, such as
-    ``the flow 'web_db'``."""
+    """What loading the labels did: the families it wrote, what the loaded policy has not the types of, such as
+    ``the flow 'web_db'``, and those of the families that somebody had changed: not where a unit has stopped."""
 
     families: List[str]
     unknown: List[str]
+    lost: List[str]
+
+
+class _Missing(NamedTuple):
+    """The restore input of each family whose rules are not in force, what the policy does not know, those of the
+    families that somebody has changed, and why others could not be looked at."""
+
+    texts: Dict[str, str]
+    unknown: List[str]
+    lost: List[str]
+    failures: List[SenetError]
 
 
 def take(host: Host, step: _plan.Step) -> None:
@@ -149,7 +162,8 @@ def roll_back(host: Host, before: _plan.Desired) -> None:
     :raises SenetError: a part could not be brought back.
     """
     mls = _survey.mls(host)
-    failures = _take_all(host, _plan.release_steps(_survey.observe(host, mls, before.rules)))
+    failures = _release(host, before.rules)
+    before = _with_owners_of_now(host, before)
     failures += _take_all(host, _plan.enforcement_steps(_survey.observe(host, mls, before.rules), before))
     # What failed may have had nothing to bring back
     if failures and _plan.enforcement_steps(_survey.observe(host, mls, before.rules), before):
@@ -162,14 +176,43 @@ def roll_back(host: Host, before: _plan.Desired) -> None:
         host.service.install(units)
 
 
+def _with_owners_of_now(host: Host, before: _plan.Desired) -> _plan.Desired:
+    """The same, but with the layer owner's rules for the control groups that are there now: no tool takes a rule with
+    one that has gone, and after a restart all of them have."""
+    if before.intent is None:
+        return before
+    try:
+        intent = parse_intent(before.intent, INTENT_PATH)
+        rules = _survey.compile_owner_rules(intent, _survey.look_up(host, intent))
+    except SenetError:  # what was written down may do
+        return before
+    return before._replace(
+        rules=dict(before.rules, **{family: own for family, own in rules.items() if before.rules.get(family)})
+    )
+
+
 def release(host: Host, families: Iterable[str]) -> None:
     """Let all traffic through at once, by taking our labels away in these families.
 
     :raises SenetError: the rules cannot be read or changed.
     """
-    failures = _take_all(host, _plan.release_steps(_survey.observe(host, _survey.mls(host), families)))
+    failures = _release(host, families)
     if failures:
         raise failures[0]
+
+
+def _release(host: Host, families: Iterable[str]) -> List[SenetError]:
+    types = frozenset()  # type: FrozenSet[str]
+    # A store that cannot be read is to keep nobody cut off
+    with suppress(SenetError):
+        types = cil.declared_types(host.store.module()) if host.selinux.status() != "disabled" else types
+    tables, failures = {}, []  # type: Dict[str, Any], List[SenetError]
+    for family in families:
+        try:
+            tables[family] = _backends.parse(family, host.save(_backends.source(family)), types)
+        except SenetError as exc:
+            failures.append(exc)
+    return failures + _take_all(host, _plan.release_steps(tables))
 
 
 def in_force(host: Host) -> bool:
@@ -177,13 +220,16 @@ def in_force(host: Host) -> bool:
 
     :raises SenetError: the file is damaged, or the rules cannot be read.
     """
-    return not _missing(host, _survey.stored_intent(host))[0]
+    missing = _missing(host, _survey.stored_intent(host))
+    if missing.failures and not missing.texts:
+        raise missing.failures[0]
+    return not missing.texts
 
 
 def load(host: Host) -> Loaded:
     """Put the rules of /etc/senet/flows.json in force where they are not, as far as the loaded policy knows them.
 
-    :raises SenetError: the file is damaged, or the rules cannot be loaded.
+    :raises SenetError: the file is damaged, or the rules of a family cannot be loaded; those of the others then are.
     """
     return _load(host, _survey.stored_intent(host))
 
@@ -201,16 +247,17 @@ def refresh(host: Host) -> Loaded:
 
 
 def _load(host: Host, intent: Optional[Intent]) -> Loaded:
-    missing, unknown = _missing(host, intent)
-    for family, text in missing.items():
-        host.restore(family, text)
-    return Loaded(list(missing), unknown)
+    missing = _missing(host, intent)
+    steps = [_plan.Step(_plan.RESTORE_RULES, family, text) for family, text in missing.texts.items()]
+    failures = missing.failures + _take_all(host, steps)
+    if failures:
+        raise failures[0]
+    return Loaded(list(missing.texts), missing.unknown, missing.lost)
 
 
-def _missing(host: Host, intent: Optional[Intent]) -> Tuple[Dict[str, str], List[str]]:
-    """The restore input of each family whose rules are not in force, and what the policy does not know."""
+def _missing(host: Host, intent: Optional[Intent]) -> _Missing:
     if intent is None:
-        return {}, []
+        return _Missing({}, [], [], [])
     mls = _survey.mls(host)
     if SELINUX not in intent.layers and host.selinux.status() == "disabled":
         intent = intent._replace(flows=without_types(intent.flows))
@@ -224,13 +271,27 @@ def _missing(host: Host, intent: Optional[Intent]) -> Tuple[Dict[str, str], List
     if DEFAULT_PACKET_TYPE in unknown:
         # Not even what no flow names can be labelled
         intent = intent._replace(layers=tuple(layer for layer in intent.layers if layer != SELINUX))
-    missing = {}
-    for family, compiled in _survey.compile_rules(intent, mls, _survey.look_up(host, intent)).items():
+    missing = _Missing({}, untold, [], [])
+    try:
+        accounts = _survey.look_up(host, intent)
+    except SenetError as exc:
+        missing.failures.append(exc)
+        # Its rules stay as they are
+        accounts = owner.Accounts({}, {})
+        intent = intent._replace(layers=tuple(layer for layer in intent.layers if layer != OWNER))
+    for family, compiled in _survey.compile_rules(intent, mls, accounts).items():
         rules = _backends.without_types(family, compiled or (), unknown)
-        table = _backends.parse(family, host.save(_backends.source(family)), peers.types)
+        try:
+            table = _backends.parse(family, host.save(_backends.source(family)), peers.types)
+        except SenetError as exc:
+            missing.failures.append(exc)
+            continue
         if not table.installed(rules):
-            missing[family] = _backends.restore_text(family, table, rules)
-    return missing, untold
+            missing.texts[family] = _backends.restore_text(family, table, rules)
+            # Users and units come and go by themselves: whole rules of ours for others are no loss
+            if not (_backends.is_owner(family) and table.rules and table.installed(table.rules)):
+                missing.lost.append(family)
+    return missing
 
 
 def _untold(labelled: FlowSet, unknown: Iterable[str], unheard: Set[str]) -> List[str]:
@@ -248,7 +309,7 @@ def _untold(labelled: FlowSet, unknown: Iterable[str], unheard: Set[str]) -> Lis
 
 
 def _take_all(host: Host, steps: Iterable[_plan.Step]) -> List[SenetError]:
-    """Take steps, going on after one that fails: one family's trouble must not keep another cut off."""
+    """Take steps, going on after one that fails: one family's trouble must keep no other cut off, or open."""
     failures = []
     for step in steps:
         try:

@@ -172,14 +172,18 @@ def desired_state(intent: Intent, mls: bool, accounts: owner.Accounts, families:
 
 def compile_rules(intent: Intent, mls: bool, accounts: owner.Accounts) -> Dict[str, _backends.Rules]:
     """The rules of all layers by family."""
-    rules = {}  # type: Dict[str, _backends.Rules]
-    if OWNER in intent.layers and intent.flows.flows:
-        labelled = SELINUX in intent.layers
-        rules.update(_backends.compile_owner_rules(intent.backend, intent.flows, accounts, labelled))
+    rules = compile_owner_rules(intent, accounts)
     if intent.labelled.labels_packets:
         rules.update(_backends.compile_rules(intent.backend, intent.flows, mls))
     rules.update(_backends.compile_peer_rules(peering(intent.labelled), mls))
     return rules
+
+
+def compile_owner_rules(intent: Intent, accounts: owner.Accounts) -> Dict[str, _backends.Rules]:
+    """The rules of the layer owner by family; none where it is not among the layers."""
+    if OWNER not in intent.layers or not intent.flows.flows:
+        return {}
+    return _backends.compile_owner_rules(intent.backend, intent.flows, accounts, SELINUX in intent.layers)
 
 
 def look_up(host: Host, intent: Intent) -> owner.Accounts:

@@ -81,7 +81,7 @@ def mean(rules: Sequence[Rule]) -> Meaning:
 
 def _accept(rule: Rule, rules: Sequence[Rule], notes: list[str]) -> list[Rule]:
     for other in rules:
-        if other.target != "ACCEPT" and other.before(rule) and other.meets(rule):
+        if other.target != "ACCEPT" and other.may_be_before(rule) and other.meets(rule):
             if other.covers(rule):
                 raise rule.wrong(f"line {other.line} refuses the same packets first, so it permits nothing")
             if rule.ports:

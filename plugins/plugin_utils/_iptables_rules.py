@@ -57,6 +57,8 @@ CONDITIONS = ("protocol", "source", "destination", "interface", "ports", "states
 
 
 WHO = ("user", "client", "server")
+# Where a command puts its rule: behind all of its chain, before them, or at a place of a number
+END, FRONT, AMONG = "end", "front", "among"
 
 
 class Rule(NamedTuple):
@@ -76,12 +78,21 @@ class Rule(NamedTuple):
     user: str = ""
     client: str = ""
     server: str = ""
-    appended: bool = True
+    place: str = END
 
     def before(self, other: Rule) -> bool:
         """Whether its packets come to it before they come to another, as far as the lines tell."""
-        appended = self.appended and other.appended
-        return self.line < other.line and appended and (self.family, self.chain) == (other.family, other.chain)
+        if (self.family, self.chain) != (other.family, other.chain) or AMONG in (self.place, other.place):
+            return False
+        if self.place != other.place:
+            return self.place == FRONT
+        # What is inserted later stands further in front
+        return self.line < other.line if self.place == END else self.line > other.line
+
+    def may_be_before(self, other: Rule) -> bool:
+        """The same, but a rule that is inserted in the midst of others may be before any of its chain."""
+        same = (self.family, self.chain) == (other.family, other.chain)
+        return self.before(other) or (same and self.place == AMONG)
 
     def covers(self, other: Rule) -> bool:
         """Whether it matches all that another does."""
@@ -174,7 +185,7 @@ def _rule(number: int, text: str, table: str, words: list[str]) -> Rule:
         said.get("user", ""),
         said.get("client", ""),
         said.get("server", ""),
-        "append" in said,
+        END if "append" in said else FRONT if int(said.get("position", "1")) == 1 else AMONG,
     )
     try:
         _check(rule)
@@ -218,6 +229,7 @@ def _values(number: int, text: str, words: list[str]) -> Iterator[tuple[str, str
                 raise _wrong(number, text, f"the word '{following or word}' has no meaning for flows here")
             value, following = following, next(rest, None)
         if name == "insert" and following is not None and following.isdecimal():
+            yield "position", following
             following = next(rest, None)
         yield name, value
         word = following

@@ -269,13 +269,15 @@ class ScriptedNetLabel:
 
 
 class ScriptedAccounts:
-    """Users and units. What is not in ``groups`` does not run; without ``cgroups`` none can be matched."""
+    """Users and units. What is not in ``groups`` does not run; without ``cgroups`` none can be matched, and without
+    ``answers`` systemd tells of no unit."""
 
     def __init__(self) -> None:
         self.uids = {"root": 0, "www-data": 33, "postgres": 105, "reports": 1000}
         self.groups = {"apache2.service": 4711}
         self.stopped = {"httpd.service", "reports.service"}
         self.cgroups = True
+        self.answers = True
 
     def family(self) -> str:
         return "Debian"
@@ -290,6 +292,8 @@ class ScriptedAccounts:
         return [unit for unit in units if unit not in self.stopped | set(self.groups)]
 
     def look_up(self, users: Iterable[str], units: Iterable[str]) -> Accounts:
+        if not self.answers:
+            raise SenetError("systemd does not tell of the units.")
         groups = {unit: Cgroup(f"system.slice/{unit}", self.groups[unit]) for unit in units if unit in self.groups}
         return Accounts({user: self.uids[user] for user in users if user in self.uids}, groups)
 
@@ -441,6 +445,9 @@ class ScriptedHost:
             context = "".join(found)
             if self.canonical(context) is None:
                 raise SenetError(f"The kernel knows no context {context}.")
+        for unit in re.findall(r'(?:--path|cgroupv2 level \d+) "system\.slice/([^"]+)"', text):
+            if unit not in self.accounts.groups:
+                raise SenetError(f"The kernel knows no control group of {unit}.")
         self.write(f"restore {family}")
         self.families[family].restore(text)
 

@@ -181,7 +181,7 @@ def _fill(template: str, flow: Flow) -> str:
         name=flow.name,
         source=" ".join(flow.source),
         destination=" ".join(flow.destination),
-        domains=" ".join(flow.domains),
+        domains=" ".join(sorted(set(flow.source + flow.destination))),
         protocol=flow.protocol,
         ports=" ".join(str(ports) for ports in flow.ports),
         mode=flow.mode,

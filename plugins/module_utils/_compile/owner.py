@@ -112,7 +112,8 @@ def _hook_rules(hook: str, flows: FlowSet, accounts: Accounts, family: str, labe
         for client in _clients(hook, flow, accounts):
             who = "" if client.uid is None else "-m owner --uid-owner {0} ".format(client.uid)
             if client.cgroup is not None:
-                who += '-m cgroup --path "{0}" '.format(client.cgroup.path)
+                # Quoted as iptables does it: a-b@1.service is in system-a\x2db.slice
+                who += '-m cgroup --path "{0}" '.format(client.cgroup.path.replace("\\", "\\\\"))
             for match in _matches(hook, flow, flow.source_addresses, family):
                 yield "{0}{1}{2}-m comment --comment {3} -j RETURN".format(head, match, who, _comment(flow, client))
     for flow in _held(hook, flows):

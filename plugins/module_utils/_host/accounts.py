@@ -10,6 +10,7 @@ from typing import Dict, Iterable, List, Optional
 
 from ansible_collections.senet.firewall.plugins.module_utils._compile.owner import Accounts, Cgroup
 from ansible_collections.senet.firewall.plugins.module_utils._host.netfilter import FindCommand, RunCommand
+from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError
 
 _OS_RELEASE = re.compile(r'^(?:ID|ID_LIKE)="?([^"\n]*)"?$', re.MULTILINE)
 _FAMILIES = (("debian", "Debian"), ("rhel", "RedHat"), ("fedora", "RedHat"))
@@ -51,11 +52,17 @@ class HostAccounts:
             return None
 
     def unknown_units(self, units: Iterable[str]) -> List[str]:
-        """Those of the units that systemd does not know."""
+        """Those of the units that systemd does not know.
+
+        :raises SenetError: systemd does not answer.
+        """
         return [unit for unit, found in self._show(units, "LoadState").items() if found in ("", "not-found")]
 
     def look_up(self, users: Iterable[str], units: Iterable[str]) -> Accounts:
-        """Those of the users and units that are here; a unit that does not run has no control group."""
+        """Those of the users and units that are here; a unit that does not run has no control group.
+
+        :raises SenetError: systemd does not answer.
+        """
         uids = {user: self.uid(user) for user in users}
         found = {}  # type: Dict[str, Cgroup]
         for unit, path in self._show(units, "ControlGroup").items():
@@ -69,12 +76,18 @@ class HostAccounts:
         return Accounts({user: uid for user, uid in uids.items() if uid is not None}, found)
 
     def _show(self, units: Iterable[str], what: str) -> Dict[str, str]:
-        """One property of each unit, empty where systemd does not answer."""
+        """One property of each unit, empty where there is no systemd."""
         names = sorted(set(units))
         systemctl = self._find("systemctl")
         if not names or systemctl is None:
             return dict.fromkeys(names, "")
         # A line for each unit, in their order, an empty one between two
-        code, out, dummy = self._run([systemctl, "show", "--property=" + what, "--"] + names)
-        values = [line.partition("=")[2] for line in out.splitlines() if line.startswith(what + "=") and not code]
-        return dict(zip(names, values + [""] * len(names)))
+        code, out, err = self._run([systemctl, "show", "--property=" + what, "--"] + names)
+        values = [line.partition("=")[2] for line in out.splitlines() if line.startswith(what + "=")]
+        # Not as if none of them ran: rules would then refuse their clients
+        if code or len(values) != len(names):
+            raise SenetError(
+                "systemd does not tell of the units {0} ({1}); see what 'systemctl show' says of each, or give the "
+                "flow users and no units.".format(", ".join(names), " ".join(err.split()) or "it says nothing")
+            )
+        return dict(zip(names, values))

@@ -128,7 +128,8 @@ class Netfilter:
             return
         command = self._need(COMMANDS[family] + "-restore")
         code, dummy, err = self._run([command, "--noflush", "-w", str(LOCK_SECONDS)], data=text)
-        if code == 4:
+        # The nf_tables variant ends with 4 for whatever the kernel refuses
+        if code == 4 and "xtables lock" in err:
             raise SenetError(
                 "Another program held the lock of {0} for more than {1} seconds; see who with 'fuser "
                 "/run/xtables.lock', and run again when it has finished.".format(COMMANDS[family], LOCK_SECONDS)

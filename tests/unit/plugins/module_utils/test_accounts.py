@@ -8,6 +8,7 @@ import pytest
 
 from ansible_collections.senet.firewall.plugins.module_utils._compile.owner import Accounts, Cgroup
 from ansible_collections.senet.firewall.plugins.module_utils._host.accounts import HostAccounts
+from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError
 from tests.unit.commands import Commands
 
 CONTROL_GROUPS = [f"ControlGroup={path}" for path in ("", "/system.slice/b.service", "/system.slice/just-gone.service")]
@@ -56,7 +57,19 @@ def test_units_that_run_have_a_control_group_with_a_number(tmp_path: Path) -> No
 def test_units_that_systemd_does_not_know(tmp_path: Path) -> None:
     host, dummy = accounts(tmp_path, "LoadState=loaded\n\nLoadState=not-found\n")
     assert host.unknown_units(["a.service", "b.service"]) == ["b.service"]
-    host, dummy = accounts(tmp_path, "Failed to connect to bus\n", 1)
+
+
+@pytest.mark.parametrize(("answer", "code"), [("", 1), ("ControlGroup=\nLoadState=loaded\n", 1), ("", 0)])
+def test_where_systemd_does_not_answer_no_unit_counts_as_stopped(tmp_path: Path, answer: str, code: int) -> None:
+    host, dummy = accounts(tmp_path, answer, code)
+    for ask in (host.unknown_units, lambda units: host.look_up([], units)):
+        with pytest.raises(SenetError, match=r"systemd does not tell of the units a.service \(it says nothing\); see"):
+            ask(["a.service"])
+
+
+def test_without_systemd_no_unit_is_known(tmp_path: Path) -> None:
+    commands = Commands()
+    host = HostAccounts(commands.run, commands.find, str(tmp_path))
     assert host.unknown_units(["a.service"]) == ["a.service"]
     assert host.look_up([], ["a.service"]).units == {}
 

@@ -9,7 +9,12 @@ from hypothesis import strategies as st
 
 from ansible_collections.senet.firewall.plugins.module_utils._compile import cil
 from ansible_collections.senet.firewall.plugins.module_utils._fields import parse_new_type
-from ansible_collections.senet.firewall.plugins.module_utils._model import DEFAULT_PACKET_TYPE, FlowSet, SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._model import (
+    DEFAULT_PACKET_TYPE,
+    FlowSet,
+    SenetError,
+    flow_set,
+)
 from tests.unit.flows import LABELLED, PEERS, PLACED, SEVERAL, WEB_DB, flow_sets
 from tests.unit.golden_files import assert_golden
 
@@ -58,6 +63,14 @@ def test_clients_of_other_addresses_are_granted_to_nobody(flows: FlowSet) -> Non
     for flow in flows.flows:
         lines = [line for line in cil.compile_policy(flows).splitlines() if f" {flow.refused_type} (packet" in line]
         assert bool(lines) == (bool(flow.source_addresses) and flow.mode == "observe")
+
+
+@pytest.mark.parametrize(("source", "destination"), [("domain", "named_t"), ("named_t", "domain")])
+def test_what_every_domain_may_is_told_of_nobody(source: str, destination: str) -> None:
+    watched = WEB_DB.flows[0]._replace(name="dns", source=(source,), destination=(destination,), mode="observe")
+    text = cil.compile_policy(flow_set([watched]))
+    outsiders = re.findall(r"\(typeattributeset senet_dns_outsider \(and \(domain\) \(not \((.*)\)\)\)\)", text)
+    assert [names.split() for names in outsiders] == [["kernel_t", "domain", "named_t"]]
 
 
 @given(flow_sets())

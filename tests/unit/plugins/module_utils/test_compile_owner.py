@@ -95,6 +95,17 @@ def test_a_unit_that_was_started_again_makes_other_rules() -> None:
     assert owner.compile_nftables(UNITS, ACCOUNTS, False) != owner.compile_nftables(UNITS, again, False)
 
 
+def test_the_escaped_name_of_a_slice_is_quoted_for_iptables_and_is_what_it_is_for_nft() -> None:
+    path = "system.slice/system-a\\x2db.slice/a-b@1.service"
+    accounts = Accounts({"www-data": 33}, {"a-b@1.service": Cgroup(path, 4711)})
+    flows = flow_set([flow(users=["www-data"], units=["a-b@1.service"])])
+    rules = owner.compile_iptables(flows, accounts, "ipv4", False)
+    assert [rule.split(" ")[rule.split(" ").index("--path") + 1] for rule in rules if "--path" in rule] == [
+        '"system.slice/system-a\\\\x2db.slice/a-b@1.service"'
+    ]
+    assert any(f'level 3 "{path}"' in line for line in owner.compile_nftables(flows, accounts, False))
+
+
 WORDS = re.compile(r'[A-Za-z0-9 .,:;/_"{}\t-]*')
 NAMES = st.lists(st.from_regex(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}|[0-9]{1,10}", fullmatch=True), max_size=3)
 

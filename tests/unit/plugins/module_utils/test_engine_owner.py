@@ -3,15 +3,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The engine with the layer owner: alone on hosts without SELinux, beside the layer selinux, and changing over."""
 
+import io
+from contextlib import redirect_stderr
 from typing import Any
 
 import pytest
 
-from ansible_collections.senet.firewall.plugins.module_utils import _engine, _recovery, _survey
+from ansible_collections.senet.firewall.plugins.module_utils import _agent, _backends, _engine, _recovery, _survey
 from ansible_collections.senet.firewall.plugins.module_utils._layers import Owners
 from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError, flow_set
 from tests.unit.flows import WEB_DB, flow
-from tests.unit.scripted_host import ScriptedHost
+from tests.unit.scripted_host import ScriptedHost, empty_families
 
 WEB = {"web_db": Owners(("www-data",), ("apache2.service",))}
 NOTHING = _survey.Replace(flow_set([]))
@@ -130,6 +132,36 @@ def test_a_unit_that_was_started_again_is_known_again_when_it_says_so() -> None:
     assert not apply(host, _survey.Replace(WEB_DB)).changed
 
 
+@pytest.mark.parametrize("backend", ["iptables", "nftables"])
+def test_a_unit_that_stops_is_no_loss_of_rules_and_what_others_take_is(backend: str) -> None:
+    host = without_selinux()
+    apply(host, _survey.Replace(WEB_DB), backend=backend)
+    families = list(_backends.OWNER_FAMILIES[backend])
+    del host.accounts.groups["apache2.service"]
+    with redirect_stderr(io.StringIO()):
+        _agent._repair(host.host())
+        assert _recovery.in_force(host.host())
+        assert host.guard.notes == []
+        host.families.update(empty_families())
+        _agent._repair(host.host())
+    assert host.guard.notes == [" and ".join(families)]
+
+
+def test_where_systemd_does_not_answer_labels_are_loaded_and_owners_stay_as_they_are() -> None:
+    host = ScriptedHost()
+    apply(host, _survey.Replace(WEB_DB), layers=("selinux", "owner"))
+    owners = host.families["ipv4"].tables["filter"]
+    host.accounts.answers = False
+    del host.families["ipv4"].tables["security"]
+    assert not _recovery.in_force(host.host())
+    with pytest.raises(SenetError, match="systemd does not tell"):
+        _recovery.load(host.host())
+    assert host.families["ipv4"].chains
+    assert host.families["ipv4"].tables["filter"] == owners
+    with pytest.raises(SenetError, match="systemd does not tell"):
+        _recovery.in_force(host.host())
+
+
 def test_a_unit_started_while_a_change_waits_meets_the_rules_of_the_change() -> None:
     host = without_selinux()
     apply(host, _survey.Replace(WEB_DB), confirm_timeout=30)
@@ -158,3 +190,18 @@ def test_the_guard_brings_back_the_layers_that_were() -> None:
     assert host.state() != before[:-1]
     _recovery.abort(host.host(), "t0", "the test says so")
     assert (*host.state(), host.service.units) == before
+
+
+@pytest.mark.parametrize("backend", ["iptables", "nftables"])
+def test_a_change_is_undone_at_boot_though_no_unit_has_a_control_group_yet(backend: str) -> None:
+    host = without_selinux()
+    apply(host, _survey.Replace(WEB_DB), backend=backend)
+    apply(host, NOTHING, confirm_timeout=30)
+    host.reboot()
+    host.accounts.groups.clear()
+    assert _agent._load(host.host()) == 0
+    assert (host.guard.outcome() or {})["rolled_back"]
+    assert _recovery.in_force(host.host())
+    text = "".join(table.save() for table in host.families.values())
+    assert "reject" in text.lower()
+    assert "apache2.service" not in text

@@ -8,7 +8,7 @@ import pytest
 from ansible_collections.senet.firewall.plugins.module_utils import _layers
 from ansible_collections.senet.firewall.plugins.module_utils._compile.owner import Accounts
 from ansible_collections.senet.firewall.plugins.module_utils._layers import Owners
-from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet, SenetError, flow_set
+from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet, SenetError, flow_set, parse_flow_set
 from tests.unit.flows import WEB_DB, flow
 from tests.unit.scripted_host import process
 
@@ -79,6 +79,13 @@ def test_units_stay_out_where_they_cannot_be_matched_or_do_not_hold_every_client
     assert owners(WEB_DB, WEB, cgroups=False) == [(("www-data",), ())]
     loose = [*APACHE, process(5, "httpd_t")._replace(user="www-data", unit="session-1.scope")]
     assert _layers.with_owners(WEB_DB, {}, None, loose, True).flows[0].units == ()
+
+
+def test_running_clients_with_names_that_no_flow_takes_are_known_by_number_and_without_units() -> None:
+    odd = [process(5, "httpd_t")._replace(user="web@example.com", uid=70001, unit="a\\x2db@1.service")]
+    found = _layers.with_owners(WEB_DB, {}, None, odd, True)
+    assert [(one.users, one.units) for one in found.flows] == [(("70001",), ())]
+    assert parse_flow_set(found.as_dict()) == found
 
 
 def test_a_flow_whose_client_nobody_knows_is_refused_and_one_for_all_needs_none() -> None:

@@ -48,6 +48,14 @@ def test_a_command_that_is_missing_is_told_with_its_package() -> None:
     assert commands.calls == []
 
 
+def test_what_the_kernel_refuses_is_no_held_lock() -> None:
+    host, commands = netfilter()
+    said = "line 3: RULE_APPEND failed (Invalid argument): rule in chain SENET_OWNER_OUTPUT"
+    commands.answers["/sbin/iptables-restore"] = (4, "", "iptables-restore v1.8.9 (nf_tables): \n" + said + "\n")
+    with pytest.raises(SenetError, match=r"iptables-restore refused the ipv4 rules \(line 3: RULE_APPEND failed"):
+        host.restore("ipv4", "")
+
+
 def test_a_held_lock_is_told() -> None:
     host, commands = netfilter()
     commands.answers["/sbin/ip6tables-restore"] = (4, "", "Another app is currently holding the xtables lock.\n")

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 
 from ansible_collections.senet.firewall.plugins.module_utils import _agent, _engine, _recovery, _survey
 from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables
-from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet, SenetError
-from tests.unit.flows import SEVERAL, WEB_DB, flow_sets
+from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet, SenetError, flow_set
+from tests.unit.flows import SEVERAL, WEB_DB, flow, flow_sets
 from tests.unit.scripted_host import Killed, ScriptedHost, before_call
 
 TOKEN = "t1"
@@ -175,6 +175,33 @@ def test_traffic_goes_through_before_the_lock_is_waited_for() -> None:
     assert not any("SECMARK" in table.rules("SENET_INPUT", "SENET_OUTPUT") for table in host.families.values())
 
 
+def unreadable(*args: object) -> str:
+    raise SenetError("It cannot be read.")
+
+
+@pytest.mark.parametrize("what", ["module", "service", "ipv6"])
+def test_traffic_goes_through_whatever_else_cannot_be_read(monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    host = host_with(NOTHING, pending=WEB_DB)
+    if what == "module":
+        monkeypatch.setattr(host, "module", unreadable)
+    elif what == "service":
+        monkeypatch.setattr(host.service, "intent", unreadable)
+    else:
+        monkeypatch.setattr(host.families["ipv6"], "save", unreadable)
+    with pytest.raises(SenetError, match="It cannot be read"):
+        abort(host)
+    assert "SECMARK" not in host.families["ipv4"].rules("SENET_INPUT", "SENET_OUTPUT")
+    assert ("SECMARK" in host.families["ipv6"].rules("SENET_INPUT", "SENET_OUTPUT")) == (what == "ipv6")
+
+
+def test_stopping_the_unit_lets_traffic_through_though_the_file_is_damaged() -> None:
+    host = host_with(WEB_DB)
+    host.service.text = "{"
+    with redirect_stderr(io.StringIO()):
+        assert _agent._clear(host.host()) == 0
+    assert not any("SECMARK" in host.families[name].rules("SENET_INPUT", "SENET_OUTPUT") for name in ("ipv4", "ipv6"))
+
+
 def test_an_abort_after_the_guard_tells_what_the_guard_did() -> None:
     host = host_with(NOTHING, pending=WEB_DB)
     abort(host)
@@ -303,12 +330,37 @@ def test_undoing_killed_at_any_write_is_taken_up_again(first: FlowSet, second: F
 
 def test_loading_puts_back_what_is_missing_and_writes_nothing_otherwise() -> None:
     host = host_with(SEVERAL)
-    assert _recovery.load(host.host()) == ([], [])
+    assert _recovery.load(host.host())[:2] == ([], [])
     assert host.writes == []
     host.families["ipv6"].tables.clear()
-    assert _recovery.load(host.host()) == (["ipv6"], [])
+    assert _recovery.load(host.host())[:2] == (["ipv6"], [])
     assert host.writes == ["restore ipv6"]
     assert is_in_force(host, SEVERAL)
+
+
+@pytest.mark.parametrize("fail", ["restore ipv4", "restore ipv6"])
+def test_a_family_that_cannot_be_loaded_leaves_no_other_open(fail: str) -> None:
+    host = host_with(SEVERAL)
+    host.reboot()
+    host.fail = fail
+    with pytest.raises(SenetError, match=f"^Could not {fail}"):
+        _recovery.load(host.host())
+    assert host.writes == [{"restore ipv4": "restore ipv6", "restore ipv6": "restore ipv4"}[fail]]
+    # only that one is left to do
+    assert _recovery.load(host.host()).families == [fail.split()[1]]
+
+
+def test_packets_are_labelled_where_the_tool_for_peers_has_gone() -> None:
+    flows = flow_set([flow(verify_source="loopback")])
+    host = host_with(flows)
+    host.reboot()
+    host.netlabel.tool = False
+    assert not _recovery.in_force(host.host())
+    with pytest.raises(SenetError, match="netlabelctl"):
+        _recovery.load(host.host())
+    assert is_in_force(host, flows)
+    with pytest.raises(SenetError, match="netlabelctl"):
+        _recovery.in_force(host.host())
 
 
 def test_loading_leaves_out_flows_that_the_policy_does_not_know_and_names_them() -> None:
@@ -316,7 +368,7 @@ def test_loading_leaves_out_flows_that_the_policy_does_not_know_and_names_them()
     host.reboot()
     assert host.policy is not None
     host.policy = host.policy.replace("(type senet_cache_server_packet_t)\n", "")
-    assert _recovery.load(host.host()) == (["ipv4", "ipv6"], ["the flow 'cache'"])
+    assert _recovery.load(host.host())[:2] == (["ipv4", "ipv6"], ["the flow 'cache'"])
     for table in (host.families["ipv4"], host.families["ipv6"]):
         rules = table.rules("SENET_INPUT", "SENET_OUTPUT")
         assert "senet_cache_server_packet_t" not in rules
@@ -328,13 +380,13 @@ def test_without_the_policy_module_nothing_is_loaded_and_every_flow_named() -> N
     host = host_with(SEVERAL)
     host.reboot()
     host.policy = None
-    assert _recovery.load(host.host()) == ([], [f"the flow '{name}'" for name in ("cache", "dns", "web_db")])
+    assert _recovery.load(host.host())[:2] == ([], [f"the flow '{name}'" for name in ("cache", "dns", "web_db")])
     assert host.writes == []
 
 
 def test_without_a_file_nothing_is_loaded() -> None:
     host = ScriptedHost()
-    assert _recovery.load(host.host()) == ([], [])
+    assert _recovery.load(host.host())[:2] == ([], [])
     assert host.reads == []
 
 
