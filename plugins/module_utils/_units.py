@@ -60,12 +60,13 @@ RestartSec={seconds}
 WantedBy=multi-user.target
 """
 
-# A unit gets a new control group when it starts, which rules must know before its first process asks for anything.
+# A unit gets a new control group when it starts, which rules must know before its first process asks for anything, an
+# ExecStartPre of its own that waits for a database among them: systemd.service(5) runs conditions before those.
 # Neither our failure nor a sandbox of the unit's is to keep it from starting, or us from the kernel.
 _DROP_IN = """\
 # Written by the Ansible collection senet.firewall, which has a flow of this unit.
 [Service]
-ExecStartPre=-+{command} refresh
+ExecCondition=-+{command} refresh
 """
 DROP_IN = "50-senet-firewall.conf"
 

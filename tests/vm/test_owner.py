@@ -84,8 +84,16 @@ def test_other_traffic_is_left_alone(owned: Owned) -> None:
 
 
 def test_a_unit_that_is_started_again_connects_with_its_first_process(owned: Owned) -> None:
-    for verb in ("restart", "stop", "start"):
-        owned.host.run(f"systemctl {verb} apache2.service")
+    # Its own drop-in comes before ours, and so does what it has in its unit file.
+    directory = "/etc/systemd/system/apache2.service.d"
+    waits = "[Service]\\nExecStartPre=/bin/sh -c 'senet-probe connect 127.0.0.1 60910 >/run/first'\\n"
+    owned.host.run(f"printf \"{waits}\" >{directory}/10-wait.conf && systemctl daemon-reload")
+    with listener(owned.host, "127.0.0.1", 60910):
+        for verb in ("restart", "stop", "start"):
+            owned.host.run(f"systemctl {verb} apache2.service")
+            if verb != "stop":
+                assert '"result": "connected"' in owned.host.run("cat /run/first && rm /run/first").stdout
+    owned.host.run(f"rm {directory}/10-wait.conf && systemctl daemon-reload")
     assert owned.who() == HELD
     again = owned.flows(flows=[PAIR, UNITS_ONLY], layers=["owner"])
     assert again["changed"] is False, again["steps"]

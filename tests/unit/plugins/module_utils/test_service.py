@@ -240,7 +240,7 @@ def test_the_services_of_flows_tell_when_they_start(root: Root) -> None:
     drop_ins = {f"{unit}.d/50-senet-firewall.conf" for unit in ("apache2.service", "app@1.service")}
     assert {str(path.relative_to(root.units)) for path in root.units.glob("*.d/*")} == drop_ins
     text = (root.units / "apache2.service.d" / "50-senet-firewall.conf").read_text()
-    assert f"\nExecStartPre=-+{' '.join(service_module.COMMAND)} refresh\n" in text
+    assert f"\nExecCondition=-+{' '.join(service_module.COMMAND)} refresh\n" in text
     assert stat.S_IMODE((root.units / "apache2.service.d").stat().st_mode) == 0o755
     assert service.in_place(["apache2.service", "app@1.service", "app.slice"])
     assert not service.in_place(["apache2.service"])
