@@ -131,6 +131,9 @@ def run(host: Host, request: _survey.Request, options: Options, check_mode: bool
         host.decisions.keep()
     enabled = change.mode != "disabled"
     warnings.extend(_layers.warnings(change.layers, enabled, change.flows, change.accounts))
+    if _layers.AUTO in options.layers and _layers.OWNER not in change.layers:
+        warnings.extend(_layers.unheeded(_survey.asked_flows(request)))
+    warnings.extend(_preflight.absent_interfaces(change.flows, host.netfilter.interfaces()))
     warnings.extend(_preflight.confinement_warnings(change.cuts))
     return Outcome(
         bool(change.steps),

@@ -180,3 +180,15 @@ def warnings(layers: Sequence[str], enabled: bool, flows: FlowSet, accounts: Acc
                 )
             )
     return found
+
+
+def unheeded(flows: Iterable[Flow]) -> List[str]:
+    """What flows ask for and the layer selinux alone does not do, each a sentence."""
+    return [
+        "Nobody looks at the users and units of the flow '{0}', since the layer selinux goes by domains; ask for "
+        "layers=[selinux, owner] to hold its clients to both, or for layers=[selinux] if domains will do.".format(
+            flow.name
+        )
+        for flow in flows
+        if flow.users or flow.units
+    ]

@@ -113,6 +113,18 @@ def login_warnings(flows: FlowSet, processes: Iterable[Process]) -> List[str]:
     ]
 
 
+def absent_interfaces(flows: FlowSet, present: Iterable[str]) -> List[str]:
+    """The interfaces of flows that the host has not, a sentence a flow. They may come later."""
+    here = set(present)
+    absent = {flow.name: [name for name in flow.interfaces if name not in here] for flow in flows.flows}
+    return [
+        "The flow '{0}' is about {1}, which this host does not have now; see what 'ip -br link' says, since no other "
+        "name of an interface counts.".format(flow, ", ".join("the interface '{0}'".format(name) for name in names))
+        for flow, names in absent.items()
+        if names
+    ]
+
+
 def confinement_warnings(cuts: Iterable[Cut]) -> List[str]:
     """What confined domains talk to now and lose, a sentence a domain."""
     lost = {}  # type: Dict[str, List[str]]

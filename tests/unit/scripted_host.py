@@ -337,6 +337,9 @@ class ScriptedHost:
                       self.processes, 999)  # fmt: skip
         return Host(*edges)
 
+    def interfaces(self) -> list[str]:
+        return ["lo", "eth0", "eth1"]
+
     def processes(self, sockets: bool) -> list[Process]:
         if sockets:
             self.reads.append("sockets")

@@ -5,6 +5,7 @@
 
 import os
 import re
+import socket
 from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Set, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._compile import nftables, owner
@@ -225,6 +226,10 @@ class Netfilter:
                     table, _last_line(err)
                 )
             )
+
+    def interfaces(self) -> List[str]:
+        """The names of this network namespace's interfaces, as rules know them."""
+        return [name for dummy, name in socket.if_nameindex()]
 
     def iptables(self, family: str) -> Optional[Tool]:
         """iptables or ip6tables, or None where it is not installed."""

@@ -224,6 +224,26 @@ def test_a_flow_of_services_that_do_not_run_is_warned_about() -> None:
     assert any("No process runs in a domain of the flow 'web_db'" in warning for warning in outcome.warnings)
 
 
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_an_interface_that_the_host_has_not_is_warned_about(check_mode: bool) -> None:
+    host = ScriptedHost()
+    wanted = flow_set([flow(interfaces=["eth0", "enp1s0"])])
+    for dummy in range(2):
+        warnings = apply(host, _survey.Replace(wanted), check_mode).warnings
+        assert [warning.split(", which")[0] for warning in warnings if "interface" in warning] == [
+            "The flow 'web_db' is about the interface 'enp1s0'"
+        ]
+
+
+@pytest.mark.parametrize(
+    ("layers", "warned"), [(("auto",), True), (("selinux",), False), (("selinux", "owner"), False)]
+)
+def test_users_that_no_layer_looks_at_are_warned_about(layers: tuple[str, ...], warned: bool) -> None:
+    wanted = flow_set([flow(users=["root"])])
+    outcome = apply(ScriptedHost(), _survey.Replace(wanted), options=UNGUARDED._replace(layers=layers))
+    assert any("users and units of the flow 'web_db'" in warning for warning in outcome.warnings) == warned
+
+
 def test_a_locked_policy_store_is_refused_with_its_holder() -> None:
     host = ScriptedHost()
     host.holder = "pid 77 (semodule)"
