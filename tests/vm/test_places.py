@@ -4,6 +4,7 @@
 """Flows that addresses and interfaces tell apart, by each backend, on one host and between two."""
 
 from collections.abc import Callable, Iterator
+from itertools import product
 from typing import Any
 
 import pytest
@@ -12,15 +13,24 @@ from tests.lab.controller import Controller
 from tests.lab.lab import Lab
 from tests.lab.probes import ADDRESSES, as_domain, connect, listener
 from tests.lab.vm import Host
-from tests.vm.conftest import INSTALL_POLICY
+from tests.vm.conftest import BACKENDS, INSTALL_POLICY, thorough
 
 WEB, DB = {"ipv4": "10.77.0.1", "ipv6": "fd77::1"}, {"ipv4": "10.77.0.2", "ipv6": "fd77::2"}
 LINK = "eth1"
 # Of the ephemeral range, for which the policy asks no name_bind
 AT_LINK, AT_LO, FROM_WEB, FROM_NOBODY, TO_DB = 60901, 60902, 60903, 60904, 60905
 PROTOCOLS = {"tcp": (), "udp": ("--protocol", "udp", "--expect-reply")}
-each_family = pytest.mark.parametrize("family", sorted(ADDRESSES))
-each_protocol = pytest.mark.parametrize("protocol", sorted(PROTOCOLS))
+
+# By nftables each family and each protocol once; the rest is much like it.
+BY_NFTABLES = (("ipv4", "tcp"), ("ipv6", "udp"))
+each_family_and_protocol = pytest.mark.parametrize(
+    ("hosts", "family", "protocol"),
+    [
+        thorough(*case) if case[0] == "nftables" and case[1:] not in BY_NFTABLES else case
+        for case in product(BACKENDS, sorted(ADDRESSES), sorted(PROTOCOLS))
+    ],
+    indirect=["hosts"],
+)
 
 
 def flows(protocol: str) -> list[dict[str, Any]]:
@@ -61,7 +71,7 @@ def placed(lab: Lab) -> Iterator[Callable[[str], Hosts]]:
         yield by
 
 
-@pytest.fixture(params=["iptables", "nftables"], scope="module")
+@pytest.fixture(params=BACKENDS, scope="module")
 def hosts(request: pytest.FixtureRequest, placed: Callable[[str], Hosts]) -> Hosts:
     return placed(request.param)
 
@@ -74,8 +84,7 @@ def ask(client: Host, server: Host, domain: str, address: str, port: int, protoc
         return as_domain(client, domain, address, port, *PROTOCOLS[protocol], "--timeout", "3").result
 
 
-@each_protocol
-@each_family
+@each_family_and_protocol
 def test_a_flow_of_the_link_leaves_loopback_alone(hosts: Hosts, family: str, protocol: str) -> None:
     web, db = hosts
     assert ask(web, db, "httpd_t", DB[family], AT_LINK, protocol) == "connected"
@@ -84,8 +93,7 @@ def test_a_flow_of_the_link_leaves_loopback_alone(hosts: Hosts, family: str, pro
     assert ask(db, db, "unconfined_t", DB[family], AT_LINK, protocol) == "connected"
 
 
-@each_protocol
-@each_family
+@each_family_and_protocol
 def test_a_flow_of_loopback_leaves_the_link_alone(hosts: Hosts, family: str, protocol: str) -> None:
     web, db = hosts
     for address in (ADDRESSES[family], DB[family]):
@@ -94,8 +102,7 @@ def test_a_flow_of_loopback_leaves_the_link_alone(hosts: Hosts, family: str, pro
     assert ask(web, db, "unconfined_t", DB[family], AT_LO, protocol) == "connected"
 
 
-@each_protocol
-@each_family
+@each_family_and_protocol
 def test_a_client_of_another_address_is_refused_whatever_its_domain(hosts: Hosts, family: str, protocol: str) -> None:
     web, db = hosts
     assert ask(web, db, "httpd_t", DB[family], FROM_WEB, protocol) == "connected"
@@ -105,7 +112,11 @@ def test_a_client_of_another_address_is_refused_whatever_its_domain(hosts: Hosts
     assert ask(web, db, "httpd_t", DB[family], FROM_NOBODY, protocol) == "refused"
 
 
-@each_family
+@pytest.mark.parametrize(
+    ("hosts", "family"),
+    [("iptables", "ipv4"), ("nftables", "ipv6"), thorough("iptables", "ipv6"), thorough("nftables", "ipv4")],
+    indirect=["hosts"],
+)
 def test_the_servers_host_refuses_it_too(hosts: Hosts, family: str) -> None:
     web, db = hosts
     with Controller(web) as controller:
@@ -118,8 +129,7 @@ def test_the_servers_host_refuses_it_too(hosts: Hosts, family: str) -> None:
             controller.module(web, "senet.firewall.flows", flows=[], purge=False)
 
 
-@each_protocol
-@each_family
+@each_family_and_protocol
 def test_a_flow_to_one_server_leaves_others_alone(hosts: Hosts, family: str, protocol: str) -> None:
     web, db = hosts
     assert ask(web, db, "httpd_t", DB[family], TO_DB, protocol) == "connected"

@@ -14,7 +14,7 @@ import pytest
 from tests.lab.controller import Controller
 from tests.lab.probes import ADDRESSES, connect
 from tests.lab.vm import Host
-from tests.vm.conftest import WEB_DB, each_backend
+from tests.vm.conftest import WEB_DB, each_backend, thorough
 from tests.vm.facts import facts
 
 FLOWS = "senet.firewall.flows"
@@ -32,11 +32,6 @@ def refused(host: Host) -> list[bool]:
 def run(host: Host, **options: Any) -> dict[str, Any]:
     with Controller(host) as controller:
         return controller.module(host, FLOWS, **{"flows": [WEB_DB], **options})
-
-
-def thorough(*values: str) -> Any:
-    """A case much like another one."""
-    return pytest.param(*values, marks=pytest.mark.thorough)
 
 
 @pytest.mark.parametrize(
