@@ -39,8 +39,8 @@ class Facts(NamedTuple):
 
     ``iptables`` has a family for each command that is there, ``nft`` is the path of that command; ``modules`` is None
     where the kernel's modules cannot be listed, as in most containers; ``label_rules`` are rules that label packets,
-    each as ``table: rule``; ``cut`` are the running domains that a SECMARK rule would cut off now; ``cgroups`` says
-    whether rules can match control groups.
+    each as ``table: rule``, ``foreign_labels`` those of others, with the command in front; ``cut`` are the running
+    domains that a SECMARK rule would cut off now; ``cgroups`` says whether rules can match control groups.
     """
 
     selinux: str
@@ -49,6 +49,7 @@ class Facts(NamedTuple):
     semodule: Optional[str]
     modules: Optional[Mapping[str, bool]]
     label_rules: Tuple[str, ...]
+    foreign_labels: Tuple[str, ...]
     cut: Tuple[str, ...]
     cgroups: bool
 
@@ -65,6 +66,12 @@ def obstacles(facts: Facts) -> List[str]:
     by_backend = backends(facts)
     if not any(backend["available"] for backend in by_backend.values()):
         reasons.extend(reason for backend in by_backend.values() for reason in backend["reasons"])
+    if facts.foreign_labels:
+        reasons.append(
+            "Rules of other programs label packets, and the last label wins: remove {0}.".format(
+                ", ".join("'{0}'".format(rule) for rule in facts.foreign_labels)
+            )
+        )
     return reasons
 
 

@@ -170,6 +170,14 @@ label_rules:
   type: list
   elements: str
   sample: []
+foreign_labels:
+  description:
+    - Those of other programs, in whatever variant of iptables or in nft, each as C(command table:) and the rule.
+    - M(senet.firewall.flows) puts no labels beside them, since the last label wins.
+  returned: success
+  type: list
+  elements: str
+  sample: ["nft ip filter OUTPUT: tcp dport 22 meta secmark set \"ssh\""]
 domains_cut:
   description: The running domains that a SECMARK rule of another program would cut off now, because the policy does not
     let them send and receive unlabelled packets.
@@ -263,6 +271,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._access import UNLA
 from ansible_collections.senet.firewall.plugins.module_utils._compile.iptables import label_rules
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host, open_module_host
 from ansible_collections.senet.firewall.plugins.module_utils._host.netfilter import COMMANDS, kernel_modules
+from ansible_collections.senet.firewall.plugins.module_utils._labels import foreign_labels
 from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError
 
 
@@ -301,13 +310,15 @@ def main() -> None:
         status = host.selinux.status()
         tools = _iptables(host)
         nft = host.netfilter.nft()
+        saves = host.netfilter.saves()
         facts = _enforcement.Facts(
             selinux=status,
             iptables=tools,
             nft=nft.path if nft else None,
             semodule=host.store.command(),
             modules=kernel_modules(_enforcement.KERNEL_MODULES, release),
-            label_rules=tuple(rule for family in tools for rule in label_rules(host.netfilter.save(family))),
+            label_rules=tuple(rule for saved in saves if saved.default for rule in label_rules(saved.text)),
+            foreign_labels=tuple(foreign_labels(saves, host.netfilter.ruleset())),
             cut=tuple(_domains_cut(host, status)),
             cgroups=host.accounts.matches_cgroups(),
         )
@@ -320,6 +331,7 @@ def main() -> None:
         nft={"path": nft.path, "version": nft.version} if nft else None,
         kernel={"release": release, "modules": facts.modules},
         label_rules=list(facts.label_rules),
+        foreign_labels=list(facts.foreign_labels),
         domains_cut=list(facts.cut),
         layers={"selinux": _enforcement.layer(facts), "owner": _enforcement.owner_layer(facts)},
     )

@@ -425,6 +425,7 @@ class ScriptedHost:
         return [
             one
             for family, command in (("ipv4", "iptables"), ("ipv6", "ip6tables"))
+            if family in self.tools
             for one in (
                 Saved(family, command, "nf_tables", True, self.families[family].save()),
                 Saved(family, f"{command}-legacy", "legacy", False, self.legacy[family]),

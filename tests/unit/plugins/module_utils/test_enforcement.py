@@ -18,7 +18,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._enforcement import
 TOOLS = {family: IptablesFacts("/usr/sbin/iptables", "1.8.9", "nf_tables", False) for family in ("ipv4", "ipv6")}
 LEGACY = {family: tool._replace(variant="legacy") for family, tool in TOOLS.items()}
 ALL = dict.fromkeys(KERNEL_MODULES, True)
-GOOD = Facts("enforcing", TOOLS, "/usr/sbin/nft", "/usr/sbin/semodule", ALL, (), (), True)
+GOOD = Facts("enforcing", TOOLS, "/usr/sbin/nft", "/usr/sbin/semodule", ALL, (), (), (), True)
 
 
 def without(*names: str) -> dict[str, bool]:
@@ -80,7 +80,7 @@ def test_what_is_not_needed_is_no_obstacle(change: dict[str, Any]) -> None:
 
 
 def test_all_obstacles_are_told_at_once() -> None:
-    assert len(obstacles(Facts("disabled", {}, None, None, without("nft_ct"), (), (), True))) == 6
+    assert len(obstacles(Facts("disabled", {}, None, None, without("nft_ct"), (), (), (), True))) == 6
 
 
 def test_a_permissive_host_takes_flows_but_does_not_enforce_them() -> None:
@@ -92,6 +92,12 @@ def test_a_permissive_host_takes_flows_but_does_not_enforce_them() -> None:
 def test_the_domains_that_another_programs_rule_would_cut_are_named() -> None:
     (note,) = caveats(GOOD._replace(cut=("httpd_t", "sshd_t")))
     assert "httpd_t, sshd_t" in note
+
+
+def test_labels_of_others_stand_against_ours() -> None:
+    said = layer(GOOD._replace(foreign_labels=("iptables security: -A OUTPUT -j SECMARK", "nft ip a b: c")))
+    assert not said["available"]
+    assert "remove 'iptables security: -A OUTPUT -j SECMARK', 'nft ip a b: c'." in said["reasons"][0]
 
 
 def test_the_layer_owner_needs_neither_selinux_nor_labels() -> None:

@@ -68,8 +68,11 @@ def test_labels_of_all_programs_are_listed(run: Run, host: ScriptedHost) -> None
     host.writes.clear()
     rule = "-A OUTPUT -j SECMARK --selctx system_u:object_r:http_server_packet_t:s0"
     host.families["ipv6"].chains["OUTPUT"].append(rule.removeprefix("-A OUTPUT "))
-    rules = run()["label_rules"]
+    host.listed = "table ip other {\n\tchain out {\n\t\tmeta secmark set \"ssh\"\n\t}\n}\n"
+    result = run()
+    rules = result["label_rules"]
     assert f"security: {rule}" in rules
+    assert result["foreign_labels"] == [f"ip6tables security: {rule}", 'nft ip other out: meta secmark set "ssh"']
     assert len([one for one in rules if "senet_web_db_client_packet_t" in one]) % 2 == 0
 
 
@@ -81,7 +84,7 @@ def test_without_selinux_everything_else_is_still_told(run: Run, host: ScriptedH
     assert (list(result["iptables"]), result["nft"], result["domains_cut"]) == (["ipv4"], None, [])
     assert not result["layers"]["selinux"]["available"]
     assert len(result["layers"]["selinux"]["reasons"]) == 3
-    assert host.reads == ["save ipv4"]
+    assert host.reads == ["saves", "ruleset"]
 
 
 def test_modules_that_cannot_be_listed_are_null(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
