@@ -304,10 +304,11 @@ def _apply(host: Host, change: _Change, options: Options) -> None:
                 _recovery.roll_back(host, before)
         except (SenetError, OSError) as second:
             raise SenetError(
-                "{0} Undoing it failed as well: {1} To let all traffic through, run 'iptables -t security -F "
-                "SENET_OUTPUT; iptables -t security -F SENET_INPUT; iptables -F SENET_OWNER_OUTPUT; iptables -F "
-                "SENET_OWNER_INPUT', the same with ip6tables, and 'nft delete table inet senet; nft delete table inet "
-                "senet_owner'.".format(exc, second)
+                "{0} Undoing it failed as well: {1} To let all traffic through, run 'systemctl stop "
+                "senet-firewall-watch', then 'iptables -t security -F SENET_OUTPUT; iptables -t security -F "
+                "SENET_INPUT; iptables -F SENET_OWNER_OUTPUT; iptables -F SENET_OWNER_INPUT', the same with ip6tables, "
+                "and 'nft delete table inet senet; nft delete table inet senet_owner'; peer labels are in 'netlabelctl "
+                "unlbl list' and 'netlabelctl map list'.".format(exc, second)
             ) from second
         raise SenetError("{0} What had been done was undone.".format(exc)) from exc
     host.guard.forget_repairs()

@@ -313,7 +313,8 @@ peers:
       sample: [httpd_t, kernel_t, postgresql_t, unlabeled_t]
 cut:
   description: The open connections that the change cuts, or in check mode would cut, because their domain is no source
-    of the flow, their address is not among its addresses, or their domain is confined.
+    of the flow, their address is not among its addresses, their domain is confined, or it is no receiver of the peer
+    label.
   returned: success
   type: list
   elements: dict

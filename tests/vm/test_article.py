@@ -22,7 +22,7 @@ PLAY = [
             "rules": "\n".join(ARTICLE),
             "meaning": "{{ rules | senet.firewall.flows_from_iptables }}",
             # Apache must be asked before it can ask.
-            "web": [{"name": "web", "source": ["domain"], "destination": ["httpd_t"], "ports": [80]}],
+            "web": [{"name": "web", "source": ["domain"], "destination": ["httpd_t"], "ports": [80, 443]}],
         },
         "tasks": [{"senet.firewall.flows": {"flows": "{{ meaning.flows + web }}", "confine": "{{ meaning.confine }}"}}],
     }
