@@ -4,9 +4,10 @@
 """A set of flows as rules of the layer owner: who opens a connection, by uid and control group. No I/O.
 
 They need no SELinux. Only what leaves has an owner that netfilter knows, so they stand where packets leave; where they
-arrive, only the clients' addresses can be told. Connections that are open already pass: netfilter(8) knows them by
-conntrack. A control group is known to a rule by its number, which a unit gets anew each time it starts; the comment of
-a rule has that number, so that a stale rule shows (net/netfilter/xt_cgroup.c, nft_socket.c).
+arrive, only the clients' addresses can be told. Connections that are open already pass, known by conntrack, but for
+what a client sends by UDP: nobody closes such a connection, and whoever binds its port next would have it. A control
+group is known to a rule by its number, which a unit gets anew each time it starts; the comment of a rule has that
+number, so that a stale rule shows (net/netfilter/xt_cgroup.c, nft_socket.c).
 """
 
 import re
@@ -106,7 +107,11 @@ def _prefix(flow: Flow) -> str:
 
 def _hook_rules(hook: str, flows: FlowSet, accounts: Accounts, family: str, labelled: bool) -> Iterator[str]:
     head = "-A {0} ".format(PLACE.chain(hook))
-    yield head + "-m conntrack --ctstate RELATED,ESTABLISHED -j RETURN"
+    if hook == "INPUT":
+        yield head + "-m conntrack --ctstate RELATED,ESTABLISHED -j RETURN"
+    else:
+        yield head + "! -p udp -m conntrack --ctstate RELATED,ESTABLISHED -j RETURN"
+        yield head + "-m conntrack --ctdir REPLY -j RETURN"
     # Whoever one flow permits comes before whom another one of the same ports, told apart by addresses, refuses.
     for flow in _held(hook, flows):
         for client in _clients(hook, flow, accounts):
@@ -155,7 +160,11 @@ def _range(ports: PortRange, dash: str) -> str:
 def _chain_lines(hook: str, flows: FlowSet, accounts: Accounts, labelled: bool) -> Iterator[str]:
     yield "type filter hook {0} priority filter;".format(hook.lower())
     yield "policy accept;"
-    yield "ct state established,related accept"
+    if hook == "INPUT":
+        yield "ct state established,related accept"
+    else:
+        yield "meta l4proto != udp ct state established,related accept"
+        yield "ct direction reply accept"
     for flow in _held(hook, flows):
         for client in _clients(hook, flow, accounts):
             who = "" if client.uid is None else "meta skuid {0} ".format(client.uid)

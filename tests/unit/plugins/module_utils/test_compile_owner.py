@@ -106,7 +106,7 @@ def test_the_escaped_name_of_a_slice_is_quoted_for_iptables_and_is_what_it_is_fo
     assert any(f'level 3 "{path}"' in line for line in owner.compile_nftables(flows, accounts, False))
 
 
-WORDS = re.compile(r'[A-Za-z0-9 .,:;/_"{}\t-]*')
+WORDS = re.compile(r'[A-Za-z0-9 .,:;/_"{}!=\t-]*')
 NAMES = st.lists(st.from_regex(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}|[0-9]{1,10}", fullmatch=True), max_size=3)
 
 
@@ -121,6 +121,31 @@ def test_rules_are_made_of_validated_words_and_one_line_each(
         assert all(WORDS.fullmatch(rule) for rule in rules)
         assert all(rule.startswith("-A SENET_OWNER_") for rule in rules)
     assert all(WORDS.fullmatch(line) for line in owner.compile_nftables(owned, accounts, False))
+# Asks a server by UDP as each uid, always from the same port, and says what came back.
+ASK_BY_UDP = """
+import os, socket, sys
+address, *uids = sys.argv[1:]
+family = socket.AF_INET6 if ":" in address else socket.AF_INET
+server = socket.socket(family, socket.SOCK_DGRAM)
+server.bind((address, 5353))
+if not os.fork():
+    while True:
+        server.sendto(*server.recvfrom(1))
+for uid in uids:
+    child = os.fork()
+    if not child:
+        os.setuid(int(uid))
+        with socket.socket(family, socket.SOCK_DGRAM) as end:
+            end.bind((address, 40000))
+            end.settimeout(2)
+            try:
+                end.sendto(b"?", (address, 5353))
+                os._exit(not end.recv(1))
+            except OSError:
+                os._exit(1)
+    print(os.waitpid(child, 0)[1] == 0, flush=True)
+os.killpg(0, 9)
+"""
 
 
 class Space(NamedTuple):
@@ -195,3 +220,12 @@ def test_processes_meet_the_rules(space: Space, labelled: bool) -> None:
         assert ask(space, (33, "127.0.0.9", "127.0.0.1", 25)) == ["connected"]
         assert server.stdin is not None
         server.stdin.close()
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+def test_who_binds_a_clients_port_after_it_has_not_its_connection(space: Space, address: str) -> None:
+    put_in_force(space, flow_set([flow(users=["www-data"], protocol="udp", ports=[5353])]))
+    inside = ["setsid", "nsenter", f"--net=/proc/{space.namespace.holder}/ns/net"]
+    command = [*inside, sys.executable, "-c", ASK_BY_UDP, address, "33", "33", "110", "0", "33"]
+    answers = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False).stdout.split()
+    assert answers == ["True", "True", "False", "False", "True"]

@@ -115,7 +115,7 @@ def test_users_of_the_catalogue_that_a_host_lacks_mean_nobody() -> None:
     done = apply(host, _survey.Replace(WEB_DB))
     assert any("Nobody on this host may use the flow 'web_db'" in warning for warning in done.warnings)
     rules = host.families["ipv4"].tables["filter"]["SENET_OWNER_OUTPUT"]
-    assert rules[1:] == ["-p tcp -m tcp --dport 5432 -m comment --comment web_db -j REJECT --reject-with tcp-reset"]
+    assert rules[2:] == ["-p tcp -m tcp --dport 5432 -m comment --comment web_db -j REJECT --reject-with tcp-reset"]
 
 
 def test_a_unit_that_was_started_again_is_known_again_when_it_says_so() -> None:
