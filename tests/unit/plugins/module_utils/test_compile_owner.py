@@ -121,6 +121,8 @@ def test_rules_are_made_of_validated_words_and_one_line_each(
         assert all(WORDS.fullmatch(rule) for rule in rules)
         assert all(rule.startswith("-A SENET_OWNER_") for rule in rules)
     assert all(WORDS.fullmatch(line) for line in owner.compile_nftables(owned, accounts, False))
+
+
 # Asks a server by UDP as each uid, always from the same port, and says what came back.
 ASK_BY_UDP = """
 import os, socket, sys
@@ -209,6 +211,7 @@ def test_processes_meet_the_rules(space: Space, labelled: bool) -> None:
         assert server.stdout is not None
         assert server.stdout.readline() == b"ready\n"
         for address in ("127.0.0.1", "::1"):
+
             def at(uid: int, port: int, address: str = address) -> tuple[int, str, str, int]:
                 return uid, address, address, port
 
