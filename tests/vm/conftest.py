@@ -8,6 +8,8 @@ Each run of semodule takes half a minute under emulation, so what it leads to is
 
 import pickle
 import shutil
+import signal
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -72,6 +74,8 @@ class FirstRun(NamedTuple):
 def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         config.stash[STATES] = tempfile.mkdtemp(prefix="senet-states-", dir="/var/tmp")
+        # They are large: pytest_unconfigure runs for whoever ends the run before its time as well.
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
 
 
 @pytest.hookimpl(optionalhook=True)
