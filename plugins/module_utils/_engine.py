@@ -328,6 +328,9 @@ def _take(host: Host, change: _Change, options: Options, pending: Pending, step:
     elif step.action == _plan.AWAIT_CONFIRMATION:
         host.guard.write(pending._replace(complete=True, deadline=clock() + options.confirm_timeout))
         host.guard.arm(options.token, "confirm", options.confirm_timeout)
+        if _layers.OWNER in change.layers:
+            # A unit that was started meanwhile has asked in vain: we held the lock.
+            _recovery.refresh(host)
     elif step.action == _plan.PERSIST:
         _recovery.persist(host, change.desired)
         _recovery.remove_service(host, change.desired)

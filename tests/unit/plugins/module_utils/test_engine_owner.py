@@ -172,6 +172,19 @@ def test_a_unit_started_while_a_change_waits_meets_the_rules_of_the_change() -> 
     assert "web_db-cgroup-4712" in host.families["ipv4"].save()
 
 
+def test_a_unit_started_while_a_change_is_made_meets_its_rules_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = without_selinux()
+    arm = host.guard.arm
+
+    def start_meanwhile(*words: Any) -> None:
+        host.accounts.groups["apache2.service"] = 4712
+        arm(*words)
+
+    monkeypatch.setattr(host.guard, "arm", start_meanwhile)
+    apply(host, _survey.Replace(WEB_DB), confirm_timeout=30)
+    assert "web_db-cgroup-4712" in host.families["ipv4"].save()
+
+
 @pytest.mark.parametrize("fail", ["restore ipv4", "restore ipv6"])
 def test_what_was_done_before_a_failure_is_undone(fail: str) -> None:
     host = without_selinux()
