@@ -28,7 +28,7 @@ test: setup ## everything: lint, unit, molecule, vm; goes on after a failure and
 	@$(MAKE) --no-print-directory --keep-going lint unit molecule vm
 
 unit: setup ## the unit tests, and the built collection
-	@$(PY) -m pytest --junit-xml=build/junit/unit.xml tests/unit tests/package
+	@$(PY) -m pytest --numprocesses=auto --junit-xml=build/junit/unit.xml tests/unit tests/package
 
 # Two virtual machines at least, and one core left for the controllers where there are more.
 VMS := $(shell cores=$$(nproc); echo $$((cores > 3 ? cores - 1 : 2)))
