@@ -4,7 +4,6 @@
 """Flows that addresses and interfaces tell apart, by each backend, on one host and between two."""
 
 from collections.abc import Callable, Iterator
-from itertools import product
 from typing import Any
 
 import pytest
@@ -13,24 +12,15 @@ from tests.lab.controller import Controller
 from tests.lab.lab import Lab
 from tests.lab.probes import ADDRESSES, as_domain, connect, listener
 from tests.lab.vm import Host
-from tests.vm.conftest import BACKENDS, INSTALL_POLICY, thorough
+from tests.vm.conftest import EACH_BACKEND, INSTALL_POLICY
 
 WEB, DB = {"ipv4": "10.77.0.1", "ipv6": "fd77::1"}, {"ipv4": "10.77.0.2", "ipv6": "fd77::2"}
 LINK = "eth1"
 # Of the ephemeral range, for which the policy asks no name_bind
 AT_LINK, AT_LO, FROM_WEB, FROM_NOBODY, TO_DB = 60901, 60902, 60903, 60904, 60905
 PROTOCOLS = {"tcp": (), "udp": ("--protocol", "udp", "--expect-reply")}
-
-# By nftables each family and each protocol once; the rest is much like it.
-BY_NFTABLES = (("ipv4", "tcp"), ("ipv6", "udp"))
-each_family_and_protocol = pytest.mark.parametrize(
-    ("hosts", "family", "protocol"),
-    [
-        thorough(*case) if case[0] == "nftables" and case[1:] not in BY_NFTABLES else case
-        for case in product(BACKENDS, sorted(ADDRESSES), sorted(PROTOCOLS))
-    ],
-    indirect=["hosts"],
-)
+each_family = pytest.mark.parametrize("family", sorted(ADDRESSES))
+each_protocol = pytest.mark.parametrize("protocol", sorted(PROTOCOLS))
 
 
 def flows(protocol: str) -> list[dict[str, Any]]:
@@ -71,7 +61,7 @@ def placed(lab: Lab) -> Iterator[Callable[[str], Hosts]]:
         yield by
 
 
-@pytest.fixture(params=BACKENDS, scope="module")
+@pytest.fixture(params=EACH_BACKEND, scope="module")
 def hosts(request: pytest.FixtureRequest, placed: Callable[[str], Hosts]) -> Hosts:
     return placed(request.param)
 
@@ -84,7 +74,8 @@ def ask(client: Host, server: Host, domain: str, address: str, port: int, protoc
         return as_domain(client, domain, address, port, *PROTOCOLS[protocol], "--timeout", "3").result
 
 
-@each_family_and_protocol
+@each_protocol
+@each_family
 def test_a_flow_of_the_link_leaves_loopback_alone(hosts: Hosts, family: str, protocol: str) -> None:
     web, db = hosts
     assert ask(web, db, "httpd_t", DB[family], AT_LINK, protocol) == "connected"
@@ -93,7 +84,8 @@ def test_a_flow_of_the_link_leaves_loopback_alone(hosts: Hosts, family: str, pro
     assert ask(db, db, "unconfined_t", DB[family], AT_LINK, protocol) == "connected"
 
 
-@each_family_and_protocol
+@each_protocol
+@each_family
 def test_a_flow_of_loopback_leaves_the_link_alone(hosts: Hosts, family: str, protocol: str) -> None:
     web, db = hosts
     for address in (ADDRESSES[family], DB[family]):
@@ -102,7 +94,8 @@ def test_a_flow_of_loopback_leaves_the_link_alone(hosts: Hosts, family: str, pro
     assert ask(web, db, "unconfined_t", DB[family], AT_LO, protocol) == "connected"
 
 
-@each_family_and_protocol
+@each_protocol
+@each_family
 def test_a_client_of_another_address_is_refused_whatever_its_domain(hosts: Hosts, family: str, protocol: str) -> None:
     web, db = hosts
     assert ask(web, db, "httpd_t", DB[family], FROM_WEB, protocol) == "connected"
@@ -112,11 +105,7 @@ def test_a_client_of_another_address_is_refused_whatever_its_domain(hosts: Hosts
     assert ask(web, db, "httpd_t", DB[family], FROM_NOBODY, protocol) == "refused"
 
 
-@pytest.mark.parametrize(
-    ("hosts", "family"),
-    [("iptables", "ipv4"), ("nftables", "ipv6"), thorough("iptables", "ipv6"), thorough("nftables", "ipv4")],
-    indirect=["hosts"],
-)
+@each_family
 def test_the_servers_host_refuses_it_too(hosts: Hosts, family: str) -> None:
     web, db = hosts
     with Controller(web) as controller:
@@ -129,7 +118,8 @@ def test_the_servers_host_refuses_it_too(hosts: Hosts, family: str) -> None:
             controller.module(web, "senet.firewall.flows", flows=[], purge=False)
 
 
-@each_family_and_protocol
+@each_protocol
+@each_family
 def test_a_flow_to_one_server_leaves_others_alone(hosts: Hosts, family: str, protocol: str) -> None:
     web, db = hosts
     assert ask(web, db, "httpd_t", DB[family], TO_DB, protocol) == "connected"
@@ -147,3 +137,13 @@ def test_a_redirected_connection_is_of_the_place_that_answers(hosts: Hosts) -> N
             assert as_domain(db, "httpd_t", "127.0.0.1", 60999).result == "connected"
     finally:
         db.run("iptables -t nat -F OUTPUT")
+
+
+@pytest.mark.parametrize(("family", "protocol"), [("ipv4", "tcp"), ("ipv6", "udp")])
+def test_the_same_by_nftables(placed: Callable[[str], Hosts], family: str, protocol: str) -> None:
+    hosts = placed("nftables")
+    test_a_flow_of_the_link_leaves_loopback_alone(hosts, family, protocol)
+    test_a_flow_of_loopback_leaves_the_link_alone(hosts, family, protocol)
+    test_a_client_of_another_address_is_refused_whatever_its_domain(hosts, family, protocol)
+    test_a_flow_to_one_server_leaves_others_alone(hosts, family, protocol)
+    test_the_servers_host_refuses_it_too(hosts, family)
