@@ -5,6 +5,8 @@
 
 from typing import Any
 
+import pytest
+
 from tests.lab.controller import Controller
 from tests.lab.lab import Lab
 from tests.lab.probes import as_domain
@@ -31,6 +33,7 @@ def stored(host: Host) -> str:
     return host.run("semanage interface -l -C -n").stdout
 
 
+@pytest.mark.thorough
 def test_an_interface_has_a_context_of_its_own_until_it_goes(lab: Lab) -> None:
     with lab.start("db", state="slim", link=True) as host:
         refused = interface(host, interface="eth1", type=TYPE)

@@ -208,7 +208,7 @@ def left_without_us(lab: Lab) -> Callable[[Neighbour], list[str]]:
 
 # What uses iptables alone never touches a table of nft's own.
 USES_NFT = ("firewalld-nftables", "nftables")
-EVERY_RUN = (("firewalld-nftables", "iptables"), ("ufw", "iptables"), ("nftables", "nftables"))
+EVERY_RUN = (("firewalld-nftables", "iptables"), ("nftables", "nftables"))
 PAIRED = [(one, "iptables") for one in NEIGHBOURS] + [(one, "nftables") for one in NEIGHBOURS if one.name in USES_NFT]
 CASES = [
     pytest.param(*case, marks=() if (case[0].name, case[1]) in EVERY_RUN else pytest.mark.thorough) for case in PAIRED
