@@ -152,6 +152,8 @@ def element(kind: str, words: list[str]) -> Range:
     text = " ".join(words)
     if kind == "name":
         return text.strip('"'), text.strip('"')
+    if kind == "secmark":
+        return _no_secmark(text), 0
     if kind in ("ip", "ip6"):
         low, dash, high = text.partition("-")
         if dash:
@@ -164,6 +166,13 @@ def element(kind: str, words: list[str]) -> Range:
         low, _, high = text.partition("-")
         return _number(kind, low), _number(kind, high or low)
     return _named(kind, text), _named(kind, text)
+
+
+def _no_secmark(text: str) -> int:
+    """Numbers of contexts are the kernel's own, so that only whether there is one can be asked."""
+    if text not in ("0", "0x0", "0x00000000"):
+        raise Unknown(f"number of a secmark in nft: {text}")
+    return 0
 
 
 def _number(kind: str, text: str) -> int:
@@ -238,7 +247,6 @@ def _meta(word: str) -> tuple[Selector, str]:
     if word == "mark":
         return (lambda packet: packet.mark), "number"
     if word == "secmark":
-        # Numbers of contexts are the kernel's own; only whether there is one can be asked.
         return (lambda packet: int(bool(packet.secmark))), "secmark"
     raise Unknown(f"expression of nft: meta {word}")
 
@@ -362,10 +370,6 @@ def matching(keys: Concatenation, cursor: Cursor, lookups: Mapping[str, Lookup])
     if kind == "exists":
         wanted = cursor.next() == "exists"
         return lambda packet: load(packet) is wanted
-    if kind == "secmark":
-        if cursor.next() not in ("0", "0x0", "0x00000000"):
-            raise Unknown("number of a secmark in nft")
-        return (lambda packet: load(packet) == 1) if operator == "!=" else lambda packet: load(packet) == 0
     if kind == "label":
         label = cursor.next().strip('"')
         return _labelled(load, label, operator)

@@ -73,9 +73,10 @@ class Word(Enum):
     NO = "refused"
     # A packet keeps its sender's label on the way to another network namespace, so both sides may receive both.
     EITHER_SIDE_RECEIVES = "the flow's other side receives"
-    # Protocols other than TCP do not say which packet is the first, so one that comes from a flow's port may be the
-    # flow's answer, seen late. Who is confined may be taken for a caller here; nobody is let into a flow.
-    FIRST_PACKET_UNMARKED = "from a flow's port, without a mark of its beginning"
+    # A packet from a flow's port to a port of none, of a connection whose beginning was not seen, or of a protocol that
+    # does not mark it: the flow's answer, or a call of a domain that is confined. The flow's own rule holds, and may
+    # be closed to confined domains.
+    BEGINNING_NOT_SEEN = "from a flow's port, beginning not seen, the domain confined"
     # Both ends have a flow's port, the beginning was not seen, and the flow of the end that was sent to has no
     # objection.
     BETWEEN_TWO_FLOWS = "between the ports of two flows, beginning not seen"
@@ -97,9 +98,7 @@ def promise(wish: Wish, seen: Seen, domain: str, sends: bool) -> Word:
         return Word.NO if forward is Word.NO else Word.BETWEEN_TWO_FLOWS
     if seen.opens:
         return Word.NO if forward is Word.NO else Word.UNTRACKED_BEGINNING
-    if forward is Word.NO and seen.protocol != "tcp":
-        return Word.FIRST_PACKET_UNMARKED
-    return backward
+    return Word.BEGINNING_NOT_SEEN if forward is Word.NO else backward
 
 
 def promise_elsewhere(wish: Wish, domain: str) -> Word:
