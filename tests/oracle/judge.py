@@ -52,7 +52,7 @@ class Disagreement(NamedTuple):
         does, seen, packet = "send" if self.sends else "receive", self.step.seen, self.step.packet
         return (
             f"{self.backend}: {self.domain} may {'' if self.allowed else 'not '}{does}, promised: {self.word.value}; "
-            f"{seen.protocol} {_end(seen.caller)} -> {_end(seen.called)}, from the "
+            f"{seen.protocol} (packet {packet.protocol}) {_end(seen.caller)} -> {_end(seen.called)}, from the "
             f"{'caller' if seen.from_caller else 'called'}, {packet.state} {packet.chunk}, beginning "
             f"{'seen' if seen.began else 'not seen'}, {packet.hook} {packet.interface}, label {self.label or 'none'}"
         )

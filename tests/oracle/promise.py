@@ -53,7 +53,7 @@ class Seen(NamedTuple):
     """What a host can know of a packet. The caller sent the first packet that the host saw, the called one got it.
 
     ``began``: that was the connection's true beginning. ``opens``: this packet says of itself that it begins a
-    connection, though the host remembers none. The caller's address is that before a translation, the called end is
+    connection. The caller's address is that before a translation, the called end is
     the one that answers.
     """
 
@@ -89,15 +89,18 @@ def promise(wish: Wish, seen: Seen, domain: str, sends: bool) -> Word:
     if domain == KERNEL and sends:
         return Word.YES  # resets and the last acknowledgements of everybody's connections
     forward, forward_flow = _reading(wish, seen, domain, sends, backward=False)
-    if seen.began:
+    if seen.began and (seen.from_caller or not seen.opens):
         return forward
+    # Either end may be the server: the beginning was not seen, or the called end calls as well.
     backward, backward_flow = _reading(wish, seen, domain, sends, backward=True)
     if forward == backward or not backward_flow:
         return forward
     if forward_flow:
         return Word.NO if forward is Word.NO else Word.BETWEEN_TWO_FLOWS
-    if seen.opens:
-        return Word.NO if forward is Word.NO else Word.UNTRACKED_BEGINNING
+    if seen.opens and forward is Word.NO:
+        return Word.NO
+    if seen.opens and not seen.began:
+        return Word.UNTRACKED_BEGINNING
     return Word.BEGINNING_NOT_SEEN if forward is Word.NO else backward
 
 
