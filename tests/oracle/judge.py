@@ -79,6 +79,10 @@ class Tally:
         self.examples: list[Disagreement] = []
         self.kept = 20
 
+    def found(self) -> set[str]:
+        """The backends that have shown a disagreement."""
+        return {backend for backend in BACKENDS if any(name.startswith(backend) for name in self.disagreements)}
+
     def trim(self) -> list[Disagreement]:
         self.examples.sort(key=Disagreement.size)
         del self.examples[self.kept :]
@@ -89,13 +93,23 @@ class Tally:
 _Promised = tuple[int, int, list[Word]]
 
 
-def judge(wish: Wish, texts: Emitted, tally: Tally, frames: int, seed: int = 0, holes: dict[str, Hole] = HOLES) -> None:
-    """Compare a wish's texts with the promise, over so many frames of the model."""
+def judge(
+    wish: Wish,
+    texts: Emitted,
+    tally: Tally,
+    frames: int,
+    seed: int = 0,
+    holes: dict[str, Hole] = HOLES,
+    until_found: bool = False,
+) -> None:
+    """Compare a wish's texts with the promise, over so many frames of the model, or until both backends differ."""
     trial = _Trial(wish, texts, tally, holes)
     tally.wishes += 1
     trial.elsewhere()
     for journey in journeys(wish, frames, Random(seed)):
         trial.follow(journey)
+        if until_found and tally.found() == set(BACKENDS):
+            return
 
 
 class _Trial:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import cache
 from typing import NamedTuple
 
 from .compilers import Emitted, emitted
@@ -75,17 +76,22 @@ def outcome(mutation: Mutation, frames: int = 40) -> Outcome:
     changed: set[str] = set()
     found: set[str] = set()
     for wish in EXAMPLES:
-        sound = emitted(wish)
+        sound = _sound(wish)
         texts = mutation.of(sound)
         if texts == sound:
             continue
         changed.update(_changed(sound, texts))
         tally = Tally()
-        judge(wish, texts, tally, frames)
-        found.update(backend for backend in BACKENDS if any(name.startswith(backend) for name in tally.disagreements))
+        judge(wish, texts, tally, frames, until_found=True)
+        found |= tally.found()
         if found == set(BACKENDS):
             break
     return Outcome(frozenset(changed), frozenset(found))
+
+
+@cache
+def _sound(wish: Wish) -> Emitted:
+    return emitted(wish)
 
 
 def _changed(sound: Emitted, texts: Emitted) -> set[str]:

@@ -37,7 +37,7 @@ def test_the_compilers_keep_the_promise(wish: Wish) -> None:
 def test_each_known_hole_is_still_there() -> None:
     tally = Tally()
     for wish in (WEB, OBSERVED):
-        judge(wish, emitted(wish), tally, frames=60)
+        judge(wish, emitted(wish), tally, frames=40)
     assert not tally.disagreements
     assert {hole for hole, _ in tally.known} == set(HOLES), "take what is repaired out of known.py"
 
@@ -47,7 +47,7 @@ def test_a_confined_domain_that_connects_from_a_flows_port_was_found() -> None:
     texts = Emitted(*((HOLE / name).read_text() for name in ("ipv4.rules", "ipv6.rules", "table.nft", "policy.cil")))
     tally = Tally()
     tally.kept = 10000
-    judge(WEB, texts, tally, frames=400, holes={})
+    judge(WEB, texts, tally, frames=120, holes={})
     for backend in BACKENDS:
         assert any(
             found.backend == backend and found.domain == "httpd_t" and found.allowed and found.sends
