@@ -39,8 +39,9 @@ _BEGUN = {
 _MIDDLE = {
     "tcp": (
         ((True, ACK), (False, ACK), (True, ACK)),
-        # A first packet of the other end, on an entry that is there already, begins nothing.
+        # A SYN on an entry that is there already begins nothing.
         ((True, ACK), (False, SYN), (True, ACK), (False, ACK)),
+        ((True, ACK), (False, ACK), (True, SYN), (False, ACK)),
     ),
     "sctp": (((True, "HEARTBEAT"), (False, "HEARTBEAT_ACK"), (True, "DATA")),),
     "dccp": (((True, "DATA"), (False, "ACK"), (True, "DATA")),),

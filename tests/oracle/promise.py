@@ -80,8 +80,9 @@ class Word(Enum):
     # Both ends have a flow's port, the beginning was not seen, and the flow of the end that was sent to has no
     # objection.
     BETWEEN_TWO_FLOWS = "between the ports of two flows, beginning not seen"
-    # The first packet of a connection that is not tracked: those that follow it can never be known as the caller's.
-    UNTRACKED_BEGINNING = "first packet from a flow's port, untracked"
+    # A SYN of a connection that is not tracked, or that was there before: what follows it cannot be known as the
+    # caller's.
+    SYN_NOT_REMEMBERED = "SYN from a flow's port, untracked or of a connection that was there before"
 
 
 def promise(wish: Wish, seen: Seen, domain: str, sends: bool) -> Word:
@@ -100,7 +101,7 @@ def promise(wish: Wish, seen: Seen, domain: str, sends: bool) -> Word:
     if seen.opens and forward is Word.NO:
         return Word.NO
     if seen.opens and not seen.began:
-        return Word.UNTRACKED_BEGINNING
+        return Word.SYN_NOT_REMEMBERED
     return Word.BEGINNING_NOT_SEEN if forward is Word.NO else backward
 
 
