@@ -105,6 +105,12 @@ def promise(wish: Wish, seen: Seen, domain: str, sends: bool) -> Word:
     return Word.BEGINNING_NOT_SEEN if forward is Word.NO else backward
 
 
+def enforced(wish: Wish) -> Wish:
+    """The wish with nothing only observed. Whoever it refuses and this one does not is logged, once a connection."""
+    flows = tuple(flow._replace(observe=False) for flow in wish.flows)
+    return Wish(flows, (*wish.confined, *wish.watched))
+
+
 def promise_elsewhere(wish: Wish, domain: str) -> Word:
     """The same for a packet of another network namespace, which has no label that would tell what it is."""
     return Word.NO if domain in wish.confined else Word.YES
