@@ -115,18 +115,20 @@ def _exchanged(one: str, other: str, where: str = "") -> Change:
 
     def change(text: str) -> str:
         lines = []
-        words = f"(?i){one}|{other}"
+        words = f"{one}|{other}"
         for line in text.splitlines(True):
             swaps = bool(re.search(where, line))
-            lines.append(re.sub(words, lambda match: _like(match.group(), one, other), line) if swaps else line)
+            lines.append(re.sub(words, lambda match: other if match.group() == one else one, line) if swaps else line)
         return "".join(lines)
 
     return change
 
 
-def _like(word: str, one: str, other: str) -> str:
-    new = other if word.lower() == one else one
-    return new.upper() if word.isupper() else new
+def _turned(text: str) -> str:
+    """What is asked of originals asked of replies, and the other way round. Names of chains stay."""
+    other = {"original": "reply", "reply": "original", "ORIGINAL": "REPLY", "REPLY": "ORIGINAL"}
+    words = r"(?<=ctdir )(?:ORIGINAL|REPLY)|(?<=direction )(?:original|reply)|\b(?:original|reply)(?= : )"
+    return re.sub(words, lambda match: other[match.group()], text)
 
 
 def _reordered(text: str) -> str:
@@ -198,7 +200,7 @@ MUTATIONS = (
     Mutation("no default label", rules=_without(rf"(SECMARK|secmark set).*{_DEFAULT}")),
     Mutation("IPv6 is left out", ipv6=_v4_only),
     Mutation("replies count as originals", rules=_one_way),
-    Mutation("original and reply are exchanged", rules=_exchanged("original", "reply", "(?i)ct ?dir")),
+    Mutation("original and reply are exchanged", rules=_turned),
     Mutation(
         "client and server are exchanged in the rules", rules=_exchanged(_CLIENT, _SERVER, r"--selctx|secmark set| : ")
     ),
