@@ -5,11 +5,12 @@ set -eu
 a2enmod -q proxy proxy_http
 a2enconf -q senet-lab
 
-systemctl enable --quiet systemd-networkd.service
+systemctl enable --quiet systemd-networkd.service senet-lab-address.service
 # Neighbours that rewrite tables: installed, and quiet until a test starts them.
 systemctl disable --quiet containerd.service docker.service docker.socket firewalld.service ufw.service
 # The services of pairs: installed, and quiet until a scenario starts them.
-for unit in chrony dovecot haproxy mariadb memcached named nginx php8.2-fpm podman podman-auto-update podman-restart \
+php=$(basename --suffix=.service /lib/systemd/system/php*-fpm.service)
+for unit in chrony dovecot haproxy mariadb memcached named nginx "$php" podman podman-auto-update podman-restart \
     postfix prometheus-node-exporter rsyslog slapd snmpd spamd spamassassin squid unbound unbound-resolvconf \
     zabbix-agent zabbix-server; do
     systemctl disable --quiet "$unit.service" 2>/dev/null || true
