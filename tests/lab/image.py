@@ -256,7 +256,7 @@ def _install_files(tree: Path, guest: Guest, public_key: str) -> None:
             target = tree / source.relative_to(root)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)
-            target.chmod(0o755 if source.stat().st_mode & 0o100 else 0o644)
+            target.chmod(0o644)
     probe = tree / "usr/local/bin/senet-probe"
     # Not in the source: ansible-test takes a file with a Python shebang for a module
     probe.write_text("#!/usr/bin/python3\n" + (GUEST / "probe.py").read_text())
