@@ -13,6 +13,8 @@ from tests.lab.vm import Host
 from tests.vm.conftest import TOKEN, WEB_DB, both_backends, each_backend, without_confirmation
 from tests.vm.facts import facts
 
+pytestmark = pytest.mark.core
+
 FLOWS = "senet.firewall.flows"
 JOURNAL = "journalctl -b -u senet-firewall.service -o cat"
 

@@ -14,6 +14,8 @@ from tests.lab.probes import ADDRESSES, as_domain, connect, context, listener, t
 from tests.lab.vm import Host
 from tests.vm.conftest import WEB_DB, Module
 
+pytestmark = pytest.mark.core
+
 WEB = {"name": "web", "source": ["domain"], "destination": ["httpd_t"], "ports": [80]}
 DNS = {"name": "dns", "source": ["domain"], "destination": ["unconfined_t"], "protocol": "udp", "ports": [53]}
 SSH, DNS_PORT, OTHER = 22, 53, 60911
