@@ -81,7 +81,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     if guest_named(config.getoption("guest")).policy == FEDORA and policy_source() is None:
-        pytest.exit(f"The tests on Fedora's policy did not run: its source is not here ({SOURCE_VARIABLE} names it).", 0)
+        pytest.exit(f"The tests on Fedora's policy did not run: {SOURCE_VARIABLE} names no source of it.", 0)
     if not hasattr(config, "workerinput"):
         config.stash[STATES] = tempfile.mkdtemp(prefix="senet-states-", dir="/var/tmp")
         # They are large: pytest_unconfigure runs for whoever ends the run before its time as well.
