@@ -11,6 +11,7 @@ import pytest
 from tests.lab.probes import ADDRESSES, Probe, as_domain, connect, listener, through_apache
 from tests.lab.vm import Host
 
+pytestmark = [pytest.mark.core, pytest.mark.smoke]
 POSTGRESQL = 5432
 CLIENT_TYPE = "senet_httpd_to_postgresql_client_packet_t"
 UNIT = "postgresql@15-main"
@@ -19,8 +20,6 @@ each_family = pytest.mark.parametrize("family", sorted(ADDRESSES))
 # What a raw socket sends: a TCP segment with SYN and FIN set, which conntrack calls INVALID.
 RAW_SEGMENT = """
 import socket, struct
-
-pytestmark = [pytest.mark.core, pytest.mark.smoke]
 address, port = {address!r}, {port}
 family = socket.AF_INET6 if ":" in address else socket.AF_INET
 segment = struct.pack("!HHIIBBHHH", 40000, port, 1, 0, 5 << 4, 3, 1024, 0, 0)
