@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import NamedTuple
 
 from .errors import LabError
@@ -13,7 +12,6 @@ from .errors import LabError
 STOCK = "stock"
 FEDORA = "fedora"
 DEFAULT_GUEST = "debian12"
-GUEST_VARIABLE = "SENET_LAB_GUEST"
 
 
 class Guest(NamedTuple):
@@ -42,11 +40,6 @@ GUESTS = {
 
 # What a suite calls otherwise than guest/packages.txt.
 RENAMED = {"bullseye": {"spamd": "spamassassin"}}
-
-
-def chosen_guest() -> str:
-    """The name of the guest that the lab's hosts are, unless a host asks for another."""
-    return os.environ.get(GUEST_VARIABLE) or DEFAULT_GUEST
 
 
 def guest_named(name: str) -> Guest:

@@ -37,7 +37,7 @@ from .building import (
     timed,
 )
 from .errors import LabError
-from .guests import FEDORA, Guest, chosen_guest, guest_named, packages
+from .guests import DEFAULT_GUEST, FEDORA, Guest, guest_named, packages
 
 GUEST = LAB / "guest"
 FEDORA_GUEST = GUEST / FEDORA
@@ -122,13 +122,11 @@ def apt_options(dump: str, names: Iterable[str] = APT_OPTIONS) -> list[str]:
     return [line.rstrip(";") for line in dump.splitlines() if line.split(" ", 1)[0] in names]
 
 
-def ensure_image(progress: Progress, guest: str | None = None) -> Image:
+def ensure_image(progress: Progress, guest: str = DEFAULT_GUEST) -> Image:
     """The image of a guest for the lab as it is in this checkout; built when the cache does not have it.
 
-    Without a name it is the guest that SENET_LAB_GUEST names, else debian12.
     Raises LabError when there is no such guest, no source of its policy, a tool is missing, or a build step fails.
     """
-    guest = guest or chosen_guest()
     source = policy.required_source() if guest_named(guest).policy == FEDORA else None
     inputs = image_inputs(guest_named(guest), policy.policy_digest(source) if source else "")
     root = cache_root()

@@ -12,7 +12,7 @@ import pytest
 
 from tests.lab.building import digest
 from tests.lab.errors import LabError
-from tests.lab.guests import GUEST_VARIABLE, GUESTS, RENAMED, Guest, chosen_guest, guest_named, packages
+from tests.lab.guests import GUESTS, RENAMED, Guest, guest_named, packages
 from tests.lab.image import (
     GUEST,
     apt_options,
@@ -79,14 +79,6 @@ def test_a_renamed_package_is_in_the_list() -> None:
 def test_an_unknown_guest_is_refused_with_those_that_are() -> None:
     with pytest.raises(LabError, match="There is no guest debian1: choose one of debian12, debian13"):
         guest_named("debian1")
-
-
-def test_the_lab_s_guest_is_the_one_that_the_environment_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(GUEST_VARIABLE, raising=False)
-    assert chosen_guest() == "debian12"
-    monkeypatch.setenv(GUEST_VARIABLE, "debian1")
-    with pytest.raises(LabError, match="There is no guest debian1"):
-        ensure_image(print)
 
 
 def test_guests_of_one_suite_share_its_packages_and_no_image() -> None:
