@@ -70,6 +70,10 @@ vm-debian11: setup-lab
 crash: setup-lab ## a change ended after each of its steps, by kill -9 and by a power cut, into build/crash.json
 	@$(PY) -m tests.crash build/crash.json
 
+.PHONY: oracle
+oracle: setup ## what the rules and the policy decide against the promise, packet by packet, into build/oracle.json
+	@$(PY) -m tests.oracle build/oracle.json
+
 .PHONY: bench
 bench: setup-lab ## what the collection costs a packet, a play and a host, into build/bench.json
 	@tests/setup.sh apt tests/bench/apt-packages.txt
