@@ -322,7 +322,9 @@ def _take(host: Host, change: _Change, options: Options, pending: Pending, step:
         host.guard.arm(options.token, "apply", options.confirm_timeout + APPLY_SECONDS)
     elif step.action == _plan.CHECK_ACCESS:
         _verdicts.check_nobody_is_cut(host, change.labelled, change.processes, change.mls)
-        _verdicts.check_nobody_is_deaf(host, change.peers, change.processes, change.mls)
+        _verdicts.check_nobody_is_deaf(
+            host, change.peers, change.processes, change.mls, change.labelled.labels_packets
+        )
     elif step.action == _plan.VERIFY:
         _verify(host, change)
     elif step.action == _plan.AWAIT_CONFIRMATION:

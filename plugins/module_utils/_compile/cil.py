@@ -136,7 +136,7 @@ def compile_policy(flows: FlowSet) -> str:
             parts.append(_fill(_REFUSED, flow))
             if flow.mode == OBSERVE:
                 parts.append(_fill(_REFUSED_OBSERVED, flow))
-    parts.append(compile_peers(peering(flows)))
+    parts.append(compile_peers(peering(flows), flows.labels_packets))
     parts.extend(_INTERFACE.format(type=name) for name in flows.interface_types)
     return "".join(parts)
 
