@@ -8,7 +8,7 @@ from typing import Any, Dict, FrozenSet, Iterable, List, NamedTuple, Optional, S
 
 from ansible_collections.senet.firewall.plugins.module_utils import _backends, _plan, _survey
 from ansible_collections.senet.firewall.plugins.module_utils._compile import cil, owner
-from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Pending, clock
+from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Pending, boot_id, clock
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
 from ansible_collections.senet.firewall.plugins.module_utils._host.service import INTENT_PATH
 from ansible_collections.senet.firewall.plugins.module_utils._intent import Intent, parse_intent
@@ -83,6 +83,11 @@ def start_service(host: Host, desired: _plan.Desired) -> None:
         host.service.start()
 
 
+def overdue(pending: Pending) -> bool:
+    """Whether this host should have undone a change by now."""
+    return pending.overdue(boot_id(), clock())
+
+
 def confirm(host: Host, token: str) -> Dict[str, Any]:
     """Make a pending change permanent; returns what became of it.
 
@@ -92,8 +97,7 @@ def confirm(host: Host, token: str) -> Dict[str, Any]:
         return _confirm(host, token)
     except SenetError as exc:
         pending = host.guard.pending()
-        late = pending is not None and pending.token == token and pending.complete and clock() > pending.deadline
-        if not late:
+        if pending is None or pending.token != token or not overdue(pending):
             raise
         # It is the guard that has the lock.
         raise SenetError(
@@ -113,6 +117,8 @@ def _confirm(host: Host, token: str) -> Dict[str, Any]:
                     token, pending.step
                 )
             )
+        if overdue(pending):
+            raise SenetError("Undoing it has begun, or has failed so far.")
         after = _plan.from_record(pending.after)
         try:
             persist(host, after)
@@ -140,7 +146,7 @@ def abort(host: Host, token: str, reason: str) -> Dict[str, Any]:
     with host.guard.lock(_UNDO_LOCK_SECONDS):
         pending = host.guard.pending()
         if pending is None or pending.token != token:
-            load(host)
+            refresh(host)
             return _ended(host, token)
         return undo_pending(host, pending, reason)
 

@@ -151,7 +151,7 @@ def check_nobody_is_deaf(
         sender
         for sender in [packet_context(name, mls) for name in peers.types if packets]
         for packet_type in (UNLABELED_TYPE, DEFAULT_PACKET_TYPE)
-        if not _FORWARDED <= host.selinux.access(sender, packet_context(packet_type, mls), "packet").allowed
+        if not host.selinux.access(sender, packet_context(packet_type, mls), "packet").allowed >= _FORWARDED
     ]
     if cut or stopped:
         raise SenetError(

@@ -4,6 +4,7 @@
 """Other network namespaces of the same host, which have no rules: as clients, servers, and routed through the host."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -38,7 +39,7 @@ for link in near:1 far:2; do
 done
 """
 # What the host forwards comes from a peer with a label
-PARTNER = {"type": "partner_peer_t", "addresses": ["10.9.1.0/24", "fd99:1::/64"]}
+PARTNER: dict[str, Any] = {"type": "partner_peer_t", "addresses": ["10.9.1.0/24", "fd99:1::/64"]}
 
 each_family = pytest.mark.parametrize("family", ["ipv4", "ipv6"])
 

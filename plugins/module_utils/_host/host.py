@@ -62,7 +62,7 @@ def open_host(run_command: RunCommand, find_command: FindCommand) -> Host:
         NetLabel(run_command, find_command),
         PolicyStore(run_command, find_command, selinux.policy_name() or ""),
         service,
-        Guard(run_command, find_command, service.systemd),
+        Guard(run_command, find_command, service.systemd, service.command),
         HostAccounts(run_command, find_command),
         lambda sockets: read_processes(selinux.status() != "disabled", sockets=sockets),
         os.getpid(),

@@ -325,7 +325,7 @@ def test_a_guarded_run_writes_down_what_was_before_anything_else_and_stops_short
         "ask the kernel for every running domain's access",
         "read everything back and ask the kernel for the flows' access",
         "wait for the confirmation over a new connection",
-        "make it permanent in /etc/senet and senet-firewall.service",
+        "make it permanent in /etc/senet",
     )
     assert host.writes == ["arm apply", "restore ipv4", "restore ipv6", "install policy", "arm confirm"]
     # before each step the record says which one it is; only the last says that the change is whole
@@ -352,6 +352,72 @@ def test_a_second_change_is_refused_while_one_waits(check_mode: bool) -> None:
     assert (host.state(), host.writes) == (before, writes)
 
 
+def overdue(host: ScriptedHost) -> ScriptedHost:
+    """A change whose time is over, and that the host has not managed to undo."""
+    apply(host, _survey.Replace(WEB_DB), options=GUARDED)
+    assert host.guard.record is not None
+    host.guard.record = host.guard.record._replace(deadline=0.0)
+    host.writes.clear()
+    return host
+
+
+def test_a_change_whose_time_is_over_is_a_dead_one_and_undone_first() -> None:
+    host = ScriptedHost()
+    before = host.state()
+    overdue(host)
+    with pytest.raises(SenetError, match="t1 of this host was not confirmed in time.*has not managed to undo it yet"):
+        apply(host, _survey.Replace(SEVERAL), check_mode=True)
+    outcome = apply(host, NOTHING)
+    assert any("The earlier change t1 was not confirmed in time" in said for said in outcome.warnings)
+    assert host.guard.record is None
+    assert host.guard.last == {"token": "t1", "rolled_back": True, "reason": "it was not confirmed in time"}
+    assert host.state() == before
+
+
+def test_a_dead_change_that_cannot_be_undone_now_either_is_told_and_stays_on_record() -> None:
+    host = overdue(ScriptedHost())
+    host.fail = "remove policy"
+    with pytest.raises(SenetError, match="Could not remove policy"):
+        apply(host, _survey.Replace(SEVERAL))
+    assert host.guard.record is not None
+    assert apply(host, _survey.Replace(SEVERAL)).changed
+
+
+def test_the_guard_is_armed_only_when_the_launcher_was_seen_to_run() -> None:
+    host = ScriptedHost()
+    apply(host, _survey.Replace(WEB_DB), options=GUARDED)
+    assert host.guard.proved == ["t1"]
+    host = ScriptedHost(fail="prove")
+    before = host.state()
+    with pytest.raises(SenetError, match="A trial run of the guard failed. What had been done was undone"):
+        apply(host, _survey.Replace(WEB_DB), options=GUARDED)
+    assert host.guard.timers == []
+    assert host.state() == before
+    assert not any(write.startswith(("restore", "install policy")) for write in host.writes)
+
+
+@pytest.mark.parametrize("options", [GUARDED, UNGUARDED])
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_without_an_interpreter_for_root_nothing_is_changed(options: _engine.Options, check_mode: bool) -> None:
+    host = ScriptedHost()
+    host.service.interpreter = ""
+    with pytest.raises(SenetError, match="No Python interpreter"):
+        apply(host, _survey.Replace(WEB_DB), check_mode, options)
+    assert host.writes == []
+    assert host.guard.stages == []
+
+
+@pytest.mark.parametrize("systemd", [True, False])
+def test_without_systemd_no_service_is_claimed(systemd: bool) -> None:
+    host = ScriptedHost()
+    host.service.systemd = systemd
+    for dummy in range(2):
+        outcome = apply(host, _survey.Replace(WEB_DB))
+        assert any("systemd does not run this host" in said for said in outcome.warnings) != systemd
+        assert not any("senet-firewall.service" in step for step in outcome.steps)
+    assert apply(host, NOTHING).warnings == ()
+
+
 def test_a_change_of_an_earlier_boot_is_undone_first() -> None:
     host = ScriptedHost()
     apply(host, _survey.Replace(WEB_DB), options=GUARDED)
@@ -359,7 +425,7 @@ def test_a_change_of_an_earlier_boot_is_undone_first() -> None:
     outcome = apply(host, _survey.Replace(SEVERAL), options=_engine.Options(30, "t2"))
     assert host.guard.last is not None
     assert (host.guard.last["token"], host.guard.last["rolled_back"]) == ("t1", True)
-    assert any("An earlier run died while it was to wait for the confirmation" in said for said in outcome.warnings)
+    assert any("The earlier change t1 was not confirmed in time" in said for said in outcome.warnings)
     assert host.guard.record is not None
     assert host.guard.record.token == "t2"
     assert host.guard.record.before["policy"] is None
