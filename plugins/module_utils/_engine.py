@@ -255,7 +255,7 @@ def _refuse(host: Host, change: _Change) -> None:
             "remove that rule first.".format(foreign[0], more)
         )
     _refuse_netlabel(host, change)
-    _refuse_labels_elsewhere(host, change)
+    _refuse_labels_that_stay(host, change)
     if _guarded(change) or change.desired.intent is not None:
         # Raises where nothing may run it
         host.service.command()
@@ -267,12 +267,19 @@ def _refuse(host: Host, change: _Change) -> None:
         raise SenetError(locked_message(host.selinux.policy_name() or "", holder) + " Nothing was changed.")
 
 
-def _refuse_labels_elsewhere(host: Host, change: _Change) -> None:
-    """Raise where the policy for packets is to go and a label of ours is left in another network namespace: it keeps
-    packet checks on for the whole host, and the base policy need not let anybody pass."""
+def _refuse_labels_that_stay(host: Host, change: _Change) -> None:
+    """Raise where the policy for packets is to go and a label is left, of somebody else's or of ours where this change
+    does not reach: it keeps packet checks on for the whole host, and the base policy need not let anybody pass."""
     lost = cil.declared_types(change.observed.policy) - cil.declared_types(change.desired.policy)
     if DEFAULT_PACKET_TYPE not in lost:
         return
+    left = _labels.lasting_labels(host.netfilter.saves(), host.netfilter.ruleset(), change.observed.tables)
+    if left:
+        more = " (and {0} more)".format(len(left) - 1) if left[1:] else ""
+        raise SenetError(
+            "Labels would stay behind on this host, '{0}'{1}, and without the policy module they may cut off "
+            "domains such as sshd_t. Nothing was changed; remove them first, with the command in front.".format(left[0], more)
+        )
     families = [family for backend in host.netfilter.backends() for family in _backends.FAMILIES[backend]]
     for path, texts in sorted(host.netfilter.elsewhere(families).items()):
         if any(_backends.parse(family, text).rules for family, text in texts.items()):
