@@ -278,7 +278,9 @@ def _refuse_labels_that_stay(host: Host, change: _Change) -> None:
         more = " (and {0} more)".format(len(left) - 1) if left[1:] else ""
         raise SenetError(
             "Labels would stay behind on this host, '{0}'{1}, and without the policy module they may cut off "
-            "domains such as sshd_t. Nothing was changed; remove them first, with the command in front.".format(left[0], more)
+            "domains such as sshd_t. Nothing was changed; remove them first, with the command in front.".format(
+                left[0], more
+            )
         )
     families = [family for backend in host.netfilter.backends() for family in _backends.FAMILIES[backend]]
     for path, texts in sorted(host.netfilter.elsewhere(families).items()):
