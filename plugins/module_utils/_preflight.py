@@ -66,10 +66,11 @@ def find_cuts(flows: FlowSet, processes: Sequence[Process], own_pid: int) -> Lis
     served = {(sock.protocol, sock.local_port) for process in processes for sock in process.listening}
     cuts = set()
     for process in processes:
-        domain = process.context.type if process.context else None
-        if domain is None:
-            continue
         for sock in process.listening + process.connected:
+            # The child of sshd is in its user's domain on some distributions, and its socket is still sshd_t.
+            domain = sock.domain or (process.context.type if process.context else None)
+            if domain is None:
+                continue
             is_client = not sock.is_listening and (sock.protocol, sock.local_port) not in served
             wanted = domain != _SSH_DOMAIN and process.pid not in protected
             verdict = _verdict(flows, domain, sock, is_client)
