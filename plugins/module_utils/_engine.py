@@ -136,6 +136,8 @@ def run(host: Host, request: _survey.Request, options: Options, check_mode: bool
         )
     warnings.extend(_preflight.absent_interfaces(change.flows, host.netfilter.interfaces()))
     warnings.extend(_preflight.confinement_warnings(change.cuts))
+    if change.labelled.labels_packets and host.unlabelled_mptcp():
+        warnings.extend(_preflight.mptcp_warnings(change.labelled, bool(change.steps)))
     return Outcome(
         bool(change.steps),
         change.flows,

@@ -140,6 +140,25 @@ def confinement_warnings(cuts: Iterable[Cut]) -> List[str]:
     ]
 
 
+def mptcp_warnings(flows: FlowSet, changes: bool) -> List[str]:
+    """What MPTCP does where its sockets are those of kernel_t, which may use the default label alone."""
+    confined = ["'{0}'".format(domain) for domain, mode in flows.confine if mode == ENFORCE]
+    off = "turn it off with 'sysctl -w net.mptcp.enabled=0' and in /etc/sysctl.d, or boot Linux 6.5 or newer"
+    warnings = []
+    if confined:
+        warnings.append(
+            "MPTCP is on, and this kernel takes its packets for those of kernel_t: the confined domain {0} reaches "
+            "what no flow allows by an MPTCP socket; {1}.".format(", ".join(confined), off)
+        )
+    if flows.flows and changes:
+        warnings.append(
+            "MPTCP is on, and this kernel takes its packets for those of kernel_t: programs of a flow's own domains "
+            "that use MPTCP are cut off where the flow is enforced, and logged as kernel_t where it is observed; have "
+            "them use TCP, or {0}.".format(off)
+        )
+    return warnings
+
+
 class _Verdict(NamedTuple):
     """What takes a socket's packets away: a flow or, where that is empty, the domain's confinement."""
 

@@ -337,6 +337,7 @@ class ScriptedHost:
         # by family what the save command of the legacy variant prints, and what nft lists
         self.legacy = {"ipv4": "", "ipv6": ""}
         self.listed = ""
+        self.unlabelled_mptcp = False
         # the tables of other network namespaces, by file and family
         self.namespaces: dict[str, dict[str, Any]] = {}
         self.writes: list[str] = []
@@ -349,7 +350,7 @@ class ScriptedHost:
     def host(self) -> Host:
         decisions = Decisions(self, "/nonexistent/decisions.json")  # type: ignore[arg-type]
         edges: Any = (self, decisions, self, self.netlabel, self, self.service, self.guard, self.accounts,
-                      self.processes, 999)  # fmt: skip
+                      self.processes, 999, lambda: self.unlabelled_mptcp)  # fmt: skip
         return Host(*edges)
 
     def interfaces(self) -> list[str]:

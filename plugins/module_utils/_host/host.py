@@ -10,6 +10,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._backends import NE
 from ansible_collections.senet.firewall.plugins.module_utils._host.accounts import HostAccounts
 from ansible_collections.senet.firewall.plugins.module_utils._host.decisions import Decisions
 from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Guard
+from ansible_collections.senet.firewall.plugins.module_utils._host.mptcp import is_unlabelled_mptcp
 from ansible_collections.senet.firewall.plugins.module_utils._host.netfilter import FindCommand, Netfilter, RunCommand
 from ansible_collections.senet.firewall.plugins.module_utils._host.netlabel import NetLabel
 from ansible_collections.senet.firewall.plugins.module_utils._host.policystore import PolicyStore
@@ -20,7 +21,8 @@ from ansible_collections.senet.firewall.plugins.module_utils._processes import P
 
 
 class Host(NamedTuple):
-    """All I/O there is. ``processes`` reads them with or without their sockets; ``pid`` is the one that asks."""
+    """All I/O there is. ``processes`` reads them with or without their sockets; ``pid`` is the one that asks;
+    ``unlabelled_mptcp`` says whether MPTCP is a way past the domains."""
 
     selinux: SELinuxFS
     decisions: Decisions
@@ -32,6 +34,7 @@ class Host(NamedTuple):
     accounts: HostAccounts
     processes: Callable[[bool], List[Process]]
     pid: int
+    unlabelled_mptcp: Callable[[], bool] = is_unlabelled_mptcp
 
     def save(self, family: str) -> str:
         """What the tool of a family prints of its rules.

@@ -46,6 +46,7 @@ RUNTIME = (
     "_host.guard",
     "_host.host",
     "_host.interpreter",
+    "_host.mptcp",
     "_host.namespaces",
     "_host.netfilter",
     "_host.netlabel",

@@ -293,6 +293,7 @@ def test_the_summary_counts_a_shared_socket_once() -> None:
                     "remote_address": "127.0.0.1",
                     "remote_port": 5432,
                     "state": "established",
+                    "context": None,
                 }
             ],
         }
