@@ -129,7 +129,7 @@ def _rollback(host: Host, token: str) -> int:
     retry = _Backoff()
     while True:
         try:
-            outcome = _recovery.abort(host, token, "it was not confirmed in time")
+            outcome = _recovery.expire(host, token, "it was not confirmed in time")
             break
         except (SenetError, OSError) as exc:
             if not _is_pending(host, token):

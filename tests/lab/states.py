@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, senet.firewall contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Saved hosts: a memory file and a disk each, the common ones kept in the cache beside the image."""
+"""Saved hosts, the common ones kept in the cache beside the image."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
-
-from .qemu import KERNEL_ARGUMENTS, machine_arguments
 
 KEEP_STATES = 2
 # What the lab's services, its tools and an administrator need; Debian's `base` holds init, systemd, logging and so on.
@@ -23,7 +21,7 @@ SLIM_MODULES = (
 
 
 class State(NamedTuple):
-    """A saved host: `directory` holds its memory (`ram`) and its disk (`disk.qcow2`)."""
+    """A saved host in `directory`: of QEMU its memory and its disk, of User Mode Linux its disk alone."""
 
     name: str
     directory: Path
@@ -33,8 +31,12 @@ class State(NamedTuple):
         return self.directory / "ram"
 
     @property
-    def disk(self) -> Path:
+    def overlay(self) -> Path:
         return self.directory / "disk.qcow2"
+
+    @property
+    def cow(self) -> Path:
+        return self.directory / "disk.cow"
 
 
 class Recipe(NamedTuple):
@@ -59,9 +61,9 @@ RECIPES = {
 }
 
 
-def recipe_digest(name: str, accel: str, version: str) -> str:
-    """What a cached state depends on beside the image: QEMU and its machine, the kernel's arguments, the recipes."""
-    parts = [*machine_arguments(accel), KERNEL_ARGUMENTS, version]
+def recipe_digest(name: str, identity: str) -> str:
+    """What a cached state depends on beside the image: the kind of machine as it is set up, and the recipes."""
+    parts = [identity]
     while name in RECIPES:
         parts += [name, *RECIPES[name].commands]
         name = RECIPES[name].base
