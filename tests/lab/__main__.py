@@ -16,8 +16,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from .building import cache_root
 from .errors import LabError
-from .image import cache_root
+from .guests import DEFAULT_GUEST, GUESTS
 from .lab import Lab
 from .vm import LINK_NUMBERS, POLL_SECONDS, Host
 
@@ -54,12 +55,12 @@ def read_running() -> Running:
     return {name: host for name, host in hosts.items() if len(ours(host)) == len(host["pids"])}
 
 
-def up(names: list[str]) -> int:
+def up(names: list[str], guest: str) -> int:
     running = read_running()
     if running and not set(names) <= set(running):
         raise LabError(f"{', '.join(running)} is up, and the private link joins hosts of one start: run 'down' first.")
     if not running:
-        lab = Lab(progress=show, keep=True)
+        lab = Lab(progress=show, keep=True, guest=guest)
         hosts = []
         try:
             for name in names:
@@ -113,6 +114,7 @@ def down() -> int:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python3 -m tests.lab", description=__doc__)
+    parser.add_argument("--guest", choices=list(GUESTS), default=DEFAULT_GUEST, help="what image and up are about")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("image", help="build the image and its booted state")
     sub = commands.add_parser("up", help="start hosts that outlive this command")
@@ -125,10 +127,10 @@ def main() -> int:
     args = parser.parse_args()
     try:
         if args.command == "image":
-            Lab(progress=show).close()
+            Lab(progress=show, guest=args.guest).close()
             return 0
         if args.command == "up":
-            return up(args.hosts or list(LINK_NUMBERS))
+            return up(args.hosts or list(LINK_NUMBERS), args.guest)
         if args.command == "ssh":
             return ssh(args.host, args.words)
         if args.command == "inventory":

@@ -15,18 +15,22 @@ import threading
 from pathlib import Path
 from types import FrameType, TracebackType
 
+from .building import Progress, locked, timed
 from .errors import LabError
-from .image import Image, Progress, ensure_image, locked, timed
+from .guests import DEFAULT_GUEST, guest_named
+from .image import Image, ensure_image
 from .machines import KINDS, Machines, choose_kind
-from .states import RECIPES, State, prune, recipe_digest
+from .states import State, prune, recipe_digest, recipes
 from .vm import LINK_NUMBERS, Host
 
 
 class Lab:
     """Builds what is missing, then starts hosts. Everything stops with close(), at exit, and on SIGTERM or Ctrl-C."""
 
-    def __init__(self, progress: Progress = print, keep: bool = False, kind: str | None = None) -> None:
-        """Ensure the image, and the kernel where it is one of ours.
+    def __init__(
+        self, progress: Progress = print, keep: bool = False, kind: str | None = None, guest: str = DEFAULT_GUEST
+    ) -> None:
+        """Ensure the guest's image (guests.py), and the kernel where it is one of ours.
 
         `kind` is a kind of machine, `uml` or `qemu`; None takes what SENET_LAB_KIND names, or `uml` where that works.
         With `keep` the hosts outlive this process (for `make lab-up`).
@@ -35,7 +39,8 @@ class Lab:
         self.progress = timed(progress)
         self.kind = choose_kind(kind or os.environ.get("SENET_LAB_KIND"), self.progress)
         self.keep = keep
-        self.image: Image = ensure_image(progress)
+        self._recipes = recipes(guest_named(guest).policy)
+        self.image: Image = ensure_image(progress, guest)
         # Unix sockets have short names only: not under the cache directory, which may be deep.
         self.run_dir = Path(tempfile.mkdtemp(prefix="senet-lab-", dir="/var/tmp"))
         self._hosts: list[Host] = []
@@ -86,8 +91,9 @@ class Lab:
     def state(self, name: str) -> State:
         """The saved state of that name; the ones in the cache are made when they are missing."""
         if name not in self._states:
-            if name not in RECIPES:
-                raise LabError(f"No saved state {name}: there are {', '.join([*RECIPES, *self._states])} and cold.")
+            if name not in self._recipes:
+                known = ", ".join([*self._recipes, *self._states])
+                raise LabError(f"No saved state {name}: there are {known} and cold.")
             self._states[name] = self._ensure_state(name)
         return self._states[name]
 
@@ -113,7 +119,7 @@ class Lab:
 
     def _ensure_state(self, name: str) -> State:
         label = f"{self.kind}-{name}"
-        directory = self.image.directory / f"{label}-{recipe_digest(name, self._machines.identity)}"
+        directory = self.image.directory / f"{label}-{recipe_digest(name, self._machines.identity, self._recipes)}"
         if not directory.is_dir():
             with locked(self.image.directory / "locks" / label, self.progress):
                 if not directory.is_dir():
@@ -122,7 +128,7 @@ class Lab:
         return State(name, directory)
 
     def _make_state(self, name: str, label: str, directory: Path) -> None:
-        recipe = RECIPES[name]
+        recipe = self._recipes[name]
         self.progress(f"{recipe.doing}, {self._machines.pace}")
         saving = directory.parent / f"saving-{label}"
         shutil.rmtree(saving, ignore_errors=True)

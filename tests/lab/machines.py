@@ -16,8 +16,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from . import qemu, uml
+from .building import LAB, Progress
 from .errors import LabError
-from .image import LAB, Image, Progress
+from .image import Image
 from .qemu_host import QemuHost
 from .states import State
 from .uml_kernel import ensure_kernel

@@ -13,9 +13,8 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
+from .building import LAB, Progress, cache_root, digest, locked, require, step, timed
 from .errors import LabError
-from .image import LAB, Progress, cache_root, digest, locked, timed
-from .image import _step as run_step
 
 # User Mode Linux runs on processors with AMX, and in its fast mode (seccomp=on), from Linux 6.16 on.
 SUITE = "trixie-backports"
@@ -42,7 +41,7 @@ class Kernel(NamedTuple):
 
 def kernel_digest() -> str:
     """What a built kernel depends on, but for the version of the source: a newer one is taken with the next build."""
-    return digest({path.name: path.read_bytes() for path in (FRAGMENT, Path(__file__).resolve())})
+    return digest({"suite": SUITE.encode(), "fragment": FRAGMENT.read_bytes()})
 
 
 def source_package(depends: str) -> str:
@@ -78,27 +77,26 @@ def ensure_kernel(progress: Progress) -> Kernel:
 
 
 def _build(root: Path, target: Path, progress: Progress) -> None:
-    missing = [tool for tool in TOOLS if not shutil.which(tool)]
-    if missing:
-        raise LabError(f"The lab's kernel cannot be built without {', '.join(missing)}: run 'make setup-lab'.")
+    require(TOOLS, "The lab's kernel")
     progress("building the lab's kernel; once, ten minutes or so")
     for stale in root.glob("build-*"):
         shutil.rmtree(stale, ignore_errors=True)
     work = Path(tempfile.mkdtemp(prefix="build-", dir=root))
+    log = work / "step.log"
     try:
-        tree = _fetch(work, progress)
+        tree = _fetch(work, log, progress)
         make = ["make", "-C", str(tree), "ARCH=um", f"--jobs={os.cpu_count() or 1}"]
-        run_step(progress, "configuring the kernel", [*make, "defconfig"], work)
+        step(progress, "configuring the kernel", [*make, "defconfig"], log)
         merge = 'cd "$1" && scripts/kconfig/merge_config.sh -m .config "$2"'
-        run_step(progress, "configuring the kernel", ["sh", "-c", merge, "sh", str(tree), str(FRAGMENT)], work)
-        run_step(progress, "configuring the kernel", [*make, "olddefconfig"], work)
+        step(progress, "configuring the kernel", ["sh", "-c", merge, "sh", str(tree), str(FRAGMENT)], log)
+        step(progress, "configuring the kernel", [*make, "olddefconfig"], log)
         lacking = missing_options(FRAGMENT.read_text(), (tree / ".config").read_text())
         if lacking:
             raise LabError(f"The kernel's source in {SUITE} does not know {', '.join(lacking)}: mend {FRAGMENT.name}.")
-        run_step(progress, "compiling the kernel", [*make, "linux"], work)
+        step(progress, "compiling the kernel", [*make, "linux"], log)
         result = work / "result"
         result.mkdir()
-        run_step(progress, "stripping the kernel", ["strip", "-o", str(result / "linux"), str(tree / "linux")], work)
+        step(progress, "stripping the kernel", ["strip", "-o", str(result / "linux"), str(tree / "linux")], log)
         release = subprocess.run([result / "linux", "--version"], stdout=subprocess.PIPE, text=True, check=True).stdout
         (result / "version").write_text(release)
         os.replace(result, target)
@@ -111,7 +109,7 @@ def _build(root: Path, target: Path, progress: Progress) -> None:
     progress(f"the kernel is ready: Linux {Kernel(target).version}")
 
 
-def _fetch(work: Path, progress: Progress) -> Path:
+def _fetch(work: Path, log: Path, progress: Progress) -> Path:
     """Download and unpack the newest source, by an apt configuration of its own: the machine's stays as it is."""
     apt = work / "apt"
     (apt / "lists" / "partial").mkdir(parents=True)
@@ -122,13 +120,13 @@ def _fetch(work: Path, progress: Progress) -> Path:
         f"Dir::Cache={apt}", "Dir::State::status=/dev/null", "APT::Sandbox::User=", "Acquire::Retries=3",
     ]  # fmt: skip
     words = [word for option in options for word in ("-o", option)]
-    run_step(progress, f"reading the list of {SUITE}", ["apt-get", "-q", *words, "update"], work)
+    step(progress, f"reading the list of {SUITE}", ["apt-get", "-q", *words, "update"], log)
     show = ["apt-cache", *words, "show", "--no-all-versions", "linux-source"]
     name = source_package(subprocess.run(show, stdout=subprocess.PIPE, text=True, check=False).stdout)
     fetch = ["sh", "-c", 'cd "$1" && shift && exec apt-get -q "$@"', "sh", str(work), *words, "download", name]
-    run_step(progress, f"downloading {name}", fetch, work)
+    step(progress, f"downloading {name}", fetch, log)
     package = next(work.glob("linux-source-*.deb"))
     unpack = 'dpkg-deb --fsys-tarfile "$1" | tar -xO "./usr/src/$2.tar.xz" | tar -xJ -C "$3"'
     words = ["bash", "-o", "pipefail", "-c", unpack, "bash", str(package), name, str(work)]
-    run_step(progress, f"unpacking {name}", words, work)
+    step(progress, f"unpacking {name}", words, log)
     return work / name

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.lab.controller import Controller, Play
+from tests.lab.guests import DEFAULT_GUEST, GUESTS
 from tests.lab.lab import Lab
 from tests.lab.machines import KINDS
 from tests.lab.states import State
@@ -73,6 +74,7 @@ class FirstRun(NamedTuple):
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--guest", choices=list(GUESTS), default=DEFAULT_GUEST, help="the hosts' distribution and policy")
     parser.addoption("--kind", choices=list(KINDS), help="the kind of machine; by default the fastest that works here")
 
 
@@ -95,7 +97,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def lab(pytestconfig: pytest.Config) -> Iterator[Lab]:
-    with Lab(kind=pytestconfig.getoption("kind")) as made:
+    with Lab(kind=pytestconfig.getoption("kind"), guest=pytestconfig.getoption("guest")) as made:
         yield made
 
 

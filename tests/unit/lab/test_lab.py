@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.lab.image import Image
 from tests.lab.qemu import Drive, command_line
-from tests.lab.states import recipe_digest, to_prune
+from tests.lab.states import recipe_digest, recipes, to_prune
 
 
 def drive(name: str, link: Path | None, incoming: Path | None) -> Drive:
@@ -46,7 +46,7 @@ def test_ssh_is_forwarded_from_the_loopback_only() -> None:
 
 def test_a_derived_state_depends_on_what_it_is_made_from() -> None:
     cases = itertools.product(("booted", "slim"), ("QEMU 1", "QEMU 2"))
-    keys = {recipe_digest(*case) for case in cases}
+    keys = {recipe_digest(*case, recipes("stock")) for case in cases}
     assert len(keys) == 4
 
 
