@@ -148,7 +148,7 @@ def run(host: Host, request: _survey.Request, options: Options, check_mode: bool
         tuple(audiences),
         tuple(_layers.owner_rows(change.flows, change.accounts) if _layers.OWNER in change.layers else ()),
         change.cuts,
-        _plan.diffs(change.observed, change.desired) if change.steps else [],
+        _plan.diffs(change.observed, change.desired, change.steps) if change.steps else [],
         tuple(warnings + _verdicts.find_warnings(change.mode, change.labelled, access, confined, change.processes)),
         change.mode,
         change.backend,
@@ -232,7 +232,8 @@ def _prepare(host: Host, request: _survey.Request, options: Options) -> _Change:
     accounts = _survey.look_up(host, wanted)
     _survey.check_types(host, flows, observed.policy, mls)
     desired = _survey.desired_state(wanted, mls, accounts, families)
-    steps = _plan.plan(observed, desired, options.confirm_timeout > 0)
+    between = _survey.state_between(observed, desired, wanted, mls)
+    steps = _plan.plan(observed, desired, options.confirm_timeout > 0, between)
     labelled = wanted.labelled
     # Only a change can cut somebody's sockets.
     processes = host.processes(bool(steps))

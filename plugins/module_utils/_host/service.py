@@ -28,6 +28,7 @@ RUNTIME = (
     "_access",
     "_agent",
     "_backends",
+    "_bridge",
     "_compile",
     "_compile.cil",
     "_compile.iptables",

@@ -87,14 +87,40 @@ def test_from_any_set_to_any_other_and_to_nothing(first: FlowSet, second: FlowSe
     assert host.state() == empty
 
 
-def test_a_type_leaves_the_rules_before_it_leaves_the_policy() -> None:
+def test_types_stay_in_the_policy_until_no_rule_carries_them_and_go_with_the_next_one() -> None:
     host = ScriptedHost()
     apply(host, _survey.Replace(flow_set([flow(), flow("cache", ports=[6379])])))
     host.writes.clear()
-    apply(host, _survey.Replace(flow_set([flow(), flow("mail", ports=[25])])))
-    assert host.writes == [
-        "restore ipv4", "restore ipv6", "install policy", "restore ipv4", "restore ipv6", "write intent",
-    ]  # fmt: skip
+    mail = flow("mail", ports=[25])
+    predicted = apply(host, _survey.Replace(flow_set([flow(), mail])), check_mode=True)
+    done = apply(host, _survey.Replace(flow_set([flow(), mail])))
+    assert host.writes == ["install policy", "restore ipv4", "restore ipv6", "write intent"]
+    retired = set(flow("cache").packet_types)
+    assert cil.declared_types(host.policy) == {*flow_set([flow(), mail]).packet_types, *retired}
+    assert predicted.diffs == done.diffs
+    assert host.policy == done.diffs[0]["after"]
+    assert not apply(host, _survey.Replace(flow_set([flow(), mail]))).changed
+    apply(host, _survey.Replace(flow_set([mail])))
+    assert retired.isdisjoint(cil.declared_types(host.policy))
+    apply(host, NOTHING)
+    assert host.state() == ScriptedHost().state()
+
+
+def test_a_flow_that_changes_its_place_and_its_domains_has_another_name_on_the_way() -> None:
+    host = ScriptedHost()
+    apply(host, _survey.Replace(WEB_DB))
+    moved = flow_set([flow(source=["redis_t"], ports=[5433]), flow("other")])
+    host.writes.clear()
+    # It is killed on the way, with no guard, and the next run adds a flow to what was asked for.
+    host.die_at = host.touches + 4
+    with pytest.raises(Killed):
+        apply(host, _survey.Replace(moved))
+    assert host.writes == ["install policy", "restore ipv4", "restore ipv6"]
+    assert "senet_changing1_client_packet_t" in host.families["ipv4"].save()
+    outcome = apply(host, _survey.Merge((flow("mail", ports=[25]),)))
+    assert [one.name for one in outcome.flows.flows] == ["mail", "other", "web_db"]
+    assert not apply(host, _survey.Replace(outcome.flows)).changed
+    assert "senet_changing1" not in host.families["ipv4"].save() + host.families["ipv6"].save()
 
 
 def test_flows_are_merged_and_removed_by_name() -> None:
@@ -341,15 +367,15 @@ def test_a_guarded_run_writes_down_what_was_before_anything_else_and_stops_short
     assert outcome.pending
     assert outcome.steps == (
         "arm the guard, which undoes the change unless it is confirmed",
-        "restore the ipv4 rules",
-        "restore the ipv6 rules",
         "install the policy module senet_firewall",
         "ask the kernel for every running domain's access",
+        "restore the ipv4 rules",
+        "restore the ipv6 rules",
         "read everything back and ask the kernel for the flows' access",
         "wait for the confirmation over a new connection",
         "make it permanent in /etc/senet",
     )
-    assert host.writes == ["arm apply", "restore ipv4", "restore ipv6", "install policy", "arm confirm"]
+    assert host.writes == ["arm apply", "install policy", "restore ipv4", "restore ipv6", "arm confirm"]
     # before each step the record says which one it is; only the last says that the change is whole
     assert tuple(dict.fromkeys(stage.step for stage in host.guard.stages)) == outcome.steps[:-1]
     assert [stage.complete for stage in host.guard.stages].index(True) == len(host.guard.stages) - 1
