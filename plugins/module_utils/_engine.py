@@ -52,6 +52,7 @@ class Outcome(NamedTuple):
 
     changed: bool
     flows: FlowSet
+    removed: Tuple[str, ...]
     steps: Tuple[str, ...]
     access: Tuple[Access, ...]
     confined: Tuple[Elsewhere, ...]
@@ -73,6 +74,7 @@ class _Change(NamedTuple):
     backend: _backends.Choice
     observed: _plan.HostState
     layers: Tuple[str, ...]
+    present: FlowSet
     flows: FlowSet
     accounts: Accounts
     desired: _plan.Desired
@@ -133,11 +135,13 @@ def run(host: Host, request: _survey.Request, options: Options, check_mode: bool
     warnings.extend(_layers.warnings(change.layers, enabled, change.flows, change.accounts))
     if _layers.AUTO in options.layers and _layers.OWNER not in change.layers:
         warnings.extend(_layers.unheeded(_survey.asked_flows(request)))
+    warnings.extend(_survey.purge_warnings(request, change.present, change.flows))
     warnings.extend(_preflight.absent_interfaces(change.flows, host.netfilter.interfaces()))
     warnings.extend(_preflight.confinement_warnings(change.cuts))
     return Outcome(
         bool(change.steps),
         change.flows,
+        _survey.removed(change.present, change.flows),
         tuple(str(step) for step in change.steps),
         tuple(access),
         tuple(confined),
@@ -192,6 +196,7 @@ def _prepare(host: Host, request: _survey.Request, options: Options) -> _Change:
     asked = _survey.asked_flows(request)
     families = _survey.families_to_read(host, backend.backend, intent, layers, _survey.asks_peers(request))
     observed = _survey.observe(host, mls, families)
+    present = _survey.present(observed, intent)
     flows = _survey.wanted(request, observed, intent)
     if mode == "disabled":
         flows = _layers.without_types(flows)
@@ -216,7 +221,8 @@ def _prepare(host: Host, request: _survey.Request, options: Options) -> _Change:
     processes = host.processes(bool(steps))
     cuts = tuple(_preflight.find_cuts(labelled, processes, host.pid)) if steps else ()
     change = _Change(
-        mode, mls, backend, observed, layers, flows, accounts, desired, steps, processes, cuts, peering(labelled)
+        mode, mls, backend, observed, layers, present, flows, accounts, desired, steps, processes, cuts,
+        peering(labelled),
     )
     if steps:
         _refuse(host, change)

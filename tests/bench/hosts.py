@@ -99,7 +99,7 @@ class Bench:
         for wanted in (flows(1), flows(300), moved, flows(50)):
             self.progress(f"policy rebuilds: a change to {len(wanted)} flows")
             before = int(host.run(_LOADS).stdout)
-            self.tasks(host, {FLOWS: {"flows": wanted}})
+            self.tasks(host, {FLOWS: {"flows": wanted, "purge": True}})
             pairs.append((int(host.run(_LOADS).stdout) - before, 1))
         what = "policy rebuilds for a change: 1 flow, 300, one of 300, 250 removed"
         return Figure("semodule_runs_per_change", what, Goal(1), "rebuilds", tuple(pairs))
