@@ -158,6 +158,14 @@ def run(host: Host, request: _survey.Request, options: Options, check_mode: bool
     )
 
 
+def nothing_done(host: Host, flows: FlowSet) -> Outcome:
+    """What is told of a request for which a host needs no change, and no look at it either."""
+    backend = _backends.Choice("", "nothing is to be done")
+    return Outcome(
+        False, flows, (), (), (), (), (), (), (), (), [], (), host.selinux.status(), backend, (), False
+    )
+
+
 def _unconfirmed(host: Host, check_mode: bool) -> Optional[Pending]:
     """The change of a run that died, or None.
 
@@ -210,7 +218,7 @@ def _prepare(host: Host, request: _survey.Request, options: Options) -> _Change:
         _survey.check_owners(host, asked)
         before = intent.flows if intent is not None else None
         cgroups = host.accounts.matches_cgroups()
-        flows = _layers.with_owners(flows, options.owners, before, host.processes(False), cgroups)
+        flows = _layers.with_owners(flows, options.owners, before, host.processes(False), cgroups, mode != "disabled")
     wanted = Intent(flows, backend.backend, layers)
     accounts = _survey.look_up(host, wanted)
     _survey.check_types(host, flows, observed.policy, mls)

@@ -176,6 +176,7 @@ options:
     choices: [enforce, observe]
     default: enforce
 seealso:
+  - module: senet.firewall.flows_info
   - module: senet.firewall.guard
   - module: senet.firewall.enforcement_info
   - module: senet.firewall.process_context_info

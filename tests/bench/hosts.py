@@ -45,7 +45,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._host.procfs import
 
 def ours():
     processes = read_processes(True)
-    found = [_processes.process_as_dict(process) for process in processes]
+    found = [_processes.process_as_dict(process, True) for process in processes]
     return len(json.dumps({"processes": found, "domains": _processes.summarise_domains(processes)}))
 
 def tools():
