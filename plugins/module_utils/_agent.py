@@ -91,7 +91,7 @@ def _clear(host: Host) -> int:
 
 
 def _rollback(host: Host, token: str) -> int:
-    outcome = _recovery.abort(host, token, "it was not confirmed in time")
+    outcome = _recovery.expire(host, token, "it was not confirmed in time")
     if outcome["rolled_back"]:
         _say("The change {0} was undone: {1}.".format(token, outcome["reason"]))
     return 0

@@ -27,7 +27,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._model import DEFAU
 from ansible_collections.senet.firewall.plugins.module_utils._peers import Audience, Hearing, Peering, notes, peering
 from ansible_collections.senet.firewall.plugins.module_utils._processes import Process
 
-# How long a run may take before the guard thinks it dead: semodule rebuilds a large policy in a minute on slow hosts.
+# How long a run may take before the guard looks whether it is dead, and undoes what it did; a live one gets longer.
 APPLY_SECONDS = 300
 _LOCK_SECONDS = 5
 

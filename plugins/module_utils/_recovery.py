@@ -22,6 +22,8 @@ from ansible_collections.senet.firewall.plugins.module_utils._model import (
 )
 from ansible_collections.senet.firewall.plugins.module_utils._peers import LOOPBACK_PEER_TYPE, peering
 
+# A run that is over its time and alive gets this much more: semodule can take minutes on a host that is busy.
+_ALIVE_SECONDS = 600
 # The guard waits this long for a run that still holds the lock: longer than any semodule.
 _UNDO_LOCK_SECONDS = 600
 _CONFIRM_LOCK_SECONDS = 30
@@ -143,6 +145,27 @@ def abort(host: Host, token: str, reason: str) -> Dict[str, Any]:
             load(host)
             return _ended(host, token)
         return undo_pending(host, pending, reason)
+
+
+def expire(host: Host, token: str, reason: str) -> Dict[str, Any]:
+    """Undo a pending change whose time is over; returns what became of it.
+
+    A run that is still at work has the lock, which the kernel takes from a dead one: it is waited for, and where it
+    ends well its change waits for the confirmation that has a time of its own.
+
+    :raises SenetError: there is no such change, or undoing it failed.
+    """
+    if _unfinished(host, token):
+        with suppress(SenetError), host.guard.lock(_ALIVE_SECONDS):
+            pending = host.guard.pending()
+            if pending is not None and pending.token == token and pending.complete:
+                return {"token": token, "rolled_back": False, "reason": ""}
+    return abort(host, token, reason)
+
+
+def _unfinished(host: Host, token: str) -> bool:
+    pending = host.guard.pending()
+    return pending is not None and pending.token == token and not pending.complete
 
 
 def undo_pending(host: Host, pending: Pending, reason: str) -> Dict[str, Any]:

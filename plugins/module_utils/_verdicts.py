@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the kernel grants, asked domain by domain, and held against what is wanted. It writes nothing."""
 
-from typing import Iterable, List
+from typing import Iterable, List, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._access import (
     CHECKED,
@@ -18,6 +18,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._host.host import H
 from ansible_collections.senet.firewall.plugins.module_utils._model import (
     DEFAULT_PACKET_TYPE,
     ENFORCE,
+    Flow,
     FlowSet,
     SenetError,
     packet_context,
@@ -40,8 +41,16 @@ def access_matrix(host: Host, flows: FlowSet, processes: Iterable[Process], mls:
             decisions = [host.decisions.access(context, target) for target in targets]
             allowed = [decision.allowed & CHECKED for decision in decisions]
             refused = allowed[2] if flow.source_addresses else None
-            matrix.append(Access(flow.name, domain, allowed[0], allowed[1], decisions[0].permissive, refused))
+            ports = _refused_ports(host, flow, context) if domain in flow.source else ()
+            matrix.append(Access(flow.name, domain, allowed[0], allowed[1], decisions[0].permissive, refused, ports))
     return matrix
+
+
+def _refused_ports(host: Host, flow: Flow, context: str) -> Tuple[int, ...]:
+    """The ports of a flow that a source may not connect to; of a range, its first port stands for all."""
+    if flow.protocol != "tcp":
+        return ()
+    return tuple(host.refused_ports(context, [ports.low for ports in flow.ports]))
 
 
 def confined_access(host: Host, flows: FlowSet, mls: bool) -> List[Elsewhere]:
@@ -185,6 +194,13 @@ def find_warnings(
             "The policy declares the domains {0} permissive: nothing is enforced for them until 'semanage permissive "
             "-d'.".format(", ".join(permissive))
         )
+    for row in access:
+        if row.refused_ports:
+            warnings.append(
+                "The policy does not let '{0}' connect to port {1} of the flow '{2}', whatever the packets' labels "
+                "(name_connect); find the boolean that does with 'sesearch -A -s {0} -c tcp_socket -p "
+                "name_connect'.".format(row.domain, ", ".join(map(str, row.refused_ports)), row.flow)
+            )
     loose = [row.domain for row in confined if row.mode == ENFORCE and row.unlabelled]
     if loose:
         warnings.append(

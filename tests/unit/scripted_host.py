@@ -311,6 +311,8 @@ class ScriptedHost:
         self.other_types = {"httpd_exec_t", "netif_t"}
         self.holder: str | None = None
         self.permissive: set[str] = set()
+        # the domains and ports that name_connect refuses
+        self.no_name_connect: set[tuple[str, int]] = set()
         self.fail = fail
         self.die_at = 0
         self.touches = 0
@@ -334,7 +336,7 @@ class ScriptedHost:
     def host(self) -> Host:
         decisions = Decisions(self, "/nonexistent/decisions.json")  # type: ignore[arg-type]
         edges: Any = (self, decisions, self, self.netlabel, self, self.service, self.guard, self.accounts,
-                      self.processes, 999)  # fmt: skip
+                      self.processes, self.refused_ports, 999)  # fmt: skip
         return Host(*edges)
 
     def interfaces(self) -> list[str]:
@@ -344,6 +346,9 @@ class ScriptedHost:
         if sockets:
             self.reads.append("sockets")
         return [each if sockets else each._replace(listening=(), connected=()) for each in self.running]
+
+    def refused_ports(self, context: str, ports: list[int]) -> list[int]:
+        return [port for port in ports if (context.split(":")[2], port) in self.no_name_connect]
 
     def touch(self) -> None:
         self.touches += 1

@@ -8,6 +8,7 @@ from typing import Any, Callable, List, NamedTuple, Optional, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._backends import NETLABEL, source
 from ansible_collections.senet.firewall.plugins.module_utils._host.accounts import HostAccounts
+from ansible_collections.senet.firewall.plugins.module_utils._host.connecting import refused_ports
 from ansible_collections.senet.firewall.plugins.module_utils._host.decisions import Decisions
 from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Guard
 from ansible_collections.senet.firewall.plugins.module_utils._host.netfilter import FindCommand, Netfilter, RunCommand
@@ -20,7 +21,8 @@ from ansible_collections.senet.firewall.plugins.module_utils._processes import P
 
 
 class Host(NamedTuple):
-    """All I/O there is. ``processes`` reads them with or without their sockets; ``pid`` is the one that asks."""
+    """All I/O there is. ``processes`` reads them with or without their sockets; ``refused_ports`` says which of these
+    TCP ports a process in a context may not connect to; ``pid`` is the one that asks."""
 
     selinux: SELinuxFS
     decisions: Decisions
@@ -31,6 +33,7 @@ class Host(NamedTuple):
     guard: Guard
     accounts: HostAccounts
     processes: Callable[[bool], List[Process]]
+    refused_ports: Callable[[str, List[int]], List[int]]
     pid: int
 
     def save(self, family: str) -> str:
@@ -65,6 +68,7 @@ def open_host(run_command: RunCommand, find_command: FindCommand) -> Host:
         Guard(run_command, find_command, service.systemd),
         HostAccounts(run_command, find_command),
         lambda sockets: read_processes(selinux.status() != "disabled", sockets=sockets),
+        lambda context, ports: refused_ports(selinux, context, ports),
         os.getpid(),
     )
 

@@ -42,6 +42,7 @@ RUNTIME = (
     "_host",
     "_host.accounts",
     "_host.commands",
+    "_host.connecting",
     "_host.decisions",
     "_host.files",
     "_host.guard",

@@ -178,6 +178,28 @@ def test_the_access_matrix_is_the_kernels_answer() -> None:
     assert rows["init_t"]["client"] == rows["init_t"]["server"] == []
 
 
+def test_a_source_that_the_policy_lets_connect_to_no_such_port_is_told() -> None:
+    host = ScriptedHost()
+    host.no_name_connect = {("httpd_t", 5432), ("postgresql_t", 5432), ("httpd_t", 5440)}
+    outcome = apply(host, _survey.Replace(flow_set([flow(ports=["5432", "5440-5449", "6000"])])))
+    rows = {row.domain: row.as_dict() for row in outcome.access}
+    assert (rows["httpd_t"]["can_connect"], rows["httpd_t"]["refused_ports"]) == (False, [5432, 5440])
+    assert "refused_ports" not in rows["postgresql_t"]
+    said = "The policy does not let 'httpd_t' connect to port 5432, 5440 of the flow 'web_db'"
+    assert [warning for warning in outcome.warnings if said in warning]
+    # It is the policy's answer to something else, and no deviation from the flow.
+    again = apply(host, _survey.Replace(flow_set([flow(ports=["5432", "5440-5449", "6000"])])))
+    assert (again.changed, again.warnings) == (False, outcome.warnings)
+
+
+@pytest.mark.parametrize("change", [{"protocol": "udp"}, {"source": ["domain"]}])
+def test_only_named_sources_of_tcp_are_asked_for_their_ports(change: dict[str, Any]) -> None:
+    host = ScriptedHost()
+    host.no_name_connect = {("httpd_t", 5432), ("init_t", 5432)}
+    outcome = apply(host, _survey.Replace(flow_set([flow(**change)])))
+    assert not [row for row in outcome.access if row.refused_ports]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

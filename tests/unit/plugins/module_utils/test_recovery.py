@@ -140,6 +140,89 @@ def test_an_aborted_change_lets_traffic_through_then_brings_policy_rules_and_fil
     assert abort(host)["rolled_back"]
 
 
+class Slow:
+    """A run that holds the lock when its time is over, and then ends: how, ``end`` does to the host."""
+
+    def __init__(self, host: ScriptedHost, end: Callable[[], object]) -> None:
+        self.host = host
+        self.end = end
+        self.waited = 0.0
+        self.lock = host.guard.lock
+
+    def __call__(self, wait: float) -> Any:
+        self.host.guard.lock = self.lock  # type: ignore[method-assign]
+        self.waited = wait
+        assert self.host.writes == [], "traffic was let through beside a run that was at work"
+        self.end()
+        return self.lock(wait)
+
+
+def incomplete(host: ScriptedHost) -> None:
+    """As if the run that made the host's change were still at it."""
+    make(host, WEB_DB, GUARDED)
+    assert host.guard.record is not None
+    host.guard.record = host.guard.record._replace(complete=False)
+    host.writes.clear()
+
+
+def expire(host: ScriptedHost) -> dict[str, Any]:
+    return _recovery.expire(host.host(), TOKEN, "it was not confirmed in time")
+
+
+def test_a_run_that_is_slow_and_ends_well_is_left_to_its_confirmation() -> None:
+    host = ScriptedHost()
+    incomplete(host)
+    record = host.guard.record
+    assert record is not None
+
+    def complete() -> None:
+        host.guard.record = record._replace(complete=True)
+
+    slow = host.guard.lock = Slow(host, complete)  # type: ignore[method-assign,assignment]
+    assert expire(host) == {"token": TOKEN, "rolled_back": False, "reason": ""}
+    assert (host.writes, host.guard.record is not None) == ([], True)
+    assert slow.waited > 300
+
+
+def test_a_run_that_is_slow_and_dies_is_undone() -> None:
+    host = ScriptedHost()
+    before = view(host)
+    incomplete(host)
+    host.guard.lock = Slow(host, lambda: None)  # type: ignore[method-assign,assignment]
+    assert expire(host) == {"token": TOKEN, "rolled_back": True, "reason": "it was not confirmed in time"}
+    assert view(host) == before
+
+
+def test_a_run_that_is_slow_and_undoes_its_change_has_said_what_became_of_it() -> None:
+    host = ScriptedHost()
+    incomplete(host)
+
+    def undo() -> None:
+        host.guard.record, host.guard.last = None, {"token": TOKEN, "rolled_back": True, "reason": "a step failed"}
+
+    host.guard.lock = Slow(host, undo)  # type: ignore[method-assign,assignment]
+    assert expire(host)["reason"] == "a step failed"
+
+
+def test_beside_a_run_that_is_stuck_traffic_is_let_through_in_the_end() -> None:
+    host = ScriptedHost()
+    incomplete(host)
+    host.guard.locked = True
+    with pytest.raises(SenetError, match="Another run"):
+        expire(host)
+    assert host.writes == ["restore ipv4", "restore ipv6"]
+
+
+def test_a_change_that_nobody_confirmed_is_undone_without_waiting() -> None:
+    host = ScriptedHost()
+    make(host, WEB_DB, GUARDED)
+    host.writes.clear()
+    host.guard.locked = True
+    with pytest.raises(SenetError, match="Another run"):
+        expire(host)
+    assert host.writes == ["restore ipv4", "restore ipv6"]
+
+
 def test_a_dead_run_is_undone_in_the_same_order() -> None:
     host = host_with(SEVERAL)
     before = view(host)
