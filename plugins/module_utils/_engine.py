@@ -134,6 +134,7 @@ def run(host: Host, request: _survey.Request, options: Options, check_mode: bool
     if _layers.AUTO in options.layers and _layers.OWNER not in change.layers:
         warnings.extend(_layers.unheeded(_survey.asked_flows(request)))
     warnings.extend(_preflight.absent_interfaces(change.flows, host.netfilter.interfaces()))
+    warnings.extend(_preflight.one_family(change.flows, host.netfilter.versions()))
     warnings.extend(_preflight.confinement_warnings(change.cuts))
     return Outcome(
         bool(change.steps),
