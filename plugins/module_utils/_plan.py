@@ -69,7 +69,7 @@ _SAID = {
     DROP_TABLE: "drop the empty {family} table that was made for them",
     VERIFY: "read everything back and ask the kernel for the flows' access",
     AWAIT_CONFIRMATION: "wait for the confirmation over a new connection",
-    PERSIST: "make it permanent in /etc/senet and senet-firewall.service",
+    PERSIST: "make it permanent in /etc/senet",
 }
 
 

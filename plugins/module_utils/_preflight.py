@@ -68,10 +68,11 @@ def find_cuts(flows: FlowSet, processes: Sequence[Process], own_pid: int) -> Lis
     served = {(sock.protocol, sock.local_port) for process in processes for sock in process.listening}
     cuts = set()
     for process in processes:
-        domain = process.context.type if process.context else None
-        if domain is None:
-            continue
         for sock in process.listening + process.connected:
+            # The child of sshd is in its user's domain on some distributions, and its socket is still sshd_t.
+            domain = sock.domain or (process.context.type if process.context else None)
+            if domain is None:
+                continue
             is_client = not sock.is_listening and (sock.protocol, sock.local_port) not in served
             wanted = domain != _SSH_DOMAIN and process.pid not in protected
             verdict = _verdict(flows, domain, sock, is_client)
@@ -157,6 +158,25 @@ def confinement_warnings(cuts: Iterable[Cut]) -> List[str]:
         )
         for domain, sockets in sorted(lost.items())
     ]
+
+
+def mptcp_warnings(flows: FlowSet, changes: bool) -> List[str]:
+    """What MPTCP does where its sockets are those of kernel_t, which may use the default label alone."""
+    confined = ["'{0}'".format(domain) for domain, mode in flows.confine if mode == ENFORCE]
+    off = "turn it off with 'sysctl -w net.mptcp.enabled=0' and in /etc/sysctl.d, or boot Linux 6.5 or newer"
+    warnings = []
+    if confined:
+        warnings.append(
+            "MPTCP is on, and this kernel takes its packets for those of kernel_t: the confined domain {0} reaches "
+            "what no flow allows by an MPTCP socket; {1}.".format(", ".join(confined), off)
+        )
+    if flows.flows and changes:
+        warnings.append(
+            "MPTCP is on, and this kernel takes its packets for those of kernel_t: programs of a flow's own domains "
+            "that use MPTCP are cut off where the flow is enforced, and logged as kernel_t where it is observed; have "
+            "them use TCP, or {0}.".format(off)
+        )
+    return warnings
 
 
 class _Verdict(NamedTuple):

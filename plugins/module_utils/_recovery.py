@@ -8,7 +8,7 @@ from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Set, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils import _backends, _plan, _survey
 from ansible_collections.senet.firewall.plugins.module_utils._compile import cil, owner
-from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Pending, clock
+from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Pending, boot_id, clock
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
 from ansible_collections.senet.firewall.plugins.module_utils._host.service import INTENT_PATH
 from ansible_collections.senet.firewall.plugins.module_utils._intent import Intent, parse_intent
@@ -22,6 +22,8 @@ from ansible_collections.senet.firewall.plugins.module_utils._model import (
 )
 from ansible_collections.senet.firewall.plugins.module_utils._peers import LOOPBACK_PEER_TYPE, peering
 
+# A run that is over its time and alive gets this much more: semodule can take minutes on a host that is busy.
+_ALIVE_SECONDS = 600
 # The guard waits this long for a run that still holds the lock: longer than any semodule.
 _UNDO_LOCK_SECONDS = 600
 _CONFIRM_LOCK_SECONDS = 30
@@ -83,6 +85,11 @@ def start_service(host: Host, desired: _plan.Desired) -> None:
         host.service.start()
 
 
+def overdue(pending: Pending) -> bool:
+    """Whether this host should have undone a change by now."""
+    return pending.overdue(boot_id(), clock())
+
+
 def confirm(host: Host, token: str) -> Dict[str, Any]:
     """Make a pending change permanent; returns what became of it.
 
@@ -92,8 +99,7 @@ def confirm(host: Host, token: str) -> Dict[str, Any]:
         return _confirm(host, token)
     except SenetError as exc:
         pending = host.guard.pending()
-        late = pending is not None and pending.token == token and pending.complete and clock() > pending.deadline
-        if not late:
+        if pending is None or pending.token != token or not overdue(pending):
             raise
         # It is the guard that has the lock.
         raise SenetError(
@@ -113,6 +119,8 @@ def _confirm(host: Host, token: str) -> Dict[str, Any]:
                     token, pending.step
                 )
             )
+        if overdue(pending):
+            raise SenetError("Undoing it has begun, or has failed so far.")
         after = _plan.from_record(pending.after)
         try:
             persist(host, after)
@@ -139,9 +147,30 @@ def abort(host: Host, token: str, reason: str) -> Dict[str, Any]:
     with host.guard.lock(_UNDO_LOCK_SECONDS):
         pending = host.guard.pending()
         if pending is None or pending.token != token:
-            load(host)
+            refresh(host)
             return _ended(host, token)
         return undo_pending(host, pending, reason)
+
+
+def expire(host: Host, token: str, reason: str) -> Dict[str, Any]:
+    """Undo a pending change whose time is over; returns what became of it.
+
+    A run that is still at work has the lock, which the kernel takes from a dead one: it is waited for, and where it
+    ends well its change waits for the confirmation that has a time of its own.
+
+    :raises SenetError: there is no such change, or undoing it failed.
+    """
+    if _unfinished(host, token):
+        with suppress(SenetError), host.guard.lock(_ALIVE_SECONDS):
+            pending = host.guard.pending()
+            if pending is not None and pending.token == token and pending.complete:
+                return {"token": token, "rolled_back": False, "reason": ""}
+    return abort(host, token, reason)
+
+
+def _unfinished(host: Host, token: str) -> bool:
+    pending = host.guard.pending()
+    return pending is not None and pending.token == token and not pending.complete
 
 
 def undo_pending(host: Host, pending: Pending, reason: str) -> Dict[str, Any]:

@@ -75,13 +75,13 @@ class GuardedAction(ActionBase):
                 return f"The health check {host} port {port} failed from the controller: {error}."
         for command in commands:
             try:
-                done = self._low_level_execute_command(command)
+                # Both its streams in one, since the other has ssh's own lines too
+                done = self._low_level_execute_command(f"exec 2>&1\n{command}")
             except AnsibleConnectionFailure as error:
                 return f"The host could not be reached over a new connection: {error}"
             if done["rc"] != 0:
-                # A connection with a terminal has one stream for both
-                said = (done["stderr"] or done["stdout"]).strip()
-                return f"The health command '{command}' failed with return code {done['rc']}: {said}."
+                said = ": ".join(part for part in (str(done["rc"]), done["stdout"].strip()) if part)
+                return f"The health command '{command}' failed with return code {said}."
             if time.monotonic() > deadline:
                 return f"The health command '{command}' took longer than confirm_timeout allows."
         return ""

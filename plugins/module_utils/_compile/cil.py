@@ -11,6 +11,7 @@ import re
 from typing import Dict, FrozenSet, Iterable, Iterator, List, Optional, Set
 
 from ansible_collections.senet.firewall.plugins.module_utils._compile.peers import compile_peers
+from ansible_collections.senet.firewall.plugins.module_utils._fields import EVERY_DOMAIN
 from ansible_collections.senet.firewall.plugins.module_utils._model import (
     DEFAULT_PACKET_TYPE,
     ENFORCE,
@@ -20,7 +21,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._model import (
     SenetError,
     parse_flow_set,
 )
-from ansible_collections.senet.firewall.plugins.module_utils._peers import peering
+from ansible_collections.senet.firewall.plugins.module_utils._peers import KERNEL, peering
 
 MODULE_NAME = "senet_firewall"
 
@@ -114,6 +115,12 @@ _OBSERVED = """\
 (auditallow senet_{name}_outsider {server} (packet (recv)))
 """
 
+# What it receives is another matter: it does so for MPTCP sockets before Linux 6.5, and for file systems.
+_OBSERVED_KERNEL = """\
+(auditallow kernel_t {client} (packet (recv)))
+(auditallow kernel_t {server} (packet (recv)))
+"""
+
 _REFUSED_OBSERVED = """\
 (allow domain {refused} (packet (send recv)))
 (typeattribute senet_{name}_refused)
@@ -137,11 +144,13 @@ def compile_policy(flows: FlowSet, remembered: Optional[FlowSet] = None) -> str:
         parts.extend(line + "\n" for line in _grants(flow))
         if flow.mode == OBSERVE:
             parts.append(_fill(_OBSERVED, flow))
+            if not {KERNEL, EVERY_DOMAIN}.intersection(flow.source + flow.destination):
+                parts.append(_fill(_OBSERVED_KERNEL, flow))
         if flow.source_addresses:
             parts.append(_fill(_REFUSED, flow))
             if flow.mode == OBSERVE:
                 parts.append(_fill(_REFUSED_OBSERVED, flow))
-    parts.append(compile_peers(peering(flows)))
+    parts.append(compile_peers(peering(flows), flows.labels_packets))
     parts.extend(_INTERFACE.format(type=name) for name in flows.interface_types)
     return "".join(parts)
 

@@ -247,12 +247,19 @@ def test_health_commands_run_over_the_new_connection_and_must_succeed(clock: Clo
     assert run(target, health_commands=["one", "two"])["guard"]["confirmed"]
     assert target.names() == ["flows", "command", "command", "confirmed"]
     assert target.drops_at_call[1] == 1
-    target = Target(clock, flows=[APPLIED], command=[{"rc": 7, "stderr": "refused\n"}], aborted=[UNDONE])
+    target = Target(clock, flows=[APPLIED], command=[{"rc": 7, "stdout": "", "stderr": ""}], aborted=[UNDONE])
     result = run(target, health_commands="curl a,b")
     assert target.names() == ["flows", "command", "aborted"]
-    assert target.calls[1][1] == {"cmd": "curl a,b"}
-    assert "The health command 'curl a,b' failed with return code 7: refused" in result["msg"]
+    assert target.calls[1][1] == {"cmd": "exec 2>&1\ncurl a,b"}
+    assert "The health command 'curl a,b' failed with return code 7." in result["msg"]
     assert result["rolled_back"]
+
+
+@pytest.mark.parametrize(("said", "told"), [("refused\n", "return code 7: refused."), ("", "return code 7.")])
+def test_what_a_health_command_said_is_told_without_what_ssh_says(clock: Clock, said: str, told: str) -> None:
+    answer = {"rc": 7, "stdout": said, "stderr": "Shared connection to web closed.\n"}
+    result = run(Target(clock, flows=[APPLIED], command=[answer], aborted=[UNDONE]), health_commands="curl")
+    assert result["msg"].startswith(f"The health command 'curl' failed with {told} ")
 
 
 def test_a_health_command_over_a_lost_connection_undoes_the_change(clock: Clock) -> None:

@@ -204,6 +204,28 @@ def test_the_access_matrix_is_the_kernels_answer() -> None:
     assert rows["init_t"]["client"] == rows["init_t"]["server"] == []
 
 
+def test_a_source_that_the_policy_lets_connect_to_no_such_port_is_told() -> None:
+    host = ScriptedHost()
+    host.no_name_connect = {("httpd_t", 5432), ("postgresql_t", 5432), ("httpd_t", 5440)}
+    outcome = apply(host, _survey.Replace(flow_set([flow(ports=["5432", "5440-5449", "6000"])])))
+    rows = {row.domain: row.as_dict() for row in outcome.access}
+    assert (rows["httpd_t"]["can_connect"], rows["httpd_t"]["refused_ports"]) == (False, [5432, 5440])
+    assert "refused_ports" not in rows["postgresql_t"]
+    said = "The policy does not let 'httpd_t' connect to port 5432, 5440 of the flow 'web_db'"
+    assert [warning for warning in outcome.warnings if said in warning]
+    # It is the policy's answer to something else, and no deviation from the flow.
+    again = apply(host, _survey.Replace(flow_set([flow(ports=["5432", "5440-5449", "6000"])])))
+    assert (again.changed, again.warnings) == (False, outcome.warnings)
+
+
+@pytest.mark.parametrize("change", [{"protocol": "udp"}, {"source": ["domain"]}])
+def test_only_named_sources_of_tcp_are_asked_for_their_ports(change: dict[str, Any]) -> None:
+    host = ScriptedHost()
+    host.no_name_connect = {("httpd_t", 5432), ("init_t", 5432)}
+    outcome = apply(host, _survey.Replace(flow_set([flow(**change)])))
+    assert not [row for row in outcome.access if row.refused_ports]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -351,7 +373,7 @@ def test_a_guarded_run_writes_down_what_was_before_anything_else_and_stops_short
         "restore the ipv6 rules",
         "read everything back and ask the kernel for the flows' access",
         "wait for the confirmation over a new connection",
-        "make it permanent in /etc/senet and senet-firewall.service",
+        "make it permanent in /etc/senet",
     )
     assert host.writes == ["arm apply", "install policy", "restore ipv4", "restore ipv6", "arm confirm"]
     # before each step the record says which one it is; only the last says that the change is whole
@@ -378,6 +400,72 @@ def test_a_second_change_is_refused_while_one_waits(check_mode: bool) -> None:
     assert (host.state(), host.writes) == (before, writes)
 
 
+def overdue(host: ScriptedHost) -> ScriptedHost:
+    """A change whose time is over, and that the host has not managed to undo."""
+    apply(host, _survey.Replace(WEB_DB), options=GUARDED)
+    assert host.guard.record is not None
+    host.guard.record = host.guard.record._replace(deadline=0.0)
+    host.writes.clear()
+    return host
+
+
+def test_a_change_whose_time_is_over_is_a_dead_one_and_undone_first() -> None:
+    host = ScriptedHost()
+    before = host.state()
+    overdue(host)
+    with pytest.raises(SenetError, match="t1 of this host was not confirmed in time.*has not managed to undo it yet"):
+        apply(host, _survey.Replace(SEVERAL), check_mode=True)
+    outcome = apply(host, NOTHING)
+    assert any("The earlier change t1 was not confirmed in time" in said for said in outcome.warnings)
+    assert host.guard.record is None
+    assert host.guard.last == {"token": "t1", "rolled_back": True, "reason": "it was not confirmed in time"}
+    assert host.state() == before
+
+
+def test_a_dead_change_that_cannot_be_undone_now_either_is_told_and_stays_on_record() -> None:
+    host = overdue(ScriptedHost())
+    host.fail = "remove policy"
+    with pytest.raises(SenetError, match="Could not remove policy"):
+        apply(host, _survey.Replace(SEVERAL))
+    assert host.guard.record is not None
+    assert apply(host, _survey.Replace(SEVERAL)).changed
+
+
+def test_the_guard_is_armed_only_when_the_launcher_was_seen_to_run() -> None:
+    host = ScriptedHost()
+    apply(host, _survey.Replace(WEB_DB), options=GUARDED)
+    assert host.guard.proved == ["t1"]
+    host = ScriptedHost(fail="prove")
+    before = host.state()
+    with pytest.raises(SenetError, match="A trial run of the guard failed. What had been done was undone"):
+        apply(host, _survey.Replace(WEB_DB), options=GUARDED)
+    assert host.guard.timers == []
+    assert host.state() == before
+    assert not any(write.startswith(("restore", "install policy")) for write in host.writes)
+
+
+@pytest.mark.parametrize("options", [GUARDED, UNGUARDED])
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_without_an_interpreter_for_root_nothing_is_changed(options: _engine.Options, check_mode: bool) -> None:
+    host = ScriptedHost()
+    host.service.interpreter = ""
+    with pytest.raises(SenetError, match="No Python interpreter"):
+        apply(host, _survey.Replace(WEB_DB), check_mode, options)
+    assert host.writes == []
+    assert host.guard.stages == []
+
+
+@pytest.mark.parametrize("systemd", [True, False])
+def test_without_systemd_no_service_is_claimed(systemd: bool) -> None:
+    host = ScriptedHost()
+    host.service.systemd = systemd
+    for dummy in range(2):
+        outcome = apply(host, _survey.Replace(WEB_DB))
+        assert any("systemd does not run this host" in said for said in outcome.warnings) != systemd
+        assert not any("senet-firewall.service" in step for step in outcome.steps)
+    assert apply(host, NOTHING).warnings == ()
+
+
 def test_a_change_of_an_earlier_boot_is_undone_first() -> None:
     host = ScriptedHost()
     apply(host, _survey.Replace(WEB_DB), options=GUARDED)
@@ -385,7 +473,7 @@ def test_a_change_of_an_earlier_boot_is_undone_first() -> None:
     outcome = apply(host, _survey.Replace(SEVERAL), options=_engine.Options(30, "t2"))
     assert host.guard.last is not None
     assert (host.guard.last["token"], host.guard.last["rolled_back"]) == ("t1", True)
-    assert any("An earlier run died while it was to wait for the confirmation" in said for said in outcome.warnings)
+    assert any("The earlier change t1 was not confirmed in time" in said for said in outcome.warnings)
     assert host.guard.record is not None
     assert host.guard.record.token == "t2"
     assert host.guard.record.before["policy"] is None
@@ -492,7 +580,7 @@ def test_observing_cuts_nobody_and_audits_whoever_would_be() -> None:
         (domain, True, True) for domain in ("init_t", "httpd_t", "postgresql_t", "unconfined_t")
     }
     assert host.policy is not None
-    assert host.policy.count("(auditallow ") == 4
+    assert host.policy.count("(auditallow ") == 6
 
 
 def test_observing_is_not_refused_for_those_it_would_cut() -> None:
