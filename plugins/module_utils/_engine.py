@@ -138,6 +138,7 @@ def run(host: Host, request: _survey.Request, options: Options, check_mode: bool
         )
     warnings.extend(_survey.purge_warnings(request, change.present, change.flows))
     warnings.extend(_preflight.absent_interfaces(change.flows, host.netfilter.interfaces()))
+    warnings.extend(_preflight.one_family(change.flows, host.netfilter.versions()))
     warnings.extend(_preflight.confinement_warnings(change.cuts))
     if change.labelled.labels_packets and host.unlabelled_mptcp():
         warnings.extend(_preflight.mptcp_warnings(change.labelled, bool(change.steps)))

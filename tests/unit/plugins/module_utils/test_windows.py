@@ -6,8 +6,8 @@ use it before and after."""
 
 import ipaddress
 from collections.abc import Iterator
-from functools import lru_cache
-from itertools import product
+from functools import cache
+from itertools import pairwise, product
 from typing import Any, NamedTuple
 
 import pytest
@@ -59,7 +59,7 @@ class Moment(NamedTuple):
     labels: dict[str, FlowSet | None]
 
 
-@lru_cache(maxsize=None)
+@cache
 def permitted(policy: str | None, domain: str, packet_type: str) -> frozenset[str]:
     host = ScriptedHost()
     host.policy = policy
@@ -191,7 +191,7 @@ def check(first: FlowSet, second: FlowSet, backends: tuple[str, str]) -> None:
         for moment in walk[1:-1]:
             if held:
                 assert not {UNLABELED, DEFAULT_PACKET_TYPE}.intersection(labels(moment, packet)), packet
-            for domain in DOMAINS if held or first.labels_packets and second.labels_packets else ():
+            for domain in DOMAINS if held or (first.labels_packets and second.labels_packets) else ():
                 for now in allowed(moment, packet, domain):
                     assert now >= before[domain] & after[domain], (packet, domain)
                     assert not held or now <= before[domain] | after[domain], (packet, domain)
@@ -282,7 +282,7 @@ def test_retired_types_are_of_the_set_before_with_its_grants_and_no_older(sets: 
     host = ScriptedHost()
     options = _engine.Options(0, "t0")
     _engine.run(host.host(), _survey.Replace(sets[0]), options, False)
-    for first, second in zip(sets, sets[1:], strict=False):
+    for first, second in pairwise(sets):
         policy = host.policy
         older = cil.declared_types(policy) - set(first.packet_types)
         if not _engine.run(host.host(), _survey.Replace(second), options, False).changed:
