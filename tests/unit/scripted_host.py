@@ -430,8 +430,11 @@ class ScriptedHost:
         attributes.update(("domain", domain) for domain in STOCK_DOMAINS)
         names = {thing} | {attribute for attribute, member in attributes if member == thing}
         subjects = {subject} | {attribute for attribute, member in attributes if member == subject}
+        members: dict[str, set[str]] = {}
+        for name, member in re.findall(r"\(typeattributeset (\S+) \(([^\s()]+)\)\)", text):
+            members.setdefault(name, set()).update(STOCK_DOMAINS if member == "domain" else {member})
         groups = {
-            name: set(STOCK_DOMAINS) - set(excluded.split())
+            name: set(STOCK_DOMAINS).difference(*(members.get(word, {word}) for word in excluded.split()))
             for name, excluded in re.findall(r"\(typeattributeset (\S+) \(and \(domain\) \(not \(([^)]*)\)", text)
         }
         allowed: set[str] = set()

@@ -31,6 +31,7 @@ RUNTIME = (
     "_bridge",
     "_compile",
     "_compile.cil",
+    "_compile.cil_text",
     "_compile.iptables",
     "_compile.netlabel",
     "_compile.nft_text",
