@@ -5,7 +5,7 @@
 kernel that answers from the policy it was given. Any step can be made to fail."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -158,6 +158,7 @@ class ScriptedService:
         self.installed = False
         self.running = False
         self.units: tuple[str, ...] = ()
+        self.shown: list[bool] = []
         self.systemd = True
         self.interpreter = "/usr/bin/python3"
 
@@ -190,6 +191,9 @@ class ScriptedService:
         if not self.running:
             self._log.write("start service")
         self.running = True
+
+    def show(self, enforced: bool) -> None:
+        self.shown.append(enforced)
 
     def uninstall(self) -> None:
         if self.installed:
@@ -448,8 +452,8 @@ class ScriptedHost:
         self.reads.append(f"save {family}")
         return self.families[family].save()
 
-    def saves(self) -> list[Saved]:
-        self.reads.append("saves")
+    def saves(self, read: Mapping[str, str] | None = None) -> list[Saved]:
+        self.reads.append("saves" if read is None else "other variants")
         return [
             one
             for family, command in (("ipv4", "iptables"), ("ipv6", "ip6tables"))
