@@ -4,6 +4,7 @@ PY := .venv/bin/python
 BIN := .venv/bin
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/senet-firewall
 CORE_2_16 := $(CACHE)/ansible-core-2.16
+GALAXY := $(CACHE)/galaxy
 
 .DEFAULT_GOAL := help
 .PHONY: help
@@ -88,19 +89,24 @@ molecule: setup ## the container scenarios, or one of them: make molecule SCENAR
 roles: setup ## the roles of the service pairs, anew from the catalogue
 	@PYTHONPATH=build/collections $(PY) -m tests.pair_roles
 
-CHECKS := lint-sanity-2.16 lint-sanity-2.19 lint-ansible lint-mypy lint-ruff lint-vermin lint-yaml lint-changelog lint-shell
+CHECKS := lint-sanity-2.16 lint-sanity-2.19 lint-ansible lint-mypy lint-ruff lint-vermin lint-yaml lint-changelog lint-galaxy \
+	lint-shell
 .PHONY: lint $(CHECKS)
 lint: setup ## every static check, each also a target of its own: lint-ansible, lint-mypy, ...
 	@$(MAKE) --no-print-directory --keep-going --jobs=$(shell nproc) --output-sync=target $(CHECKS)
 
 $(CHECKS): setup
 
+# The long ones, and only when a file they read has changed since they passed
+UNCHANGED := tests/unchanged.sh
+SANITY_FILES := ':!docs' ':!*.md'
+
 lint-sanity-2.16:
 	@tests/setup.sh venv $(CORE_2_16) tests/requirements-core-2.16.txt
-	@tests/quiet.sh $@ tests/sanity.sh $(CORE_2_16)
+	@tests/quiet.sh $@ $(UNCHANGED) $(SANITY_FILES) -- tests/sanity.sh $(CORE_2_16)
 
 lint-sanity-2.19:
-	@tests/quiet.sh $@ tests/sanity.sh .venv
+	@tests/quiet.sh $@ $(UNCHANGED) $(SANITY_FILES) -- tests/sanity.sh .venv
 
 lint-ansible:
 	@PATH="$(CURDIR)/$(BIN):$$PATH" ANSIBLE_COLLECTIONS_PATH=$(CURDIR)/build/collections tests/quiet.sh $@ ansible-lint --strict
@@ -119,6 +125,10 @@ lint-yaml:
 
 lint-changelog:
 	@tests/quiet.sh $@ $(BIN)/antsibull-changelog lint
+
+lint-galaxy: # what Galaxy says to an upload
+	@tests/setup.sh venv $(GALAXY) tests/requirements-galaxy.txt
+	@tests/quiet.sh $@ $(UNCHANGED) . -- tests/galaxy.sh $(GALAXY)
 
 lint-shell:
 	@tests/quiet.sh $@ shellcheck $$(git ls-files --cached --others --exclude-standard -- '*.sh' .ci/run)

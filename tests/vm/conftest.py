@@ -168,7 +168,7 @@ def enforced_by_nftables(lab: Lab, states: SharedStates, enforced_state: State) 
 
     def move(save_as: Path) -> None:
         with lab.start("web", state=enforced_state) as host, Controller(host) as controller:
-            moved = controller.module(host, "senet.firewall.flows", flows=[], purge=False, backend="nftables")
+            moved = controller.module(host, "senet.firewall.flows", backend="nftables")
             assert moved.get("backend") == "nftables", moved
             assert INSTALL_POLICY not in moved["steps"], moved
             controller.close()
@@ -205,7 +205,7 @@ def enforced_by_each(lab: Lab, state_of_backend: State) -> Iterator[Host]:
 def more_flows(lab: Lab, state_of_backend: State) -> Iterator[Host]:
     """A host on which MORE_FLOWS were added to the role's, for tests that leave it as they find it."""
     with lab.start("web", state=state_of_backend) as started, Controller(started) as controller:
-        result = controller.module(started, "senet.firewall.flows", flows=MORE_FLOWS, purge=False)
+        result = controller.module(started, "senet.firewall.flows", flows=MORE_FLOWS)
         assert result.get("changed"), result
         yield started
 

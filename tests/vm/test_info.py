@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The modules that only tell, on a host with SELinux."""
 
+import json
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -41,6 +42,17 @@ def test_processes_of_a_domain_with_their_sockets(booted: Host, module: OnHost) 
         "httpd_t": {("127.0.0.1", 80), ("::1", 80)},
         "postgresql_t": {("127.0.0.1", 5432), ("::1", 5432)},
     }
+
+
+def test_a_whole_host_fits_into_a_database(booted: Host, module: OnHost) -> None:
+    whole = module(booted)("process_context_info")
+    assert "processes" not in whole
+    assert {"httpd_t", "postgresql_t", "sshd_t", "init_t"} <= set(whole["domains"])
+    every = module(booted)("process_context_info", details=True, command_lines=True)
+    assert sum(domain["processes"] for domain in whole["domains"].values()) > 30
+    sizes = {name: len(json.dumps(result)) for name, result in (("whole", whole), ("every", every))}
+    print(sizes)
+    assert sizes["whole"] < 10_000 < sizes["every"]
 
 
 def test_process_of_a_port(booted: Host, module: OnHost) -> None:

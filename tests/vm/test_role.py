@@ -97,7 +97,7 @@ def test_drift_is_mended_without_touching_the_policy(enforced: Host, first_run: 
     enforced.run("systemctl stop senet-firewall-watch.service && ip6tables -t security -F SENET_OUTPUT")
     with Controller(enforced) as controller:
         mended = controller.module(
-            enforced, "senet.firewall.flows", purge=False, flows=[{"pair": "httpd_to_postgresql"}]
+            enforced, "senet.firewall.flows", flows=[{"pair": "httpd_to_postgresql"}]
         )
     assert IPV6 in mended["steps"]
     assert not {POLICY, IPV4} & set(mended["steps"])
