@@ -126,6 +126,7 @@ def run(host: Host, request: _survey.Request, options: Options, check_mode: bool
                 "Labels or policy had been taken away by another program and were put back, last at {0}; find out "
                 "which program does that.".format(repaired)
             )
+    permissive = _verdicts.permissive_domains(host, change.labelled, change.processes, change.mls)
     if not check_mode:
         host.decisions.keep()
     enabled = change.mode != "disabled"
@@ -141,6 +142,9 @@ def run(host: Host, request: _survey.Request, options: Options, check_mode: bool
     warnings.extend(_preflight.absent_interfaces(change.flows, host.netfilter.interfaces()))
     warnings.extend(_preflight.one_family(change.flows, host.netfilter.versions()))
     warnings.extend(_preflight.confinement_warnings(change.cuts))
+    warnings.extend(
+        _verdicts.find_warnings(change.mode, change.labelled, access, confined, change.processes, permissive)
+    )
     if change.labelled.labels_packets and host.unlabelled_mptcp():
         warnings.extend(_preflight.mptcp_warnings(change.labelled, bool(change.steps)))
     return Outcome(
@@ -155,7 +159,7 @@ def run(host: Host, request: _survey.Request, options: Options, check_mode: bool
         tuple(_layers.owner_rows(change.flows, change.accounts) if _layers.OWNER in change.layers else ()),
         change.cuts,
         _plan.diffs(change.observed, change.desired, change.steps) if change.steps else [],
-        tuple(warnings + _verdicts.find_warnings(change.mode, change.labelled, access, confined, change.processes)),
+        tuple(warnings),
         change.mode,
         change.backend,
         change.layers,

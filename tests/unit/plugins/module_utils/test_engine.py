@@ -261,11 +261,27 @@ def test_permissive_mode_works_and_is_warned_about() -> None:
     assert any("permissive" in warning and "nothing is enforced" in warning for warning in outcome.warnings)
 
 
-def test_a_permissive_domain_is_warned_about() -> None:
+@pytest.mark.parametrize("check_mode", [True, False])
+@pytest.mark.parametrize(
+    ("flows", "told"),
+    [
+        (WEB_DB, "domains httpd_t, init_t permissive: no flow refuses them anything, until"),
+        (
+            flow_set([], {"redis_t": "enforce", "httpd_t": "enforce"}.items()),
+            "domains httpd_t, init_t, redis_t permissive: no flow refuses them anything, nor does confining httpd_t, "
+            "redis_t, until",
+        ),
+    ],
+)
+def test_permissive_domains_are_warned_about(flows: FlowSet, told: str, check_mode: bool) -> None:
     host = ScriptedHost()
-    host.permissive = {"httpd_t"}
-    outcome = apply(host, _survey.Replace(WEB_DB))
-    assert any("domains httpd_t permissive" in warning for warning in outcome.warnings)
+    # One that runs, one that is named and runs, and one that is named at most
+    host.permissive = {"init_t", "httpd_t", "redis_t"}
+    for dummy in range(2):
+        outcome = apply(host, _survey.Replace(flows), check_mode)
+        assert [warning for warning in outcome.warnings if told in warning]
+    host.mode = "permissive"
+    assert not any("declares" in warning for warning in apply(host, _survey.Replace(flows), check_mode).warnings)
 
 
 def test_a_flow_of_services_that_do_not_run_is_warned_about() -> None:
