@@ -126,6 +126,7 @@ def run(host: Host, request: _survey.Request, options: Options, check_mode: bool
                 "Labels or policy had been taken away by another program and were put back, last at {0}; find out "
                 "which program does that.".format(repaired)
             )
+    warnings.extend(_labels.stale_files(host.saved_rules(), change.labelled.packet_types))
     permissive = _verdicts.permissive_domains(host, change.labelled, change.processes, change.mls)
     if not check_mode:
         host.decisions.keep()

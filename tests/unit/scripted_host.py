@@ -345,6 +345,8 @@ class ScriptedHost:
         self.legacy = {"ipv4": "", "ipv6": ""}
         self.listed = ""
         self.unlabelled_mptcp = False
+        # the text of rules saved by other programs, by path
+        self.saved_rules: dict[str, str] = {}
         # the tables of other network namespaces, by file and family
         self.namespaces: dict[str, dict[str, Any]] = {}
         self.writes: list[str] = []
@@ -357,7 +359,8 @@ class ScriptedHost:
     def host(self) -> Host:
         decisions = Decisions(self, "/nonexistent/decisions.json")  # type: ignore[arg-type]
         edges: Any = (self, decisions, self, self.netlabel, self, self.service, self.guard, self.accounts,
-                      self.processes, self.refused_ports, 999, lambda: self.unlabelled_mptcp)  # fmt: skip
+                      self.processes, self.refused_ports, 999, lambda: self.unlabelled_mptcp,
+                      lambda: self.saved_rules)  # fmt: skip
         return Host(*edges)
 
     def interfaces(self) -> list[str]:

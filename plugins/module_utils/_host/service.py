@@ -55,6 +55,7 @@ RUNTIME = (
     "_host.netlabel",
     "_host.policystore",
     "_host.procfs",
+    "_host.saved_rules",
     "_host.selinuxfs",
     "_host.service",
     "_intent",
