@@ -254,3 +254,15 @@ def test_the_options_are_those_of_the_documentation(monkeypatch: pytest.MonkeyPa
 def test_the_examples_work(run: Run, task: dict[str, Any]) -> None:
     result = run(**task["senet.firewall.flows"])
     assert not result.get("failed"), result
+
+
+def test_the_examples_in_sequence_leave_in_force_what_they_do_not_name(run: Run, host: ScriptedHost) -> None:
+    enforced: set[str] = set()
+    for task in yaml.safe_load(plugin.EXAMPLES):
+        options = task["senet.firewall.flows"]
+        result = run(**options)
+        assert not result.get("failed"), (task["name"], result)
+        after = {flow["name"] for flow in result["flows"] if flow["mode"] == "enforce"}
+        if not options.get("purge") and options.get("flows"):
+            assert enforced - after <= {flow.get("name", flow.get("pair")) for flow in options["flows"]}, task["name"]
+        enforced = after
