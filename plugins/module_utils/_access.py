@@ -82,9 +82,13 @@ class Elsewhere(NamedTuple):
 
 
 def contexts_by_domain(processes: Iterable[Process]) -> Dict[str, str]:
-    """One context for each running domain."""
-    contexts = (process.context for process in processes if process.context is not None)
-    return {context.type: context.raw for context in contexts if context.type is not None}
+    """One context for each running domain, and for each that a socket has the label of."""
+    contexts = {}  # type: Dict[str, str]
+    for process in processes:
+        contexts.update((sock.domain, sock.context) for sock in process.listening + process.connected if sock.domain)
+        if process.context is not None and process.context.type is not None:
+            contexts[process.context.type] = process.context.raw
+    return contexts
 
 
 def cut_domains(

@@ -302,8 +302,9 @@ def _listening_as_dict(sock: Socket) -> Dict[str, Any]:
         "family": sock.family,
         "address": sock.local_address,
         "port": sock.local_port,
+        "context": sock.context or None,
     }
 
 
 def _connected_as_dict(sock: Socket) -> Dict[str, Any]:
-    return dict(sock._asdict())
+    return dict(sock._asdict(), context=sock.context or None)

@@ -6,7 +6,7 @@
 from contextlib import suppress
 from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple, Union
 
-from ansible_collections.senet.firewall.plugins.module_utils import _backends, _plan
+from ansible_collections.senet.firewall.plugins.module_utils import _backends, _bridge, _plan
 from ansible_collections.senet.firewall.plugins.module_utils._compile import cil, owner
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
 from ansible_collections.senet.firewall.plugins.module_utils._host.service import INTENT_PATH
@@ -197,6 +197,31 @@ def desired_state(intent: Intent, mls: bool, accounts: owner.Accounts, families:
         None if intent.labelled.empty else cil.compile_policy(intent.labelled),
         rules,
         None if kept.flows.empty else compile_intent(kept),
+    )
+
+
+def state_between(
+    observed: _plan.HostState, desired: _plan.Desired, intent: Intent, mls: bool
+) -> Optional[_plan.Desired]:
+    """What a host shall have on the way to what is desired for an intent; None where there is no need of it.
+
+    Its policy module says that it is for the intent, so that a run that dies there leaves nothing else to be merged.
+    """
+    if observed.policy is None or desired.policy is None:
+        return None
+    try:
+        before = cil.parse_policy(observed.policy)
+    except SenetError:  # it is replaced as a whole
+        return None
+    way = _bridge.bridge(before, intent.labelled)
+    if way is None:
+        return None
+    rules = _backends.compile_rules(intent.backend, way, mls)
+    rules.update(_backends.compile_peer_rules(peering(way), mls))
+    return desired._replace(
+        policy=cil.compile_policy(way, intent.labelled),
+        # Those of the layer owner mean the same by any name
+        rules=dict(desired.rules, **rules),
     )
 
 

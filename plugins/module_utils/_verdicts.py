@@ -26,6 +26,8 @@ from ansible_collections.senet.firewall.plugins.module_utils._model import (
 from ansible_collections.senet.firewall.plugins.module_utils._peers import Audience, Hearing, Peering
 from ansible_collections.senet.firewall.plugins.module_utils._processes import Process
 
+_FORWARDED = frozenset(["forward_in", "forward_out"])
+
 
 def access_matrix(host: Host, flows: FlowSet, processes: Iterable[Process], mls: bool) -> List[Access]:
     """The kernel's answer for each flow and each domain that runs or that a flow names."""
@@ -126,9 +128,12 @@ def check_hearings(rows: Iterable[Hearing], labels: Iterable[Audience]) -> None:
             )
 
 
-def check_nobody_is_deaf(host: Host, peers: Peering, processes: Iterable[Process], mls: bool) -> None:
+def check_nobody_is_deaf(
+    host: Host, peers: Peering, processes: Iterable[Process], mls: bool, packets: bool
+) -> None:
     """Ask the kernel whether every running domain can still hear its peers, but for the verified destinations, and
-    those that a peer label names receivers for.
+    those that a peer label names receivers for; and, where ``packets`` are labelled too, whether what peers send may be
+    forwarded.
 
     :raises SenetError: some cannot, and would be cut off by the first peer label.
     """
@@ -151,10 +156,18 @@ def check_nobody_is_deaf(host: Host, peers: Peering, processes: Iterable[Process
         for place, tclass, verb in ((places[0][0], "netif", "ingress"), (places[1][0], "node", "recvfrom"))
         if verb not in host.selinux.access(sender, place, tclass).allowed
     ]
+    stopped += [
+        sender
+        for sender in [packet_context(name, mls) for name in peers.types if packets]
+        for packet_type in (UNLABELED_TYPE, DEFAULT_PACKET_TYPE)
+        if not host.selinux.access(sender, packet_context(packet_type, mls), "packet").allowed >= _FORWARDED
+    ]
     if cut or stopped:
         raise SenetError(
-            "Peer labels would cut off {0}, which the loaded policy lets not all receive, or not pass an interface; "
-            "see with 'sesearch -A -c peer,netif,node' what it grants.".format(", ".join(cut + stopped))
+            "Peer labels would cut off {0}, which the loaded policy lets not all receive, not pass an interface, "
+            "or not be forwarded; see with 'sesearch -A -c peer,netif,node,packet' what it grants.".format(
+                ", ".join(sorted({*cut, *stopped}))
+            )
         )
 
 

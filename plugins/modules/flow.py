@@ -198,7 +198,7 @@ steps:
     - restore the ipv6 rules
     - read everything back and ask the kernel for the flows' access
     - wait for the confirmation over a new connection
-    - make it permanent in /etc/senet and senet-firewall.service
+    - make it permanent in /etc/senet
 access:
   description:
     - The kernel's answer for each flow and each domain that it grants anything. Those of RV(asked) that are not listed

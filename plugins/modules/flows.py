@@ -16,7 +16,10 @@ description:
   - Before anything is written, the change is refused if it would cut a running domain that the flows do not name.
     Afterwards the host is read back and the kernel is asked what each running domain may do; a change that did not
     hold is undone.
-  - A change of any size runs C(semodule) once, which rebuilds the host's policy and takes some seconds.
+  - A change of any size runs C(semodule) once, which rebuilds the host's policy and takes some seconds. It runs it
+    twice where a flow changes both its domains and its place, or where a domain becomes confined and gets a flow.
+  - No port that is enforced before and after a change is open while it is made, and no domain that may use it before
+    and after is cut.
   - The change is guarded. A timer on the host undoes it unless it is confirmed over a new connection, which this
     module's action plugin opens once the change is in force. A host that can no longer be reached comes back in its
     previous state; the task then fails with RV(rolled_back=true), and is never unreachable.
@@ -98,6 +101,7 @@ options:
         description:
           - The server's addresses or networks, of either family, if the flow is about these alone. The same ports
             elsewhere are then no matter of this flow, and stay as they are.
+          - Addresses of one family leave the other open; a warning says so on a host that has it.
           - It is the address that the connection is really answered from, after any redirection.
         type: list
         elements: str
@@ -292,7 +296,7 @@ steps:
     - restore the ipv6 rules
     - read everything back and ask the kernel for the flows' access
     - wait for the confirmation over a new connection
-    - make it permanent in /etc/senet and senet-firewall.service
+    - make it permanent in /etc/senet
 access:
   description:
     - The kernel's answer for each flow and each domain that it grants anything. Those of RV(asked) that are not listed

@@ -171,7 +171,7 @@ steps:
     - restore the netlabel rules
     - read everything back and ask the kernel for the flows' access
     - wait for the confirmation over a new connection
-    - make it permanent in /etc/senet and senet-firewall.service
+    - make it permanent in /etc/senet
 cut:
   description: The open connections that the host's labels cut, or in check mode would cut. The module's own are those
     with a RV(cut[].label), because their domain is no receiver of their other end's label.

@@ -243,7 +243,8 @@ processes:
       returned: always
       type: list
       elements: dict
-      sample: [{"protocol": "tcp", "family": "ipv4", "address": "127.0.0.1", "port": 5432}]
+      sample: [{"protocol": "tcp", "family": "ipv4", "address": "127.0.0.1", "port": 5432,
+                "context": "system_u:system_r:postgresql_t:s0"}]
       contains:
         protocol:
           description: V(tcp) or V(udp).
@@ -265,6 +266,14 @@ processes:
           returned: always
           type: int
           sample: 5432
+        context:
+          description:
+            - The socket's own security context, which packets are checked against; null where SELinux is off or it may
+              not be read.
+            - It is the process's own unless the process got the socket from another one, as from sshd or systemd.
+          returned: always
+          type: str
+          sample: system_u:system_r:postgresql_t:s0
     connected:
       description: TCP connections in any state but listening, and connected UDP sockets. Sorted, each once.
       returned: always
@@ -272,7 +281,8 @@ processes:
       elements: dict
       sample:
         - {"protocol": "tcp", "family": "ipv4", "local_address": "127.0.0.1", "local_port": 5432,
-           "remote_address": "127.0.0.1", "remote_port": 41870, "state": "established"}
+           "remote_address": "127.0.0.1", "remote_port": 41870, "state": "established",
+           "context": "system_u:system_r:postgresql_t:s0"}
       contains:
         protocol:
           description: V(tcp) or V(udp).
@@ -311,6 +321,11 @@ processes:
           returned: always
           type: str
           sample: established
+        context:
+          description: The socket's own security context, as in C(listening).
+          returned: always
+          type: str
+          sample: system_u:system_r:postgresql_t:s0
     sockets_readable:
       description: Whether the sockets could be read. If V(false), the two lists are empty because the kernel
         refused the answer.
@@ -330,7 +345,8 @@ domains:
       pids: [5678, 5680]
       users: [postgres]
       executables: [/usr/libexec/postgresql/postgres]
-      listening: [{"protocol": "tcp", "family": "ipv4", "address": "127.0.0.1", "port": 5432}]
+      listening: [{"protocol": "tcp", "family": "ipv4", "address": "127.0.0.1", "port": 5432,
+                "context": "system_u:system_r:postgresql_t:s0"}]
       connected: []
 """
 

@@ -39,7 +39,7 @@ sys.exit(code)
 # Both sides do what they do for their caller: all of it read and put in order, and nothing printed to a terminal.
 _INSPECT = """
 import json, subprocess, sys, time
-sys.path.insert(0, "/usr/local/lib/senet-firewall")
+sys.path.insert(0, "/var/lib/senet-firewall/code")
 from ansible_collections.senet.firewall.plugins.module_utils import _processes
 from ansible_collections.senet.firewall.plugins.module_utils._host.procfs import read_processes
 

@@ -27,6 +27,8 @@ from .words import Told, boolean, markdown, place
 _MADE = "Made from the catalogue by 'make roles'"
 # PyYAML ends a line with the word that goes beyond this.
 _WIDTH = 88
+# A Jinja expression in quotes is no text to wrap.
+_EXAMPLE_WIDTH = 160
 
 
 class _Dumper(yaml.SafeDumper):
@@ -176,7 +178,7 @@ def _example(told: Told) -> str:
     if told.example:
         role["vars"] = {f"{told.name}_{key}": value for key, value in told.example.items()}
     play = [{"hosts": "all", "become": True, "roles": [role]}]
-    return yaml.dump(play, Dumper=_Dumper, sort_keys=False, width=_WIDTH)
+    return yaml.dump(play, Dumper=_Dumper, sort_keys=False, width=_EXAMPLE_WIDTH)
 
 
 def _services(told: Told) -> str:

@@ -11,6 +11,7 @@ import pytest
 from tests.lab.lab import Lab
 from tests.lab.vm import Host
 from tests.vm.conftest import Module
+from tests.vm.facts import POSTGRESQL
 from tests.vm.test_messages import commands_gone
 
 OnHost = Callable[[Host], Module]
@@ -56,9 +57,9 @@ def test_a_whole_host_fits_into_a_database(booted: Host, module: OnHost) -> None
 
 def test_process_of_a_port(booted: Host, module: OnHost) -> None:
     result = module(booted)("process_context_info", ports=[5432], listening=True)
-    pid = int(booted.run("systemctl show --value --property MainPID postgresql@15-main").stdout)
+    pid, unit = booted.run(f"systemctl show --value --property MainPID {POSTGRESQL}; echo {POSTGRESQL}").stdout.split()
     assert [(process["pid"], process["user"], process["unit"]) for process in result["processes"]] == [
-        (pid, "postgres", "postgresql@15-main.service")
+        (int(pid), "postgres", f"{unit}.service")
     ]
 
 

@@ -17,6 +17,8 @@ from tests.lab.states import State
 from tests.lab.vm import Host
 from tests.vm.conftest import BACKENDS
 
+pytestmark = pytest.mark.policy
+
 FLOWS = "senet.firewall.flows"
 # As the documentation promises
 BACK_SECONDS = 10

@@ -7,11 +7,15 @@ import json
 import re
 from typing import Any
 
+import pytest
+
 from tests.lab.controller import Controller, Play
 from tests.lab.probes import ADDRESSES, connect
 from tests.lab.vm import Host
 from tests.vm.conftest import ROLE_ABSENT, FirstRun
 from tests.vm.facts import facts
+
+pytestmark = [pytest.mark.core, pytest.mark.smoke]
 
 POLICY, IPV4, IPV6 = "install the policy module senet_firewall", "restore the ipv4 rules", "restore the ipv6 rules"
 

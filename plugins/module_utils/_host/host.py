@@ -11,6 +11,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._host.accounts impo
 from ansible_collections.senet.firewall.plugins.module_utils._host.connecting import refused_ports
 from ansible_collections.senet.firewall.plugins.module_utils._host.decisions import Decisions
 from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Guard
+from ansible_collections.senet.firewall.plugins.module_utils._host.mptcp import is_unlabelled_mptcp
 from ansible_collections.senet.firewall.plugins.module_utils._host.netfilter import FindCommand, Netfilter, RunCommand
 from ansible_collections.senet.firewall.plugins.module_utils._host.netlabel import NetLabel
 from ansible_collections.senet.firewall.plugins.module_utils._host.policystore import PolicyStore
@@ -22,7 +23,8 @@ from ansible_collections.senet.firewall.plugins.module_utils._processes import P
 
 class Host(NamedTuple):
     """All I/O there is. ``processes`` reads them with or without their sockets; ``refused_ports`` says which of these
-    TCP ports a process in a context may not connect to; ``pid`` is the one that asks."""
+    TCP ports a process in a context may not connect to; ``pid`` is the one that asks; ``unlabelled_mptcp`` says whether
+    MPTCP is a way past the domains."""
 
     selinux: SELinuxFS
     decisions: Decisions
@@ -35,6 +37,7 @@ class Host(NamedTuple):
     processes: Callable[[bool], List[Process]]
     refused_ports: Callable[[str, List[int]], List[int]]
     pid: int
+    unlabelled_mptcp: Callable[[], bool] = is_unlabelled_mptcp
 
     def save(self, family: str) -> str:
         """What the tool of a family prints of its rules.
@@ -65,7 +68,7 @@ def open_host(run_command: RunCommand, find_command: FindCommand) -> Host:
         NetLabel(run_command, find_command),
         PolicyStore(run_command, find_command, selinux.policy_name() or ""),
         service,
-        Guard(run_command, find_command, service.systemd),
+        Guard(run_command, find_command, service.systemd, service.command),
         HostAccounts(run_command, find_command),
         lambda sockets: read_processes(selinux.status() != "disabled", sockets=sockets),
         lambda context, ports: refused_ports(selinux, context, ports),

@@ -283,7 +283,7 @@ def test_the_summary_counts_a_shared_socket_once() -> None:
             "pids": [10, 11],
             "users": ["root", "www-data"],
             "executables": ["/usr/sbin/httpd"],
-            "listening": [{"protocol": "tcp", "family": "ipv4", "address": "0.0.0.0", "port": 80}],
+            "listening": [{"protocol": "tcp", "family": "ipv4", "address": "0.0.0.0", "port": 80, "context": None}],
             "connected": [
                 {
                     "protocol": "tcp",
@@ -293,6 +293,7 @@ def test_the_summary_counts_a_shared_socket_once() -> None:
                     "remote_address": "127.0.0.1",
                     "remote_port": 5432,
                     "state": "established",
+                    "context": None,
                 }
             ],
         }
@@ -330,7 +331,7 @@ def test_a_process_as_the_module_returns_it() -> None:
         "user_unit": None,
         "cgroup": "/system.slice/httpd.service",
         "network_namespace": 4026531840,
-        "listening": [{"protocol": "tcp", "family": "ipv4", "address": "0.0.0.0", "port": 5432}],
+        "listening": [{"protocol": "tcp", "family": "ipv4", "address": "0.0.0.0", "port": 5432, "context": None}],
         "connected": [],
         "sockets_readable": True,
     }

@@ -274,4 +274,5 @@ def test_a_process_in_another_network_namespace() -> None:
         process = by_pid(run_module({"ports": [8080]}), pid)
         assert process["network_namespace"] == os.stat(f"/proc/{pid}/ns/net").st_ino
         assert process["network_namespace"] != os.stat("/proc/self/ns/net").st_ino
-    assert process["listening"] == [{"protocol": "tcp", "family": "ipv4", "address": "0.0.0.0", "port": 8080}]
+    found = {"protocol": "tcp", "family": "ipv4", "address": "0.0.0.0", "port": 8080, "context": None}
+    assert process["listening"] == [found]
