@@ -16,6 +16,8 @@ from tests.unit.scripted_host import ScriptedHost, connected, listens, process
 FLOW = {"name": "web_db", "source": ["httpd_t"], "destination": ["postgresql_t"], "ports": [5432]}
 CACHE = {"name": "cache", "source": ["httpd_t"], "destination": ["redis_t"], "ports": ["6379-6380"]}
 
+NOTHING: list[Any] = [[], ""]
+
 Run = Callable[..., dict[str, Any]]
 
 
@@ -180,7 +182,7 @@ def test_a_pair_fills_in_what_is_not_given(run: Run) -> None:
         ({"flows": [FLOW], "layers": []}, "layers is given and empty"),
         *(
             ({"flows": [{**FLOW, option: nothing}]}, f"The option {option} of the flow 'web_db' is given and empty")
-            for nothing in ([], "")
+            for nothing in NOTHING
             for option in (
                 "source",
                 "destination",
