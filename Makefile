@@ -19,7 +19,6 @@ setup: ## the packages and the virtual environment that every test needs
 
 setup-lab: setup
 	@tests/setup.sh apt tests/lab/apt-packages.txt
-	@tests/setup.sh collections $(CACHE)/collections tests/requirements-collections.txt
 
 .PHONY: demo test unit vm
 demo: setup-lab ## httpd_t reaches PostgreSQL and nobody else does, shown on a virtual machine that enforces SELinux
@@ -54,7 +53,8 @@ bench: setup-lab ## what the collection costs a packet, a play and a host, into 
 .PHONY: molecule
 molecule: setup ## the container scenarios, or one of them: make molecule SCENARIO=no_selinux
 	@tests/setup.sh apt tests/containers/apt-packages.txt
-	@$(PY) -m tests.containers $(SCENARIO)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" NO_COLOR=1 $(PY) -m tests.containers.engine \
+		molecule test $(if $(SCENARIO),--scenario-name $(SCENARIO),--all --exclude default)
 
 .PHONY: roles
 roles: setup ## the roles of the service pairs, anew from the catalogue
