@@ -24,8 +24,12 @@ setup-lab: setup
 demo: setup-lab ## httpd_t reaches PostgreSQL and nobody else does, shown on a virtual machine that enforces SELinux
 	@$(PY) -m tests.demo
 
-test: setup ## everything: lint, unit, molecule, vm; goes on after a failure and still fails
-	@$(MAKE) --no-print-directory --keep-going lint unit molecule vm
+test: setup ## everything: lint, unit, unit-cores, molecule, vm; goes on after a failure and still fails
+	@$(RM) build/times
+	@$(MAKE) --no-print-directory --keep-going $(addprefix timed-,lint unit molecule vm)
+
+timed-%:
+	@tests/timed.sh $* $(MAKE) --no-print-directory --keep-going $*
 
 unit: setup ## the unit tests, and the built collection
 	@$(PY) -m pytest --numprocesses=auto --junit-xml=build/junit/unit.xml tests/unit tests/package
