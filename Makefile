@@ -24,9 +24,9 @@ setup-lab: setup
 demo: setup-lab ## httpd_t reaches PostgreSQL and nobody else does, shown on a virtual machine that enforces SELinux
 	@$(PY) -m tests.demo
 
-test: setup ## everything: lint, unit, unit-cores, molecule, vm; goes on after a failure and still fails
+test: setup ## everything: lint, unit, molecule, vm, crash; goes on after a failure and still fails
 	@$(RM) build/times
-	@$(MAKE) --no-print-directory --keep-going $(addprefix timed-,lint unit molecule vm)
+	@$(MAKE) --no-print-directory --keep-going $(addprefix timed-,lint unit molecule vm crash)
 
 timed-%:
 	@tests/timed.sh $* $(MAKE) --no-print-directory --keep-going $*
@@ -36,18 +36,47 @@ unit: setup ## the unit tests, and the built collection
 
 # Two virtual machines at least, and one core left for the controllers where there are more.
 VMS := $(shell cores=$$(nproc); echo $$((cores > 3 ? cores - 1 : 2)))
-VM_TESTS := $(PY) -m pytest --numprocesses=$(VMS) --dist=loadfile --verbose --durations=20 --junit-xml=build/junit/vm.xml
+VM_TESTS = $(PY) -m pytest --numprocesses=$(VMS) --dist=loadfile --verbose --durations=20 \
+	--junit-xml=build/junit/$@.xml tests/vm
 
-vm: setup-lab ## the tests on virtual machines that enforce SELinux
-	@$(VM_TESTS) -m 'not thorough' tests/vm
+# By guest (its distribution, its policy) and kernel: the newest one but for vm-stock, which has the distribution's own.
+VM_RUNS := vm-debian12 vm-fedora vm-debian13 vm-stock
+.PHONY: $(VM_RUNS)
+vm: ## the tests on virtual machines that enforce SELinux, each also a target of its own: vm-fedora, ...
+	@$(MAKE) --no-print-directory --keep-going $(VM_RUNS)
 
-.PHONY: vm-thorough
-vm-thorough: setup-lab ## the same, with what repeats a promise by the other backend or at length: a thousand flows
-	@$(VM_TESTS) tests/vm
+vm-debian12: setup-lab
+	@$(VM_TESTS) -m 'not thorough and not stock_kernel'
+
+vm-fedora: setup-lab
+	@$(VM_TESTS) --guest=debian12-fedora -m '(core or policy) and not thorough and not stock_kernel'
+
+vm-debian13: setup-lab
+	@$(VM_TESTS) --guest=debian13 -m 'core and not thorough and not stock_kernel'
+
+vm-stock: setup-lab
+	@$(VM_TESTS) --kind=qemu -m '(smoke or stock_kernel) and not thorough'
+
+.PHONY: vm-thorough vm-thorough-debian12 vm-thorough-stock vm-debian11
+vm-thorough: ## the same at length: both backends everywhere, a thousand flows, all on the stock kernel, the oldest tools
+	@$(MAKE) --no-print-directory --keep-going vm-thorough-debian12 vm-fedora vm-debian13 vm-thorough-stock vm-debian11
+
+vm-thorough-debian12: setup-lab
+	@$(VM_TESTS) -m 'not stock_kernel'
+
+vm-thorough-stock: setup-lab
+	@$(VM_TESTS) --kind=qemu -m 'core or stock_kernel'
+
+vm-debian11: setup-lab
+	@$(VM_TESTS) --guest=debian11 --kind=qemu -m 'smoke and not thorough'
 
 .PHONY: crash
 crash: setup-lab ## a change ended after each of its steps, by kill -9 and by a power cut, into build/crash.json
 	@$(PY) -m tests.crash build/crash.json
+
+.PHONY: oracle
+oracle: setup ## what the rules and the policy decide against the promise, packet by packet, into build/oracle.json
+	@$(PY) -m tests.oracle build/oracle.json
 
 .PHONY: bench
 bench: setup-lab ## what the collection costs a packet, a play and a host, into build/bench.json
