@@ -5,6 +5,7 @@
 each network namespace has labels of its own."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import pytest
@@ -34,7 +35,6 @@ from tests.vm.containers import (
 from tests.vm.facts import Facts, facts
 from tests.vm.ssh_watch import SshReport, SshWatch
 
-STATE = "containers"
 LOAD = "/usr/local/sbin/senet-container load"
 HOOK = "yaml the labels in each container"
 CLIENTS = {"web": "httpd_t", "other": DEFAULT_DOMAIN, "guest": DEFAULT_DOMAIN}
@@ -57,23 +57,26 @@ class Pair(NamedTuple):
     after: Facts
 
 
-@pytest.fixture(scope="module")
-def without_flows(lab: Lab) -> dict[tuple[str, str], Reached]:
-    """How each container fares with db while there is no flow; the host is then saved as STATE."""
+@contextmanager
+def with_containers(lab: Lab) -> Iterator[Host]:
+    """A host whose containers run. Each test module's part starts its own: no saved disk has running containers."""
     with lab.start("web", state="slim") as host:
         start_containers(host)
         host.run(LISTEN, timeout=120)
-        before = {
-            (client, family): reach(host, client, address) for client in CLIENTS for family, address in DB.items()
-        }
-        host.save_state(STATE)
-    return before
+        yield host
+
+
+@pytest.fixture(scope="module")
+def without_flows(lab: Lab) -> dict[tuple[str, str], Reached]:
+    """How each container fares with db while there is no flow."""
+    with with_containers(lab) as host:
+        return {(client, family): reach(host, client, address) for client in CLIENTS for family, address in DB.items()}
 
 
 @pytest.fixture(scope="module", params=[BACKENDS[0], pytest.param(BACKENDS[1], marks=pytest.mark.thorough)])
-def pair(lab: Lab, without_flows: object, request: pytest.FixtureRequest) -> Iterator[Pair]:
+def pair(lab: Lab, request: pytest.FixtureRequest) -> Iterator[Pair]:
     """The page's first flow, in force on the host and in each container's namespace."""
-    with lab.start("web", state=STATE) as host:
+    with with_containers(lab) as host:
         enforce(host, "yaml only httpd_t reaches postgresql_t", request.param)
         before = facts(host)
         with SshWatch(host) as watch:
@@ -83,9 +86,9 @@ def pair(lab: Lab, without_flows: object, request: pytest.FixtureRequest) -> Ite
 
 
 @pytest.fixture(scope="module")
-def shared(lab: Lab, without_flows: object) -> Iterator[Host]:
+def shared(lab: Lab) -> Iterator[Host]:
     """The page's second flow in place of the first: the host's PostgreSQL for containers of the default domain."""
-    with lab.start("web", state=STATE) as host:
+    with with_containers(lab) as host:
         enforce(host, "yaml only container_t reaches postgresql_t", BACKENDS[0])
         changes(host, HOOK)
         yield host
