@@ -108,11 +108,8 @@ def _meta(told: Told) -> dict[str, Any]:
         "description": f"{_short(told)}, and nobody else",
         "license": "GPL-3.0-or-later",
         "min_ansible_version": "2.16",
-        "platforms": [
-            {"name": "EL", "versions": ["8", "9"]},
-            {"name": "Fedora", "versions": ["all"]},
-            {"name": "Debian", "versions": ["bookworm"]},
-        ],
+        # Those it was run on
+        "platforms": [{"name": "Debian", "versions": ["bookworm", "trixie"]}],
         "galaxy_tags": ["security", "selinux", "firewall", "networking"],
     }
     return {"galaxy_info": galaxy, "dependencies": []}

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.senet.firewall.plugins.doc_fragments import change, guarded
 from ansible_collections.senet.firewall.plugins.modules import flows as plugin
+from tests.unit.module_arguments import patch_module_args
 from tests.unit.module_run import assert_documented, run_module
 from tests.unit.scripted_host import ScriptedHost, connected, listens, process
 
