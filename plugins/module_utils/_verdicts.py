@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the kernel grants, asked domain by domain, and held against what is wanted. It writes nothing."""
 
-from typing import Iterable, List
+from typing import Iterable, List, Sequence, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._access import (
     CHECKED,
@@ -18,12 +18,15 @@ from ansible_collections.senet.firewall.plugins.module_utils._host.host import H
 from ansible_collections.senet.firewall.plugins.module_utils._model import (
     DEFAULT_PACKET_TYPE,
     ENFORCE,
+    Flow,
     FlowSet,
     SenetError,
     packet_context,
 )
 from ansible_collections.senet.firewall.plugins.module_utils._peers import Audience, Hearing, Peering
 from ansible_collections.senet.firewall.plugins.module_utils._processes import Process
+
+_FORWARDED = frozenset(["forward_in", "forward_out"])
 
 
 def access_matrix(host: Host, flows: FlowSet, processes: Iterable[Process], mls: bool) -> List[Access]:
@@ -40,8 +43,16 @@ def access_matrix(host: Host, flows: FlowSet, processes: Iterable[Process], mls:
             decisions = [host.decisions.access(context, target) for target in targets]
             allowed = [decision.allowed & CHECKED for decision in decisions]
             refused = allowed[2] if flow.source_addresses else None
-            matrix.append(Access(flow.name, domain, allowed[0], allowed[1], decisions[0].permissive, refused))
+            ports = _refused_ports(host, flow, context) if domain in flow.source else ()
+            matrix.append(Access(flow.name, domain, allowed[0], allowed[1], decisions[0].permissive, refused, ports))
     return matrix
+
+
+def _refused_ports(host: Host, flow: Flow, context: str) -> Tuple[int, ...]:
+    """The ports of a flow that a source may not connect to; of a range, its first port stands for all."""
+    if flow.protocol != "tcp":
+        return ()
+    return tuple(host.refused_ports(context, [ports.low for ports in flow.ports]))
 
 
 def confined_access(host: Host, flows: FlowSet, mls: bool) -> List[Elsewhere]:
@@ -117,9 +128,12 @@ def check_hearings(rows: Iterable[Hearing], labels: Iterable[Audience]) -> None:
             )
 
 
-def check_nobody_is_deaf(host: Host, peers: Peering, processes: Iterable[Process], mls: bool) -> None:
+def check_nobody_is_deaf(
+    host: Host, peers: Peering, processes: Iterable[Process], mls: bool, packets: bool
+) -> None:
     """Ask the kernel whether every running domain can still hear its peers, but for the verified destinations, and
-    those that a peer label names receivers for.
+    those that a peer label names receivers for; and, where ``packets`` are labelled too, whether what peers send may be
+    forwarded.
 
     :raises SenetError: some cannot, and would be cut off by the first peer label.
     """
@@ -142,10 +156,18 @@ def check_nobody_is_deaf(host: Host, peers: Peering, processes: Iterable[Process
         for place, tclass, verb in ((places[0][0], "netif", "ingress"), (places[1][0], "node", "recvfrom"))
         if verb not in host.selinux.access(sender, place, tclass).allowed
     ]
+    stopped += [
+        sender
+        for sender in [packet_context(name, mls) for name in peers.types if packets]
+        for packet_type in (UNLABELED_TYPE, DEFAULT_PACKET_TYPE)
+        if not host.selinux.access(sender, packet_context(packet_type, mls), "packet").allowed >= _FORWARDED
+    ]
     if cut or stopped:
         raise SenetError(
-            "Peer labels would cut off {0}, which the loaded policy lets not all receive, or not pass an interface; "
-            "see with 'sesearch -A -c peer,netif,node' what it grants.".format(", ".join(cut + stopped))
+            "Peer labels would cut off {0}, which the loaded policy lets not all receive, not pass an interface, "
+            "or not be forwarded; see with 'sesearch -A -c peer,netif,node,packet' what it grants.".format(
+                ", ".join(sorted({*cut, *stopped}))
+            )
         )
 
 
@@ -166,12 +188,25 @@ def audiences(host: Host, flows: FlowSet, processes: Iterable[Process], mls: boo
     ]
 
 
+def permissive_domains(host: Host, flows: FlowSet, processes: Iterable[Process], mls: bool) -> List[str]:
+    """The domains that run here or that are named, and that an enforcing kernel refuses nothing."""
+    if flows.empty or host.selinux.status() != "enforcing":
+        return []
+    host.decisions.refresh()
+    contexts = {domain: packet_context(domain, mls) for domain in flows.domains}
+    contexts.update(contexts_by_domain(processes))
+    # It is a matter of the source alone, so that types the policy does not have yet need not be asked about.
+    target = packet_context(UNLABELED_TYPE, mls)
+    return sorted(domain for domain, context in contexts.items() if host.decisions.access(context, target).permissive)
+
+
 def find_warnings(
     mode: str,
     flows: FlowSet,
     access: Iterable[Access],
-    confined: Iterable[Elsewhere],
+    elsewhere: Iterable[Elsewhere],
     processes: Iterable[Process],
+    permissive: Sequence[str],
 ) -> List[str]:
     """What keeps flows that are in place from being enforced or used, each a sentence."""
     warnings = []
@@ -179,13 +214,22 @@ def find_warnings(
         warnings.append(
             "SELinux is permissive on this host: the flows are in place, but nothing is enforced until 'setenforce 1'."
         )
-    permissive = sorted({row.domain for row in access if row.permissive})
-    if permissive and mode == "enforcing":
+    if permissive:
+        confined = sorted(set(permissive).intersection(dict(flows.confine)))
         warnings.append(
-            "The policy declares the domains {0} permissive: nothing is enforced for them until 'semanage permissive "
-            "-d'.".format(", ".join(permissive))
+            "The policy declares the domains {0} permissive: no flow refuses them anything, {1}until 'semanage "
+            "permissive -d'.".format(
+                ", ".join(permissive), "nor does confining {0}, ".format(", ".join(confined)) if confined else ""
+            )
         )
-    loose = [row.domain for row in confined if row.mode == ENFORCE and row.unlabelled]
+    for row in access:
+        if row.refused_ports:
+            warnings.append(
+                "The policy does not let '{0}' connect to port {1} of the flow '{2}', whatever the packets' labels "
+                "(name_connect); find the boolean that does with 'sesearch -A -s {0} -c tcp_socket -p "
+                "name_connect'.".format(row.domain, ", ".join(map(str, row.refused_ports)), row.flow)
+            )
+    loose = [row.domain for row in elsewhere if row.mode == ENFORCE and row.unlabelled]
     if loose:
         warnings.append(
             "The loaded policy lets every domain use unlabelled packets, and no module can take that back: the "

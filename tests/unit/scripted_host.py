@@ -5,7 +5,7 @@
 kernel that answers from the policy it was given. Any step can be made to fail."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -158,6 +158,14 @@ class ScriptedService:
         self.installed = False
         self.running = False
         self.units: tuple[str, ...] = ()
+        self.shown: list[bool] = []
+        self.systemd = True
+        self.interpreter = "/usr/bin/python3"
+
+    def command(self) -> tuple[str, ...]:
+        if not self.interpreter:
+            raise SenetError("No Python interpreter of this host is root's alone.")
+        return (self.interpreter, "-IB", "/var/lib/senet-firewall/code/senet-firewall")
 
     def intent(self) -> str | None:
         return self.text
@@ -184,6 +192,9 @@ class ScriptedService:
             self._log.write("start service")
         self.running = True
 
+    def show(self, enforced: bool) -> None:
+        self.shown.append(enforced)
+
     def uninstall(self) -> None:
         if self.installed:
             self._log.write("uninstall service")
@@ -202,6 +213,7 @@ class ScriptedGuard:
         self.timers: list[tuple[str, int]] = []
         self.last: dict[str, Any] | None = None
         self.notes: list[str] = []
+        self.proved: list[str] = []
 
     @contextmanager
     def lock(self, wait: float) -> Iterator[None]:
@@ -221,6 +233,13 @@ class ScriptedGuard:
         self._log.touch()
         self.record = pending
         self.stages.append(pending)
+
+    def prove(self, token: str) -> None:
+        assert self.record is not None, "there is no record to be read"
+        assert self.record.token == token
+        if self._log.fail == "prove":
+            raise SenetError("A trial run of the guard failed.")
+        self.proved.append(token)
 
     def arm(self, token: str, phase: str, seconds: int) -> None:
         self._log.write(f"arm {phase}")
@@ -308,9 +327,12 @@ class ScriptedHost:
         self.families = empty_families()
         self.policy: str | None = None
         self.extra_policy = ""
+        self.ip = [4, 6]
         self.other_types = {"httpd_exec_t", "netif_t"}
         self.holder: str | None = None
         self.permissive: set[str] = set()
+        # the domains and ports that name_connect refuses
+        self.no_name_connect: set[tuple[str, int]] = set()
         self.fail = fail
         self.die_at = 0
         self.touches = 0
@@ -322,6 +344,9 @@ class ScriptedHost:
         # by family what the save command of the legacy variant prints, and what nft lists
         self.legacy = {"ipv4": "", "ipv6": ""}
         self.listed = ""
+        self.unlabelled_mptcp = False
+        # the text of rules saved by other programs, by path
+        self.saved_rules: dict[str, str] = {}
         # the tables of other network namespaces, by file and family
         self.namespaces: dict[str, dict[str, Any]] = {}
         self.writes: list[str] = []
@@ -334,16 +359,23 @@ class ScriptedHost:
     def host(self) -> Host:
         decisions = Decisions(self, "/nonexistent/decisions.json")  # type: ignore[arg-type]
         edges: Any = (self, decisions, self, self.netlabel, self, self.service, self.guard, self.accounts,
-                      self.processes, 999)  # fmt: skip
+                      self.processes, self.refused_ports, 999, lambda: self.unlabelled_mptcp,
+                      lambda: self.saved_rules)  # fmt: skip
         return Host(*edges)
 
     def interfaces(self) -> list[str]:
         return ["lo", "eth0", "eth1"]
 
+    def versions(self) -> list[int]:
+        return self.ip
+
     def processes(self, sockets: bool) -> list[Process]:
         if sockets:
             self.reads.append("sockets")
         return [each if sockets else each._replace(listening=(), connected=()) for each in self.running]
+
+    def refused_ports(self, context: str, ports: list[int]) -> list[int]:
+        return [port for port in ports if (context.split(":")[2], port) in self.no_name_connect]
 
     def touch(self) -> None:
         self.touches += 1
@@ -405,8 +437,11 @@ class ScriptedHost:
         attributes.update(("domain", domain) for domain in STOCK_DOMAINS)
         names = {thing} | {attribute for attribute, member in attributes if member == thing}
         subjects = {subject} | {attribute for attribute, member in attributes if member == subject}
+        members: dict[str, set[str]] = {}
+        for name, member in re.findall(r"\(typeattributeset (\S+) \(([^\s()]+)\)\)", text):
+            members.setdefault(name, set()).update(STOCK_DOMAINS if member == "domain" else {member})
         groups = {
-            name: set(STOCK_DOMAINS) - set(excluded.split())
+            name: set(STOCK_DOMAINS).difference(*(members.get(word, {word}) for word in excluded.split()))
             for name, excluded in re.findall(r"\(typeattributeset (\S+) \(and \(domain\) \(not \(([^)]*)\)", text)
         }
         allowed: set[str] = set()
@@ -420,8 +455,8 @@ class ScriptedHost:
         self.reads.append(f"save {family}")
         return self.families[family].save()
 
-    def saves(self) -> list[Saved]:
-        self.reads.append("saves")
+    def saves(self, read: Mapping[str, str] | None = None) -> list[Saved]:
+        self.reads.append("saves" if read is None else "other variants")
         return [
             one
             for family, command in (("ipv4", "iptables"), ("ipv6", "ip6tables"))
