@@ -106,6 +106,12 @@ def _without(pattern: str) -> Change:
     return lambda text: "".join(line for line in text.splitlines(True) if not re.search(pattern, line))
 
 
+def _without_rule(pattern: str) -> Change:
+    """The rules of a policy with this left out, wherever they stand."""
+    rule = r"\((?:audit)?allow \S+ \S+ \(\w+ \([^()]*\)\)\)"
+    return lambda text: re.sub(rule, lambda match: "" if re.search(pattern, match.group()) else match.group(), text)
+
+
 def _sub(pattern: str, new: str, count: int = 0) -> Change:
     return lambda text: re.sub(pattern, new, text, count=count, flags=re.MULTILINE)
 
@@ -213,30 +219,30 @@ MUTATIONS = (
     Mutation("a range is its first port", rules=_sub(r"(port \d+):\d+|^(\s*\d+)-\d+( :)", r"\1\2\3")),
     Mutation("udp is left out", rules=_without(r"-p udp|(?:l4proto|set) udp|udp [sd]port")),
     Mutation("incoming packets are left out", rules=_without(r"^-I INPUT |hook input")),
-    Mutation("a source domain too many", policy=_sub(rf"^\(allow httpd_t (\S+{_CLIENT})", r"(allow domain \1")),
-    Mutation("a destination domain too many", policy=_sub(rf"^\(allow redis_t (\S+{_SERVER})", r"(allow domain \1")),
+    Mutation("a source domain too many", policy=_sub(rf"\(allow httpd_t (\S+{_CLIENT})", r"(allow domain \1")),
+    Mutation("a destination domain too many", policy=_sub(rf"\(allow redis_t (\S+{_SERVER})", r"(allow domain \1")),
     Mutation(
-        "sources may send as servers", policy=_sub(rf"^(\(allow \S+ \S+{_SERVER} \(packet \()recv\)", r"\1send recv)")
+        "sources may send as servers", policy=_sub(rf"(\(allow \S+ \S+{_SERVER} \(packet \()recv\)", r"\1send recv)")
     ),
     Mutation(
-        "destinations may not send", policy=_sub(rf"^(\(allow \S+ \S+{_SERVER} \(packet \()send recv\)", r"\1recv)")
+        "destinations may not send", policy=_sub(rf"(\(allow \S+ \S+{_SERVER} \(packet \()send recv\)", r"\1recv)")
     ),
-    Mutation("nobody receives", policy=_sub(rf"^(\(allow \S+ \S+{_CLIENT} \(packet \()send recv\)", r"\1send)")),
-    Mutation("the kernel may not answer", policy=_without(r"allow kernel_t")),
+    Mutation("nobody receives", policy=_sub(rf"(\(allow \S+ \S+{_CLIENT} \(packet \()send recv\)", r"\1send)")),
+    Mutation("the kernel may not answer", policy=_without_rule(r"allow kernel_t")),
     Mutation("the default label is everybody's", policy=_sub(rf"\(allow \S+ {_DEFAULT}", f"(allow domain {_DEFAULT}")),
-    Mutation("the default label is nobody's", policy=_without(rf"\(allow \S+ {_DEFAULT}")),
+    Mutation("the default label is nobody's", policy=_without_rule(rf"\(allow \S+ {_DEFAULT}")),
     Mutation(
         "unlabelled packets are everybody's",
         policy=_sub(r"\(allow \S+ unlabeled_t \(packet \(send", "(allow domain unlabeled_t (packet (send"),
     ),
-    Mutation("unlabelled packets are nobody's", policy=_without(r"unlabeled_t \(packet \(send")),
+    Mutation("unlabelled packets are nobody's", policy=_without_rule(r"unlabeled_t \(packet \(send")),
     Mutation("one confined domain is forgotten", policy=_sub(r"(\(and \(domain\) \(not \()[\w.]+", r"\1")),
     Mutation("enforced flows are granted as observed ones", policy=_granted(rf"\w+{_CLIENT}")),
     Mutation("refused clients are let in", policy=_granted(r"\w+_refused_packet_t")),
-    Mutation("an observed flow refuses", policy=_without(r"^\(allow domain \S+_(client|server)_packet_t")),
+    Mutation("an observed flow refuses", policy=_without_rule(r"\(allow domain \S+_(client|server)_packet_t")),
     Mutation("nobody is logged", policy=_sub("auditallow", "dontaudit")),
-    Mutation("watched domains are not logged", policy=_without(rf"auditallow \S+ {_DEFAULT}")),
-    Mutation("forwarded packets are refused", policy=_without("forward_in")),
+    Mutation("watched domains are not logged", policy=_without_rule(rf"auditallow \S+ {_DEFAULT}")),
+    Mutation("forwarded packets are refused", policy=_without_rule("forward_in")),
     Mutation("a label without a role", policy=_without(rf"roletype object_r \S+{_SERVER}")),
     Mutation("labels that nobody may load", policy=_sub("relabelto", "relabelfrom")),
 )
