@@ -196,9 +196,7 @@ def with_retired(text: str, old: Optional[str], types: Iterable[str]) -> str:
     lines = []
     for statement in _statements(old or ""):
         words = _WORD.findall(statement)
-        if words[0] in ("type", "roletype") and words[-1] in gone:
-            lines.append(statement)
-        elif words[0] == "typeattributeset" and len(words) == 3 and words[2] in gone and words[1] in attributes:
+        if (words[0] in ("type", "roletype") and words[-1] in gone) or (words[0] == "typeattributeset" and len(words) == 3 and words[2] in gone and words[1] in attributes):
             lines.append(statement)
         for allow in _ALLOW.findall(statement):
             dummy, subject, thing = _WORD.findall(allow)[:3]

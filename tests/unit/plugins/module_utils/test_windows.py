@@ -6,7 +6,7 @@ use it before and after."""
 
 import ipaddress
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -59,7 +59,7 @@ class Moment(NamedTuple):
     labels: dict[str, FlowSet | None]
 
 
-@lru_cache(maxsize=None)
+@cache
 def permitted(policy: str | None, domain: str, packet_type: str) -> frozenset[str]:
     host = ScriptedHost()
     host.policy = policy
@@ -191,7 +191,7 @@ def check(first: FlowSet, second: FlowSet, backends: tuple[str, str]) -> None:
         for moment in walk[1:-1]:
             if held:
                 assert not {UNLABELED, DEFAULT_PACKET_TYPE}.intersection(labels(moment, packet)), packet
-            for domain in DOMAINS if held or first.labels_packets and second.labels_packets else ():
+            for domain in DOMAINS if held or (first.labels_packets and second.labels_packets) else ():
                 for now in allowed(moment, packet, domain):
                     assert now >= before[domain] & after[domain], (packet, domain)
                     assert not held or now <= before[domain] | after[domain], (packet, domain)

@@ -88,7 +88,7 @@ def test_a_label_comes_changes_and_goes(run: Run, host: ScriptedHost) -> None:
 def test_it_labels_no_packet(run: Run, host: ScriptedHost) -> None:
     run(**PARTNER)
     assert "restore ipv4" not in host.writes
-    assert "(packet (" not in (host.policy or "")
+    assert "senet_packet_type" not in (host.policy or "")
 
 
 def test_the_policy_is_there_before_the_label_and_goes_after_it(
