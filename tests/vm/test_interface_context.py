@@ -51,7 +51,8 @@ def test_the_interface_that_ssh_comes_by_is_not_taken_from_it(slim: Host) -> Non
         assert stored(slim) == ""
     # It may have one that everybody may use, and the guard brings back what nobody confirmed.
     with Controller(slim, patch=without_confirmation) as controller:
-        options: dict[str, Any] = {"interface": name, "type": "dmz_iface_t", "create_type": True, "token": "t1", "confirm_timeout": 10}
+        options: dict[str, Any] = {"interface": name, "type": "dmz_iface_t", "create_type": True}
+        options.update(token="t1", confirm_timeout=10)
         waiting = controller.module(slim, "senet.firewall.interface_context", **options)
         assert waiting["guard"] == {"token": "t1", "confirmed": False}, waiting
         assert stored(slim).split() == [name, "system_u:object_r:dmz_iface_t:s0"]
