@@ -22,16 +22,17 @@ def bridge(before: FlowSet, after: FlowSet) -> Optional[FlowSet]:
     if not before.labels_packets or not after.labels_packets:
         return None
     old = {flow.name: flow for flow in before.flows}
-    mistaken = {flow.name for flow in after.flows if flow.name in old and _mistaken(old[flow.name], flow, before, after)}
+    kept = [(old[flow.name], flow) for flow in after.flows if flow.name in old]
+    mistaken = {flow.name for earlier, flow in kept if _mistaken(earlier, flow, before, after)}
     early = {domain for domain, mode in after.confine if mode == ENFORCE and _too_early(domain, before, after)}
     if not mistaken and not early:
         return None
     names = _new_names({flow.name for flow in before.flows + after.flows})
     flows = (flow._replace(name=next(names)) if flow.name in mistaken else flow for flow in after.flows)
-    kept = tuple((domain, mode) for domain, mode in before.confine if domain in early)
+    confined = tuple(item for item in before.confine if item[0] in early)
     return after._replace(
         flows=tuple(sorted(flows, key=lambda flow: flow.name)),
-        confine=tuple(sorted(tuple(item for item in after.confine if item[0] not in early) + kept)),
+        confine=tuple(sorted(tuple(item for item in after.confine if item[0] not in early) + confined)),
     )
 
 

@@ -52,6 +52,7 @@ class Outcome(NamedTuple):
 
     changed: bool
     flows: FlowSet
+    removed: Tuple[str, ...]
     steps: Tuple[str, ...]
     access: Tuple[Access, ...]
     confined: Tuple[Elsewhere, ...]
@@ -65,7 +66,7 @@ class Outcome(NamedTuple):
     backend: _backends.Choice
     layers: Tuple[str, ...]
     pending: bool
-    interfaces: Mapping[str, Tuple[Optional[str], Optional[str]]]
+    interfaces: Mapping[str, Tuple[Optional[str], Optional[str]]] = {}
 
 
 class _Change(NamedTuple):
@@ -74,6 +75,7 @@ class _Change(NamedTuple):
     backend: _backends.Choice
     observed: _plan.HostState
     layers: Tuple[str, ...]
+    present: FlowSet
     flows: FlowSet
     accounts: Accounts
     desired: _plan.Desired
@@ -137,13 +139,16 @@ def run(host: Host, request: _survey.Request, options: Options, check_mode: bool
             "systemd does not run this host, so nothing loads the flows at boot or puts labels back that another "
             "program takes away; have '{0} load' run at boot.".format(" ".join(host.service.command()))
         )
+    warnings.extend(_survey.purge_warnings(request, change.present, change.flows))
     warnings.extend(_preflight.absent_interfaces(change.flows, host.netfilter.interfaces()))
+    warnings.extend(_preflight.one_family(change.flows, host.netfilter.versions()))
     warnings.extend(_preflight.confinement_warnings(change.cuts))
     if change.labelled.labels_packets and host.unlabelled_mptcp():
         warnings.extend(_preflight.mptcp_warnings(change.labelled, bool(change.steps)))
     return Outcome(
         bool(change.steps),
         change.flows,
+        _survey.removed(change.present, change.flows),
         tuple(str(step) for step in change.steps),
         tuple(access),
         tuple(confined),
@@ -170,6 +175,14 @@ def _undo_dead(host: Host, dead: Pending) -> str:
     return (
         "The earlier change {0} was not confirmed in time, and the host had not managed to undo it; it was undone "
         "first.".format(dead.token)
+    )
+
+
+def nothing_done(host: Host, flows: FlowSet) -> Outcome:
+    """What is told of a request for which a host needs no change, and no look at it either."""
+    backend = _backends.Choice("", "nothing is to be done")
+    return Outcome(
+        False, flows, (), (), (), (), (), (), (), (), [], (), host.selinux.status(), backend, (), False
     )
 
 
@@ -216,6 +229,7 @@ def _prepare(host: Host, request: _survey.Request, options: Options) -> _Change:
     families = _survey.families_to_read(host, backend.backend, intent, layers, _survey.asks_peers(request))
     interfaces = request.interfaces if isinstance(request, _survey.Alter) else {}
     observed = _survey.observe(host, mls, families, interfaces)
+    present = _survey.present(observed, intent)
     flows = _survey.wanted(request, observed, intent)
     if mode == "disabled":
         flows = _layers.without_types(flows)
@@ -229,7 +243,7 @@ def _prepare(host: Host, request: _survey.Request, options: Options) -> _Change:
         _survey.check_owners(host, asked)
         before = intent.flows if intent is not None else None
         cgroups = host.accounts.matches_cgroups()
-        flows = _layers.with_owners(flows, options.owners, before, host.processes(False), cgroups)
+        flows = _layers.with_owners(flows, options.owners, before, host.processes(False), cgroups, mode != "disabled")
     wanted = Intent(flows, backend.backend, layers)
     accounts = _survey.look_up(host, wanted)
     _survey.check_types(host, flows, observed.policy, mls)
@@ -241,7 +255,8 @@ def _prepare(host: Host, request: _survey.Request, options: Options) -> _Change:
     processes = host.processes(bool(steps))
     cuts = _cuts(host, labelled, interfaces, processes, mls) if steps else ()
     change = _Change(
-        mode, mls, backend, observed, layers, flows, accounts, desired, steps, processes, cuts, peering(labelled)
+        mode, mls, backend, observed, layers, present, flows, accounts, desired, steps, processes, cuts,
+        peering(labelled),
     )
     if steps:
         _refuse(host, change)

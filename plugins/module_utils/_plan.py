@@ -183,11 +183,8 @@ def release_steps(tables: Mapping[str, Any]) -> Tuple[Step, ...]:
 def retreat_steps(tables: Mapping[str, Any], policy: Optional[str], before: Desired) -> Tuple[Step, ...]:
     """The steps that take effect off a change at once, while ``policy`` is loaded: the labels of before where it judges
     them as it did before, and none where it does not."""
-    back = {
-        family: rules
-        for family, rules in before.rules.items()
-        if rules and family in tables and _backends.labels_packets(family) and _same_grants(policy, before.policy, rules)
-    }
+    labels = [(name, rules) for name, rules in before.rules.items() if rules and _backends.labels_packets(name)]
+    back = {name: rules for name, rules in labels if name in tables and _same_grants(policy, before.policy, rules)}
     steps = [
         Step(RESTORE_RULES, family, _backends.restore_text(family, tables[family], rules))
         for family, rules in back.items()

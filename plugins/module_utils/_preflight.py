@@ -13,6 +13,8 @@ from ansible_collections.senet.firewall.plugins.module_utils._processes import P
 from ansible_collections.senet.firewall.plugins.module_utils._sockets import Socket
 
 SSH_DOMAIN = "sshd_t"
+_FAMILY_NAMES = {4: "IPv4", 6: "IPv6"}
+_LOOPBACKS = {4: "127.0.0.0/8", 6: "::1"}
 
 
 class Cut(NamedTuple):
@@ -153,6 +155,24 @@ def absent_interfaces(flows: FlowSet, present: Iterable[str]) -> List[str]:
         for flow, names in absent.items()
         if names
     ]
+
+
+def one_family(flows: FlowSet, versions: Iterable[int]) -> List[str]:
+    """The flows whose servers' addresses are all of one family on a host that has another, a sentence a flow.
+
+    Clients need no such warning: those of the other family are refused.
+    """
+    here = set(versions)
+    found = []
+    for flow in flows.flows:
+        named = {network.version for network in flow.destination_addresses}
+        for version in sorted(here - named) if named else ():
+            found.append(
+                "The flow '{0}' names servers' addresses of {1} alone, and this host has {2} too: over {2} its ports "
+                "stay open to everybody; add such addresses to destination_addresses, also {3} if the server is this "
+                "host.".format(flow.name, _FAMILY_NAMES[10 - version], _FAMILY_NAMES[version], _LOOPBACKS[version])
+            )
+    return found
 
 
 def confinement_warnings(cuts: Iterable[Cut]) -> List[str]:

@@ -4,7 +4,7 @@
 """Looking at a host through its edges, and turning a request into what the host shall have. It writes nothing."""
 
 from contextlib import suppress
-from typing import Callable, Dict, Iterable, Mapping, NamedTuple, Optional, Tuple, Union
+from typing import Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple, Union
 
 from ansible_collections.senet.firewall.plugins.module_utils import _backends, _bridge, _plan
 from ansible_collections.senet.firewall.plugins.module_utils._compile import cil, owner
@@ -21,7 +21,6 @@ from ansible_collections.senet.firewall.plugins.module_utils._model import (
     packet_context,
 )
 from ansible_collections.senet.firewall.plugins.module_utils._peers import peering
-
 
 DISABLED = (
     "SELinux is disabled on this host, so peers and interfaces have no types; enable it in /etc/selinux/config and on "
@@ -171,6 +170,36 @@ def observe(
         host.service.in_place(units_of(intent)),
         {name: contexts.get(name) for name in interfaces},
     )
+
+
+def present(observed: _plan.HostState, recorded: Optional[Intent]) -> FlowSet:
+    """What is asked of the host now, as far as it can be told."""
+    with suppress(SenetError):
+        return _present(observed.policy, recorded)
+    return recorded.flows if recorded is not None else FlowSet(())
+
+
+def removed(before: FlowSet, after: FlowSet) -> Tuple[str, ...]:
+    """The names of the flows that are gone."""
+    kept = {flow.name for flow in after.flows}
+    return tuple(flow.name for flow in before.flows if flow.name not in kept)
+
+
+def purge_warnings(request: Request, before: FlowSet, after: FlowSet) -> List[str]:
+    """What a whole set opens because it does not list it, each a sentence."""
+    if not isinstance(request, Replace) or request.flows.empty:
+        return []
+    found = []
+    gone = removed(before, after)
+    if gone:
+        found.append(
+            "With purge=true these flows are removed, since they are not listed: {0}. What only they protected is open "
+            "to everybody.".format(", ".join(gone))
+        )
+    free = sorted({domain for domain, dummy in before.confine}.difference(dict(after.confine)))
+    if free:
+        found.append("With purge=true these domains are confined no longer: {0}.".format(", ".join(free)))
+    return found
 
 
 def wanted(request: Request, observed: _plan.HostState, recorded: Optional[Intent]) -> FlowSet:

@@ -56,7 +56,7 @@ options:
     description:
       - Whether the interface shall have a context of its own.
       - With V(absent), the context that was given on this host goes. What the policy itself says of the interface
-        stays.
+        stays. Where SELinux is disabled there is nothing to be done.
     type: str
     choices: [present, absent]
     default: present
@@ -98,7 +98,7 @@ context:
   type: str
   sample: system_u:object_r:public_iface_t:s0
 previous:
-  description: The context before.
+  description: The context before, or null.
   returned: success
   type: str
   sample: null
@@ -202,10 +202,13 @@ from ansible_collections.senet.firewall.plugins.module_utils import _change, _en
 from ansible_collections.senet.firewall.plugins.module_utils._fields import parse_interface_name
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host, open_module_host
 from ansible_collections.senet.firewall.plugins.module_utils._interface import parse_context
+from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet
 
 
 def _change_context(host: Host, params: Mapping[str, Any], check_mode: bool) -> _engine.Outcome:
     name = parse_interface_name(params["interface"])
+    if params["state"] == "absent" and host.selinux.status() == "disabled":
+        return _engine.nothing_done(host, FlowSet(()))._replace(interfaces={name: (None, None)})
     level = params["level"] if _survey.mls(host) else ""
     wanted = parse_context(name, params["type"], level) if params["state"] == "present" else None
     request = _survey.interface_request(host, name, wanted, params["create_type"])

@@ -14,6 +14,8 @@ from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible.plugins.connection import ConnectionBase
 
+from ansible_collections.senet.firewall.plugins.module_utils._fields import SenetError, refuse_empty
+
 _GUARD = "senet.firewall.guard"
 _DEFAULT_TIMEOUT = 30
 # How long the host may need to bring its old policy back once the timer fires.
@@ -38,6 +40,8 @@ class GuardedAction(ActionBase):
         super().run(tmp, task_vars)
         self._task_vars = task_vars
         arguments = dict(self._task.args)
+        for options in [arguments, *_dicts(arguments.get("flows"))]:
+            _refuse_null(options)
         # In an ad-hoc call a list is one string with commas.
         texts = ",".join(_listed(arguments.get("health_checks")))
         checks = [_endpoint(text.strip()) for text in texts.split(",") if text]
@@ -142,6 +146,18 @@ class GuardedAction(ActionBase):
                 connection.reset()
             except AnsibleConnectionFailure:
                 connection.close()
+
+
+def _dicts(value: Any) -> list[dict[str, Any]]:
+    return [part for part in value if isinstance(part, dict)] if isinstance(value, list) else []
+
+
+def _refuse_null(options: dict[str, Any]) -> None:
+    """A module takes a null for an option that was left out."""
+    try:
+        refuse_empty({**options, **{option: "" for option, value in options.items() if value is None}})
+    except SenetError as error:
+        raise AnsibleActionFail(str(error)) from error
 
 
 def _listed(value: Any) -> list[str]:

@@ -323,6 +323,7 @@ class ScriptedHost:
         self.families = empty_families()
         self.policy: str | None = None
         self.extra_policy = ""
+        self.ip = [4, 6]
         self.other_types = {"httpd_exec_t", "netif_t"}
         self.holder: str | None = None
         self.permissive: set[str] = set()
@@ -361,6 +362,9 @@ class ScriptedHost:
 
     def interfaces(self) -> list[str]:
         return ["lo", "eth0", "eth1"]
+
+    def versions(self) -> list[int]:
+        return self.ip
 
     def processes(self, sockets: bool) -> list[Process]:
         if sockets:

@@ -5,6 +5,7 @@
 each network namespace has labels of its own."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import pytest
@@ -35,15 +36,14 @@ from tests.vm.containers import (
 from tests.vm.facts import Facts, facts
 from tests.vm.ssh_watch import SshReport, SshWatch
 
-STATE = "containers"
 LOAD = "sh load in all containers"
 CLIENTS = {"web": "httpd_t", "other": DEFAULT_DOMAIN, "guest": DEFAULT_DOMAIN}
 # guest is in the one of web
 NAMESPACES = ("db", "web", "other")
 LISTEN = """
 set -e
-echo "listen_addresses = '*'" > /etc/postgresql/15/main/conf.d/containers.conf
-systemctl restart postgresql@15-main
+echo "listen_addresses = '*'" > "/etc/postgresql/$(ls /etc/postgresql)/main/conf.d/containers.conf"
+systemctl restart "postgresql@$(ls /etc/postgresql)-main"
 """
 each_family = pytest.mark.parametrize("family", sorted(ADDRESSES))
 
@@ -58,23 +58,26 @@ class Pair(NamedTuple):
     said: str
 
 
-@pytest.fixture(scope="module")
-def without_flows(lab: Lab) -> dict[tuple[str, str], Reached]:
-    """How each container fares with db while there is no flow; the host is then saved as STATE."""
+@contextmanager
+def with_containers(lab: Lab) -> Iterator[Host]:
+    """A host whose containers run. Each test module's part starts its own: no saved disk has running containers."""
     with lab.start("web", state="slim") as host:
         start_containers(host)
         host.run(LISTEN, timeout=120)
-        before = {
-            (client, family): reach(host, client, address) for client in CLIENTS for family, address in DB.items()
-        }
-        host.save_state(STATE)
-    return before
+        yield host
+
+
+@pytest.fixture(scope="module")
+def without_flows(lab: Lab) -> dict[tuple[str, str], Reached]:
+    """How each container fares with db while there is no flow."""
+    with with_containers(lab) as host:
+        return {(client, family): reach(host, client, address) for client in CLIENTS for family, address in DB.items()}
 
 
 @pytest.fixture(scope="module", params=[BACKENDS[0], pytest.param(BACKENDS[1], marks=pytest.mark.thorough)])
-def pair(lab: Lab, without_flows: object, request: pytest.FixtureRequest) -> Iterator[Pair]:
+def pair(lab: Lab, request: pytest.FixtureRequest) -> Iterator[Pair]:
     """The page's first flow, in force on the host and in each container's namespace."""
-    with lab.start("web", state=STATE) as host:
+    with with_containers(lab) as host:
         enforce(host, "yaml only httpd_t reaches postgresql_t", request.param)
         before = facts(host)
         with SshWatch(host) as watch:
@@ -85,9 +88,9 @@ def pair(lab: Lab, without_flows: object, request: pytest.FixtureRequest) -> Ite
 
 
 @pytest.fixture(scope="module")
-def shared(lab: Lab, without_flows: object) -> Iterator[Host]:
+def shared(lab: Lab) -> Iterator[Host]:
     """The page's second flow in place of the first: the host's PostgreSQL for containers of the default domain."""
-    with lab.start("web", state=STATE) as host:
+    with with_containers(lab) as host:
         enforce(host, "yaml only container_t reaches postgresql_t", BACKENDS[0])
         host.run(block(LOAD), timeout=300)
         yield host

@@ -31,7 +31,7 @@ _ATTRIBUTE_LINE = re.compile(r"^\(typeattribute ([^ )]+)\)$", re.MULTILINE)
 _COMMENT = re.compile(r"^;.*\n", re.MULTILINE)
 _WORD = re.compile(r"[^\s()]+")
 _ALLOW = re.compile(r"\(allow [^()]+ \([^()]+ \([^()]+\)\)\)")
-_RETIRED_MARK = "\n; Of an earlier set: no rule carries these types when this change is done. The next one drops them.\n"
+_RETIRED_MARK = "\n; Of an earlier set: no rule has these types once the change is made, and the next one drops them.\n"
 
 # Who may put a label on packets: rules are loaded by Ansible over SSH (no transition to iptables_t), by an init
 # script, or by a service without a domain. Not every policy has all three, hence the optional blocks.
@@ -196,16 +196,17 @@ def with_retired(text: str, old: Optional[str], types: Iterable[str]) -> str:
     lines = []
     for statement in _statements(old or ""):
         words = _WORD.findall(statement)
-        if (words[0] in ("type", "roletype") and words[-1] in gone) or (words[0] == "typeattributeset" and len(words) == 3 and words[2] in gone and words[1] in attributes):
+        member = words[0] == "typeattributeset" and words[1] in attributes and len(words) == 3
+        if (member or words[0] in ("type", "roletype")) and words[-1] in gone:
             lines.append(statement)
         for allow in _ALLOW.findall(statement):
-            dummy, subject, thing = _WORD.findall(allow)[:3]
+            subject, thing = _WORD.findall(allow)[1:3]
             if gone.intersection((subject, thing)):
                 # An attribute of ours that the new module does not have left somebody out, whom nothing is kept from.
-                if subject.startswith("senet_") and subject not in attributes.union(gone):
-                    allow = allow.replace(" {0} ".format(subject), " domain ", 1)
+                lost = subject.startswith("senet_") and subject not in attributes.union(gone)
+                kept = allow.replace(" {0} ".format(subject), " domain ", 1) if lost else allow
                 name = "{0}-{1}".format(subject if subject in gone else thing, len(lines))
-                lines.append("(optional senet_retired-{0} {1})".format(name, allow))
+                lines.append("(optional senet_retired-{0} {1})".format(name, kept))
     mark = "" if _RETIRED_MARK in text else _RETIRED_MARK
     return text + mark + "".join(line + "\n" for line in lines)
 

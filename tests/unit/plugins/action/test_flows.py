@@ -107,7 +107,7 @@ def plugin_for(target: Target, task: Task) -> flows.ActionModule:
 def run(target: Target, check_mode: bool = False, **arguments: Any) -> dict[str, Any]:
     """What the action plugin returns, which is never unreachable."""
     task = Task()
-    task.args = {"flows": [], "token": "t1", **arguments}
+    task.args = {"flows": [{"pair": "httpd_to_redis"}], "token": "t1", **arguments}
     task.check_mode = check_mode
     result = plugin_for(target, task).run(task_vars={})
     assert "unreachable" not in result
@@ -142,13 +142,13 @@ def test_a_token_is_made_up_and_is_the_same_for_both_modules(clock: Clock) -> No
     run(target, token="abc1")
     assert [arguments["token"] for dummy, arguments in target.calls] == ["abc1", "abc1"]
     task = Task()
-    task.args = {"flows": []}
+    task.args = {"state": "absent"}
     target = Target(clock, flows=[APPLIED], confirmed=[KEPT])
     plugin_for(target, task).run(task_vars={})
     made = [arguments["token"] for dummy, arguments in target.calls]
     assert made[0] == made[1]
     assert len(made[0]) == 12
-    assert task.args == {"flows": []}
+    assert task.args == {"state": "absent"}
 
 
 @pytest.mark.parametrize("arguments", [{"check_mode": True}, {"confirm_timeout": 0}, {"confirm_timeout": "0"}])
@@ -290,6 +290,18 @@ def test_a_health_check_that_is_no_endpoint_is_refused_before_anything_runs(cloc
 )
 def test_an_endpoint_is_a_host_and_a_port(text: str, endpoint: tuple[str, int]) -> None:
     assert action._endpoint(text) == endpoint
+
+
+@pytest.mark.parametrize("nothing", [None, "", []])
+def test_an_option_that_is_given_and_empty_is_refused_before_anything_runs(clock: Clock, nothing: Any) -> None:
+    target = Target(clock, flows=[APPLIED])
+    with pytest.raises(AnsibleActionFail, match=r"health_checks is given and empty; leave it out if nothing has to"):
+        run(target, health_checks=nothing)
+    with pytest.raises(
+        AnsibleActionFail, match=r"source_addresses of the flow 'a' is given and empty; leave it out if any"
+    ):
+        run(target, flows=[{"name": "a", "source_addresses": nothing}])
+    assert target.calls == []
 
 
 def test_a_timeout_that_is_no_number_is_refused(clock: Clock) -> None:

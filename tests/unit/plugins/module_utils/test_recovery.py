@@ -87,7 +87,7 @@ def test_a_confirmed_removal_keeps_the_units_until_the_guard_needs_them_no_more(
 def test_a_change_that_is_not_there_can_be_neither_confirmed_nor_undone(end: Callable[..., object]) -> None:
     host = host_with(NOTHING, pending=WEB_DB)
     before = view(host)
-    with pytest.raises(SenetError, match="no change t9 to confirm or undo; see its flows with"):
+    with pytest.raises(SenetError, match="no change t9 to confirm or undo; the module flows_info tells what waits"):
         end(host.host(), "t9")
     assert host.writes == []
     assert view(host) == before

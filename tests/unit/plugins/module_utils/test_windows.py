@@ -7,7 +7,7 @@ use it before and after."""
 import ipaddress
 from collections.abc import Iterator
 from functools import cache
-from itertools import product
+from itertools import pairwise, product
 from typing import Any, NamedTuple
 
 import pytest
@@ -282,7 +282,7 @@ def test_retired_types_are_of_the_set_before_with_its_grants_and_no_older(sets: 
     host = ScriptedHost()
     options = _engine.Options(0, "t0")
     _engine.run(host.host(), _survey.Replace(sets[0]), options, False)
-    for first, second in zip(sets, sets[1:], strict=False):
+    for first, second in pairwise(sets):
         policy = host.policy
         older = cil.declared_types(policy) - set(first.packet_types)
         if not _engine.run(host.host(), _survey.Replace(second), options, False).changed:

@@ -14,6 +14,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._model import FlowS
 from ansible_collections.senet.firewall.plugins.modules import interface_context
 from tests.unit.flows import SEVERAL, WEB_DB, flow_set
 from tests.unit.flows import flow as make_flow
+from tests.unit.module_run import assert_documented, run_module
 from tests.unit.scripted_host import Killed, ScriptedHost, before_call, connected, process
 
 PUBLIC = "system_u:object_r:public_iface_t:s0"
@@ -196,10 +197,19 @@ def test_a_type_whose_interface_is_refused_goes_again(run: Run, host: ScriptedHo
     assert host.state() == before
 
 
-def test_without_selinux_nothing_is_done() -> None:
-    params = {"interface": "eth0", "type": "netif_t", "create_type": False, "level": "s0", "state": "present"}
-    with pytest.raises(SenetError, match="SELinux is disabled"):
-        interface_context._change_context(ScriptedHost(mode="disabled").host(), {**params, "token": "t1"}, False)
+def test_without_selinux_no_interface_has_a_context_and_none_can_have_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    host = ScriptedHost(mode="disabled")
+
+    def run(**arguments: Any) -> dict[str, Any]:
+        return run_module(monkeypatch, capsys, interface_context, host, {"interface": "eth0", **arguments})
+
+    assert "SELinux is disabled" in run(type="public_iface_t")["msg"]
+    for create_type, types in ((False, None), (True, [])):
+        gone = run(state="absent", create_type=create_type)
+        assert_documented(interface_context, gone)
+        assert (gone["changed"], gone["context"], gone["created_types"]) == (False, None, types)
 
 
 @pytest.mark.parametrize("check_mode", [True, False])
