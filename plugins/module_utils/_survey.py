@@ -168,6 +168,7 @@ def observe(
         tables,
         intent,
         host.service.in_place(units_of(intent)),
+        saved,
         {name: contexts.get(name) for name in interfaces},
     )
 

@@ -5,7 +5,7 @@
 kernel that answers from the policy it was given. Any step can be made to fail."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -158,6 +158,7 @@ class ScriptedService:
         self.installed = False
         self.running = False
         self.units: tuple[str, ...] = ()
+        self.shown: list[bool] = []
         self.systemd = True
         self.interpreter = "/usr/bin/python3"
 
@@ -190,6 +191,9 @@ class ScriptedService:
         if not self.running:
             self._log.write("start service")
         self.running = True
+
+    def show(self, enforced: bool) -> None:
+        self.shown.append(enforced)
 
     def uninstall(self) -> None:
         if self.installed:
@@ -341,6 +345,8 @@ class ScriptedHost:
         self.legacy = {"ipv4": "", "ipv6": ""}
         self.listed = ""
         self.unlabelled_mptcp = False
+        # the text of rules saved by other programs, by path
+        self.saved_rules: dict[str, str] = {}
         self.own_addresses = {"lo": ["127.0.0.1", "::1"], "eth0": ["192.0.2.1", "2001:db8::1"], "eth1": ["10.77.0.2"]}
         # the contexts that were given to interfaces on this host
         self.given: dict[str, str] = {}
@@ -357,7 +363,7 @@ class ScriptedHost:
         decisions = Decisions(self, "/nonexistent/decisions.json")  # type: ignore[arg-type]
         edges: Any = (self, decisions, self, self.netlabel, self, self.service, self.guard, self.accounts,
                       self.processes, self.refused_ports, 999, lambda: self.unlabelled_mptcp,
-                      lambda: self.own_addresses)  # fmt: skip
+                      lambda: self.saved_rules, lambda: self.own_addresses)  # fmt: skip
         return Host(*edges)
 
     def interfaces(self) -> list[str]:
@@ -434,8 +440,11 @@ class ScriptedHost:
         attributes.update(("domain", domain) for domain in STOCK_DOMAINS)
         names = {thing} | {attribute for attribute, member in attributes if member == thing}
         subjects = {subject} | {attribute for attribute, member in attributes if member == subject}
+        members: dict[str, set[str]] = {}
+        for name, member in re.findall(r"\(typeattributeset (\S+) \(([^\s()]+)\)\)", text):
+            members.setdefault(name, set()).update(STOCK_DOMAINS if member == "domain" else {member})
         groups = {
-            name: set(STOCK_DOMAINS) - set(excluded.split())
+            name: set(STOCK_DOMAINS).difference(*(members.get(word, {word}) for word in excluded.split()))
             for name, excluded in re.findall(r"\(typeattributeset (\S+) \(and \(domain\) \(not \(([^)]*)\)", text)
         }
         allowed: set[str] = set()
@@ -449,8 +458,8 @@ class ScriptedHost:
         self.reads.append(f"save {family}")
         return self.families[family].save()
 
-    def saves(self) -> list[Saved]:
-        self.reads.append("saves")
+    def saves(self, read: Mapping[str, str] | None = None) -> list[Saved]:
+        self.reads.append("saves" if read is None else "other variants")
         return [
             one
             for family, command in (("ipv4", "iptables"), ("ipv6", "ip6tables"))
