@@ -73,6 +73,7 @@ class _Change(NamedTuple):
     backend: _backends.Choice
     observed: _plan.HostState
     layers: Tuple[str, ...]
+    recorded: Tuple[str, ...]
     present: FlowSet
     flows: FlowSet
     accounts: Accounts
@@ -117,20 +118,25 @@ def run(host: Host, request: _survey.Request, options: Options, check_mode: bool
         warnings.extend(notes(change.peers))
         warnings.extend(_preflight.login_warnings(change.flows, change.processes))
     else:
+        _check_labels(host, change)
         _verdicts.check_access(asked, access, confined)
         _verdicts.check_hearings(heard, audiences)
         repaired = host.guard.repairs()
         if repaired:
             warnings.append(
-                "Labels had been taken away by another program and were put back, last at {0}; find out which program "
-                "empties the tables.".format(repaired)
+                "Labels or policy had been taken away by another program and were put back, last at {0}; find out "
+                "which program does that.".format(repaired)
             )
+    warnings.extend(_labels.stale_files(host.saved_rules(), change.labelled.packet_types))
+    permissive = _verdicts.permissive_domains(host, change.labelled, change.processes, change.mls)
     if not check_mode:
         host.decisions.keep()
     enabled = change.mode != "disabled"
     warnings.extend(_layers.warnings(change.layers, enabled, change.flows, change.accounts))
     if _layers.AUTO in options.layers and _layers.OWNER not in change.layers:
         warnings.extend(_layers.unheeded(_survey.asked_flows(request)))
+    if _layers.AUTO not in options.layers:
+        warnings.extend(_layers.lost(change.recorded, change.layers, change.flows))
     if not host.service.systemd and not change.flows.empty:
         warnings.append(
             "systemd does not run this host, so nothing loads the flows at boot or puts labels back that another "
@@ -140,6 +146,9 @@ def run(host: Host, request: _survey.Request, options: Options, check_mode: bool
     warnings.extend(_preflight.absent_interfaces(change.flows, host.netfilter.interfaces()))
     warnings.extend(_preflight.one_family(change.flows, host.netfilter.versions()))
     warnings.extend(_preflight.confinement_warnings(change.cuts))
+    warnings.extend(
+        _verdicts.find_warnings(change.mode, change.labelled, access, confined, change.processes, permissive)
+    )
     if change.labelled.labels_packets and host.unlabelled_mptcp():
         warnings.extend(_preflight.mptcp_warnings(change.labelled, bool(change.steps)))
     return Outcome(
@@ -154,7 +163,7 @@ def run(host: Host, request: _survey.Request, options: Options, check_mode: bool
         tuple(_layers.owner_rows(change.flows, change.accounts) if _layers.OWNER in change.layers else ()),
         change.cuts,
         _plan.diffs(change.observed, change.desired, change.steps) if change.steps else [],
-        tuple(warnings + _verdicts.find_warnings(change.mode, change.labelled, access, confined, change.processes)),
+        tuple(warnings),
         change.mode,
         change.backend,
         change.layers,
@@ -253,8 +262,8 @@ def _prepare(host: Host, request: _survey.Request, options: Options) -> _Change:
     processes = host.processes(bool(steps))
     cuts = tuple(_preflight.find_cuts(labelled, processes, host.pid)) if steps else ()
     change = _Change(
-        mode, mls, backend, observed, layers, present, flows, accounts, desired, steps, processes, cuts,
-        peering(labelled),
+        mode, mls, backend, observed, layers, intent.layers if intent is not None else (), present, flows, accounts,
+        desired, steps, processes, cuts, peering(labelled),
     )
     if steps:
         _refuse(host, change)
@@ -263,14 +272,11 @@ def _prepare(host: Host, request: _survey.Request, options: Options) -> _Change:
 
 def _refuse(host: Host, change: _Change) -> None:
     """Raise for whatever speaks against the change, before anything is written."""
-    foreign = []  # type: List[str]
-    if change.labelled.labels_packets:
-        foreign = _labels.foreign_labels(host.netfilter.saves(), host.netfilter.ruleset())
+    foreign = _foreign_labels(host, change)
     if foreign:
-        more = " (and {0} more)".format(len(foreign) - 1) if foreign[1:] else ""
         raise SenetError(
-            "Another rule on this host labels packets too, and the last label wins: '{0}'{1}. Nothing was changed; "
-            "remove that rule first.".format(foreign[0], more)
+            "Another rule on this host labels packets too, and the last label wins: {0}. Nothing was changed; "
+            "remove that rule first.".format(foreign)
         )
     _refuse_netlabel(host, change)
     _refuse_labels_that_stay(host, change)
@@ -285,13 +291,33 @@ def _refuse(host: Host, change: _Change) -> None:
         raise SenetError(locked_message(host.selinux.policy_name() or "", holder) + " Nothing was changed.")
 
 
+def _foreign_labels(host: Host, change: _Change) -> str:
+    """The rules of others that label packets beside our own, as an error tells of them."""
+    if not change.labelled.labels_packets:
+        return ""
+    found = _labels.foreign_labels(host.netfilter.saves(change.observed.texts), host.netfilter.ruleset())
+    more = " (and {0} more)".format(len(found) - 1) if found[1:] else ""
+    return "'{0}'{1}".format(found[0], more) if found else ""
+
+
+def _check_labels(host: Host, change: _Change) -> None:
+    """Raise where rules of others label packets on a host whose flows are as wanted."""
+    foreign = _foreign_labels(host, change)
+    if foreign:
+        raise SenetError(
+            "The flows of this host are in place, and yet may not be enforced: another rule labels packets too, and "
+            "the last label wins: {0}. Remove that rule, and find out which program has made it.".format(foreign)
+        )
+
+
 def _refuse_labels_that_stay(host: Host, change: _Change) -> None:
     """Raise where the policy for packets is to go and a label is left, of somebody else's or of ours where this change
     does not reach: it keeps packet checks on for the whole host, and the base policy need not let anybody pass."""
     lost = cil.declared_types(change.observed.policy) - cil.declared_types(change.desired.policy)
     if DEFAULT_PACKET_TYPE not in lost:
         return
-    left = _labels.lasting_labels(host.netfilter.saves(), host.netfilter.ruleset(), change.observed.tables)
+    saves = host.netfilter.saves(change.observed.texts)
+    left = _labels.lasting_labels(saves, host.netfilter.ruleset(), change.observed.tables)
     if left:
         more = " (and {0} more)".format(len(left) - 1) if left[1:] else ""
         raise SenetError(

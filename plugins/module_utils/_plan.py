@@ -30,7 +30,7 @@ class HostState(NamedTuple):
     """What a host has of ours.
 
     ``policy`` is the policy module's text and ``loaded`` whether the kernel has it; ``tables`` has a table per family
-    that was looked at;
+    that was looked at, ``texts`` what the tools printed of them;
     ``intent`` is the text of /etc/senet/flows.json; ``service`` says whether the units are in place and run.
     """
 
@@ -39,6 +39,7 @@ class HostState(NamedTuple):
     tables: Mapping[str, Any]
     intent: Optional[str]
     service: bool
+    texts: Mapping[str, str] = {}
 
 
 class Desired(NamedTuple):

@@ -370,7 +370,7 @@ def _ended(host: Host, token: str) -> Dict[str, Any]:
     outcome = host.guard.outcome()
     if outcome is None or outcome.get("token") != token:
         raise SenetError(
-            "This host has no change {0} to confirm or undo; the module flows_info tells what waits there, and what became "
-            "of the last change.".format(token)
+            "This host has no change {0} to confirm or undo; the module flows_info tells what waits there, and what "
+            "became of the last change.".format(token)
         )
     return outcome

@@ -115,7 +115,7 @@ def observe(host: Host, mls: bool, families: Iterable[str]) -> _plan.HostState:
             saved[source] = host.save(source)
     tables = {family: _backends.parse(family, saved[_backends.source(family)], declared) for family in families}
     intent = host.service.intent()
-    return _plan.HostState(policy, loaded, tables, intent, host.service.in_place(units_of(intent)))
+    return _plan.HostState(policy, loaded, tables, intent, host.service.in_place(units_of(intent)), saved)
 
 
 def present(observed: _plan.HostState, recorded: Optional[Intent]) -> FlowSet:

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the kernel grants, asked domain by domain, and held against what is wanted. It writes nothing."""
 
-from typing import Iterable, List, Tuple
+from typing import Iterable, List, Sequence, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._access import (
     CHECKED,
@@ -188,12 +188,25 @@ def audiences(host: Host, flows: FlowSet, processes: Iterable[Process], mls: boo
     ]
 
 
+def permissive_domains(host: Host, flows: FlowSet, processes: Iterable[Process], mls: bool) -> List[str]:
+    """The domains that run here or that are named, and that an enforcing kernel refuses nothing."""
+    if flows.empty or host.selinux.status() != "enforcing":
+        return []
+    host.decisions.refresh()
+    contexts = {domain: packet_context(domain, mls) for domain in flows.domains}
+    contexts.update(contexts_by_domain(processes))
+    # It is a matter of the source alone, so that types the policy does not have yet need not be asked about.
+    target = packet_context(UNLABELED_TYPE, mls)
+    return sorted(domain for domain, context in contexts.items() if host.decisions.access(context, target).permissive)
+
+
 def find_warnings(
     mode: str,
     flows: FlowSet,
     access: Iterable[Access],
-    confined: Iterable[Elsewhere],
+    elsewhere: Iterable[Elsewhere],
     processes: Iterable[Process],
+    permissive: Sequence[str],
 ) -> List[str]:
     """What keeps flows that are in place from being enforced or used, each a sentence."""
     warnings = []
@@ -201,11 +214,13 @@ def find_warnings(
         warnings.append(
             "SELinux is permissive on this host: the flows are in place, but nothing is enforced until 'setenforce 1'."
         )
-    permissive = sorted({row.domain for row in access if row.permissive})
-    if permissive and mode == "enforcing":
+    if permissive:
+        confined = sorted(set(permissive).intersection(dict(flows.confine)))
         warnings.append(
-            "The policy declares the domains {0} permissive: nothing is enforced for them until 'semanage permissive "
-            "-d'.".format(", ".join(permissive))
+            "The policy declares the domains {0} permissive: no flow refuses them anything, {1}until 'semanage "
+            "permissive -d'.".format(
+                ", ".join(permissive), "nor does confining {0}, ".format(", ".join(confined)) if confined else ""
+            )
         )
     for row in access:
         if row.refused_ports:
@@ -214,7 +229,7 @@ def find_warnings(
                 "(name_connect); find the boolean that does with 'sesearch -A -s {0} -c tcp_socket -p "
                 "name_connect'.".format(row.domain, ", ".join(map(str, row.refused_ports)), row.flow)
             )
-    loose = [row.domain for row in confined if row.mode == ENFORCE and row.unlabelled]
+    loose = [row.domain for row in elsewhere if row.mode == ENFORCE and row.unlabelled]
     if loose:
         warnings.append(
             "The loaded policy lets every domain use unlabelled packets, and no module can take that back: the "

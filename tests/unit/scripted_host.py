@@ -5,7 +5,7 @@
 kernel that answers from the policy it was given. Any step can be made to fail."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -158,6 +158,7 @@ class ScriptedService:
         self.installed = False
         self.running = False
         self.units: tuple[str, ...] = ()
+        self.shown: list[bool] = []
         self.systemd = True
         self.interpreter = "/usr/bin/python3"
 
@@ -190,6 +191,9 @@ class ScriptedService:
         if not self.running:
             self._log.write("start service")
         self.running = True
+
+    def show(self, enforced: bool) -> None:
+        self.shown.append(enforced)
 
     def uninstall(self) -> None:
         if self.installed:
@@ -341,6 +345,8 @@ class ScriptedHost:
         self.legacy = {"ipv4": "", "ipv6": ""}
         self.listed = ""
         self.unlabelled_mptcp = False
+        # the text of rules saved by other programs, by path
+        self.saved_rules: dict[str, str] = {}
         # the tables of other network namespaces, by file and family
         self.namespaces: dict[str, dict[str, Any]] = {}
         self.writes: list[str] = []
@@ -353,7 +359,8 @@ class ScriptedHost:
     def host(self) -> Host:
         decisions = Decisions(self, "/nonexistent/decisions.json")  # type: ignore[arg-type]
         edges: Any = (self, decisions, self, self.netlabel, self, self.service, self.guard, self.accounts,
-                      self.processes, self.refused_ports, 999, lambda: self.unlabelled_mptcp)  # fmt: skip
+                      self.processes, self.refused_ports, 999, lambda: self.unlabelled_mptcp,
+                      lambda: self.saved_rules)  # fmt: skip
         return Host(*edges)
 
     def interfaces(self) -> list[str]:
@@ -430,8 +437,11 @@ class ScriptedHost:
         attributes.update(("domain", domain) for domain in STOCK_DOMAINS)
         names = {thing} | {attribute for attribute, member in attributes if member == thing}
         subjects = {subject} | {attribute for attribute, member in attributes if member == subject}
+        members: dict[str, set[str]] = {}
+        for name, member in re.findall(r"\(typeattributeset (\S+) \(([^\s()]+)\)\)", text):
+            members.setdefault(name, set()).update(STOCK_DOMAINS if member == "domain" else {member})
         groups = {
-            name: set(STOCK_DOMAINS) - set(excluded.split())
+            name: set(STOCK_DOMAINS).difference(*(members.get(word, {word}) for word in excluded.split()))
             for name, excluded in re.findall(r"\(typeattributeset (\S+) \(and \(domain\) \(not \(([^)]*)\)", text)
         }
         allowed: set[str] = set()
@@ -445,8 +455,8 @@ class ScriptedHost:
         self.reads.append(f"save {family}")
         return self.families[family].save()
 
-    def saves(self) -> list[Saved]:
-        self.reads.append("saves")
+    def saves(self, read: Mapping[str, str] | None = None) -> list[Saved]:
+        self.reads.append("saves" if read is None else "other variants")
         return [
             one
             for family, command in (("ipv4", "iptables"), ("ipv6", "ip6tables"))
