@@ -276,6 +276,7 @@ class _Events:
     def __init__(self) -> None:
         nft = find_command("nft")
         self._monitor = (
+            # pylint: disable-next=ansible-bad-function
             subprocess.Popen([nft, "monitor"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) if nft else None
         )
         self._policies = None  # type: Optional[socket.socket]

@@ -73,6 +73,7 @@ class _Change(NamedTuple):
     backend: _backends.Choice
     observed: _plan.HostState
     layers: Tuple[str, ...]
+    recorded: Tuple[str, ...]
     present: FlowSet
     flows: FlowSet
     accounts: Accounts
@@ -134,6 +135,8 @@ def run(host: Host, request: _survey.Request, options: Options, check_mode: bool
     warnings.extend(_layers.warnings(change.layers, enabled, change.flows, change.accounts))
     if _layers.AUTO in options.layers and _layers.OWNER not in change.layers:
         warnings.extend(_layers.unheeded(_survey.asked_flows(request)))
+    if _layers.AUTO not in options.layers:
+        warnings.extend(_layers.lost(change.recorded, change.layers, change.flows))
     if not host.service.systemd and not change.flows.empty:
         warnings.append(
             "systemd does not run this host, so nothing loads the flows at boot or puts labels back that another "
@@ -259,8 +262,8 @@ def _prepare(host: Host, request: _survey.Request, options: Options) -> _Change:
     processes = host.processes(bool(steps))
     cuts = tuple(_preflight.find_cuts(labelled, processes, host.pid)) if steps else ()
     change = _Change(
-        mode, mls, backend, observed, layers, present, flows, accounts, desired, steps, processes, cuts,
-        peering(labelled),
+        mode, mls, backend, observed, layers, intent.layers if intent is not None else (), present, flows, accounts,
+        desired, steps, processes, cuts, peering(labelled),
     )
     if steps:
         _refuse(host, change)

@@ -23,7 +23,7 @@ from .mutations import MUTATIONS, outcome
 from .promise import Wish
 from .wishes import wishes
 
-VERDICTS = 40_000_000
+VERDICTS = 20_000_000
 _BATCH = 50
 _FRAMES = 150
 

@@ -26,7 +26,7 @@ def _source_port(wish: Wish, step: Step, domain: str, sends: bool, word: Word) -
 
 
 def _untracked_source_port(wish: Wish, step: Step, domain: str, sends: bool, word: Word) -> bool:
-    """The same of an untracked or invalid packet that says of itself that it begins a connection."""
+    """The same of a SYN that is untracked, invalid, or of a connection that was there before."""
     return step.seen.opens and word is Word.NO and _from_a_flow(wish, step.seen)
 
 

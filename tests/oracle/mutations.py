@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import cache
 from typing import NamedTuple
 
 from .compilers import Emitted, emitted
@@ -75,17 +76,22 @@ def outcome(mutation: Mutation, frames: int = 40) -> Outcome:
     changed: set[str] = set()
     found: set[str] = set()
     for wish in EXAMPLES:
-        sound = emitted(wish)
+        sound = _sound(wish)
         texts = mutation.of(sound)
         if texts == sound:
             continue
         changed.update(_changed(sound, texts))
         tally = Tally()
-        judge(wish, texts, tally, frames)
-        found.update(backend for backend in BACKENDS if any(name.startswith(backend) for name in tally.disagreements))
+        judge(wish, texts, tally, frames, until_found=True)
+        found |= tally.found()
         if found == set(BACKENDS):
             break
     return Outcome(frozenset(changed), frozenset(found))
+
+
+@cache
+def _sound(wish: Wish) -> Emitted:
+    return emitted(wish)
 
 
 def _changed(sound: Emitted, texts: Emitted) -> set[str]:
@@ -141,19 +147,20 @@ def _reordered(text: str) -> str:
 
 
 def _default_last(text: str) -> str:
-    """The rule of the default label behind all others of its chain."""
-    result: list[str] = []
-    held = ""
-    for line in [*text.splitlines(True), ""]:
-        own = line.split()[1] if line.startswith("-A") else ""
-        if held and (held.split()[1] != own if held.startswith("-A") else line.strip() == "}"):
-            result.append(held)
-            held = ""
-        if _DEFAULT in line and ("SECMARK" in line or "secmark set" in line):
-            held = line
-        else:
-            result.append(line)
-    return "".join(result)
+    """A last rule of all that gives the default label."""
+    if text.startswith("*"):
+        last = f"-j SECMARK --selctx system_u:object_r:{_DEFAULT}:s0\n"
+        return text.replace("COMMIT", f"-A INPUT {last}-A OUTPUT {last}COMMIT")
+    chain = '\tchain late_{0} {{\n\t\ttype filter hook {0} priority 60;\n\t\tmeta secmark set "{1}"\n\t}}\n'
+    return (
+        text.rstrip("}\n") + "\n\t}\n" + "".join(chain.format(hook, _DEFAULT) for hook in ("input", "output")) + "}\n"
+    )
+
+
+def _one_way(text: str) -> str:
+    """What is for replies is for originals, or the verdict for originals is that for replies."""
+    text = re.sub(r"(original : (\w+ \w+), reply : )\w+ \w+", r"\1\2", text)
+    return text.replace("--ctdir REPLY", "--ctdir ORIGINAL").replace("ct direction reply", "ct direction original")
 
 
 def _v4_only(text: str) -> str:
@@ -174,6 +181,7 @@ def _granted(pattern: str) -> Change:
     )
 
 
+_HEADER_PORTS = r"--{0}port |\b(?:tcp|udp|sctp|dccp|th) {0}port "
 _DEFAULT = "senet_default_packet_t"
 _CLIENT, _SERVER = "_client_packet_t", "_server_packet_t"
 
@@ -183,15 +191,13 @@ MUTATIONS = (
         "connections seen from the server's side first are left out",
         rules=_without("ctorigsrcport|ct original proto-src"),
     ),
-    Mutation("untracked packets are left out", rules=_without("(?i)untracked")),
-    Mutation(
-        "untracked packets by their source port are left out", rules=_without("(?i)untracked.*sport|sport.*untracked")
-    ),
+    Mutation("ports of the packet itself are not looked for", rules=_without(_HEADER_PORTS.format("[sd]"))),
+    Mutation("source ports of the packet itself are not looked for", rules=_without(_HEADER_PORTS.format("s"))),
     Mutation("the rules stand in the opposite order", rules=_reordered),
-    Mutation("the default label comes last", rules=_default_last),
+    Mutation("the default label overrides all others", rules=_default_last),
     Mutation("no default label", rules=_without(rf"(SECMARK|secmark set).*{_DEFAULT}")),
     Mutation("IPv6 is left out", ipv6=_v4_only),
-    Mutation("the direction does not count", rules=_sub(r"--ctdir \w+ |ct direction \w+ ", "")),
+    Mutation("replies count as originals", rules=_one_way),
     Mutation("original and reply are exchanged", rules=_exchanged("original", "reply", "(?i)ct ?dir")),
     Mutation(
         "client and server are exchanged in the rules", rules=_exchanged(_CLIENT, _SERVER, r"--selctx|secmark set| : ")
@@ -226,6 +232,8 @@ MUTATIONS = (
     Mutation("enforced flows are granted as observed ones", policy=_granted(rf"\w+{_CLIENT}")),
     Mutation("refused clients are let in", policy=_granted(r"\w+_refused_packet_t")),
     Mutation("an observed flow refuses", policy=_without(r"^\(allow domain \S+_(client|server)_packet_t")),
+    Mutation("nobody is logged", policy=_sub("auditallow", "dontaudit")),
+    Mutation("watched domains are not logged", policy=_without(rf"auditallow \S+ {_DEFAULT}")),
     Mutation("forwarded packets are refused", policy=_without("forward_in")),
     Mutation("a label without a role", policy=_without(rf"roletype object_r \S+{_SERVER}")),
     Mutation("labels that nobody may load", policy=_sub("relabelto", "relabelfrom")),

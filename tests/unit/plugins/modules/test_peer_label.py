@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible.module_utils.testing import patch_module_args
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,6 +24,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._sockets import Soc
 from ansible_collections.senet.firewall.plugins.modules import flows as flows_plugin
 from ansible_collections.senet.firewall.plugins.modules import peer_label as plugin
 from tests.unit.flows import LABELLED, WEB_DB, flow
+from tests.unit.module_arguments import patch_module_args
 from tests.unit.module_run import assert_documented, run_module
 from tests.unit.netlabel_kernel import NetLabelKernel
 from tests.unit.scripted_host import ScriptedHost, before_call, process
