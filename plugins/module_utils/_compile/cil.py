@@ -215,7 +215,7 @@ def grants(text: Optional[str], types: Iterable[str]) -> FrozenSet[str]:
     """What a module of ours grants on these types, and whom its own attributes in there stand for, as statements."""
     wanted = set(types)
     sets = {}  # type: Dict[str, Set[str]]
-    found = set()
+    found = set()  # type: Set[str]
     for statement in statements(text or ""):
         words = WORD.findall(statement)
         if "typeattributeset" in words:
