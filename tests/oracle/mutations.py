@@ -102,8 +102,15 @@ def _changed(sound: Emitted, texts: Emitted) -> set[str]:
 
 
 def _without(pattern: str) -> Change:
-    """Lines with this left out."""
-    return lambda text: "".join(line for line in text.splitlines(True) if not re.search(pattern, line))
+    """Lines with this left out, but for the bracket that ends a block with its last statement."""
+
+    def change(text: str) -> str:
+        return "".join(
+            ")" * max(0, line.count(")") - line.count("(")) + "\n" if re.search(pattern, line) else line
+            for line in text.splitlines(True)
+        )
+
+    return change
 
 
 def _sub(pattern: str, new: str, count: int = 0) -> Change:
@@ -211,15 +218,16 @@ MUTATIONS = (
     Mutation("a range is its first port", rules=_sub(r"(port \d+):\d+|^(\s*\d+)-\d+( :)", r"\1\2\3")),
     Mutation("udp is left out", rules=_without(r"-p udp|(?:l4proto|set) udp|udp [sd]port")),
     Mutation("incoming packets are left out", rules=_without(r"^-I INPUT |hook input")),
-    Mutation("a source domain too many", policy=_sub(rf"^\(allow httpd_t (\S+{_CLIENT})", r"(allow domain \1")),
-    Mutation("a destination domain too many", policy=_sub(rf"^\(allow redis_t (\S+{_SERVER})", r"(allow domain \1")),
+    Mutation("a source domain too many", policy=_sub(rf"^\s*\(allow httpd_t (\S+{_CLIENT})", r"(allow domain \1")),
+    Mutation("a destination domain too many", policy=_sub(rf"^\s*\(allow redis_t (\S+{_SERVER})", r"(allow domain \1")),
     Mutation(
-        "sources may send as servers", policy=_sub(rf"^(\(allow \S+ \S+{_SERVER} \(packet \()recv\)", r"\1send recv)")
+        "sources may send as servers",
+        policy=_sub(rf"^(\s*\(allow \S+ \S+{_SERVER} \(packet \()recv\)", r"\1send recv)"),
     ),
     Mutation(
-        "destinations may not send", policy=_sub(rf"^(\(allow \S+ \S+{_SERVER} \(packet \()send recv\)", r"\1recv)")
+        "destinations may not send", policy=_sub(rf"^(\s*\(allow \S+ \S+{_SERVER} \(packet \()send recv\)", r"\1recv)")
     ),
-    Mutation("nobody receives", policy=_sub(rf"^(\(allow \S+ \S+{_CLIENT} \(packet \()send recv\)", r"\1send)")),
+    Mutation("nobody receives", policy=_sub(rf"^(\s*\(allow \S+ \S+{_CLIENT} \(packet \()send recv\)", r"\1send)")),
     Mutation("the kernel may not answer", policy=_without(r"allow kernel_t")),
     Mutation("the default label is everybody's", policy=_sub(rf"\(allow \S+ {_DEFAULT}", f"(allow domain {_DEFAULT}")),
     Mutation("the default label is nobody's", policy=_without(rf"\(allow \S+ {_DEFAULT}")),
