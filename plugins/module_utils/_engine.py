@@ -46,7 +46,8 @@ class Outcome(NamedTuple):
     """What was done, or in check mode would be.
 
     ``access``, ``confined``, ``peers`` and ``audiences`` are empty while the kernel cannot be asked yet, and without
-    the layer selinux, ``owners`` without the layer owner; ``pending`` says that the change waits for confirmation.
+    the layer selinux, ``owners`` without the layer owner; ``pending`` says that the change waits for confirmation;
+    ``interfaces`` has the context before and after of each that was asked about.
     """
 
     changed: bool
@@ -65,6 +66,7 @@ class Outcome(NamedTuple):
     backend: _backends.Choice
     layers: Tuple[str, ...]
     pending: bool
+    interfaces: Mapping[str, Tuple[Optional[str], Optional[str]]] = {}
 
 
 class _Change(NamedTuple):
@@ -117,6 +119,7 @@ def run(host: Host, request: _survey.Request, options: Options, check_mode: bool
     if change.steps:
         warnings.extend(notes(change.peers))
         warnings.extend(_preflight.login_warnings(change.flows, change.processes))
+        warnings.extend(_verdicts.interface_warnings(host, change.desired.interfaces, change.processes))
     else:
         _check_labels(host, change)
         _verdicts.check_access(asked, access, confined)
@@ -168,6 +171,7 @@ def run(host: Host, request: _survey.Request, options: Options, check_mode: bool
         change.backend,
         change.layers,
         _guarded(change) and not check_mode,
+        {name: (change.observed.interfaces.get(name), text) for name, text in change.desired.interfaces.items()},
     )
 
 
@@ -224,10 +228,7 @@ def _unconfirmed(host: Host, check_mode: bool) -> Optional[Pending]:
 def _prepare(host: Host, request: _survey.Request, options: Options) -> _Change:
     mode = host.selinux.status()
     if mode == "disabled" and isinstance(request, _survey.Alter):
-        raise SenetError(
-            "SELinux is disabled on this host, so peers and interfaces have no types; enable it in /etc/selinux/config "
-            "and on the kernel command line, and reboot."
-        )
+        raise SenetError(_survey.DISABLED)
     mls = _survey.mls(host)
     intent = _survey.stored_intent(host)
     layers = _layers.choose(options.layers, intent.layers if intent is not None else None, mode != "disabled")
@@ -235,7 +236,8 @@ def _prepare(host: Host, request: _survey.Request, options: Options) -> _Change:
     backend = _backends.choose(options.backend, recorded, host.netfilter.backends())
     asked = _survey.asked_flows(request)
     families = _survey.families_to_read(host, backend.backend, intent, layers, _survey.asks_peers(request))
-    observed = _survey.observe(host, mls, families)
+    interfaces = request.interfaces if isinstance(request, _survey.Alter) else {}
+    observed = _survey.observe(host, mls, families, interfaces)
     present = _survey.present(observed, intent)
     flows = _survey.wanted(request, observed, intent)
     if mode == "disabled":
@@ -254,13 +256,13 @@ def _prepare(host: Host, request: _survey.Request, options: Options) -> _Change:
     wanted = Intent(flows, backend.backend, layers)
     accounts = _survey.look_up(host, wanted)
     _survey.check_types(host, flows, observed.policy, mls)
-    desired = _survey.desired_state(wanted, mls, accounts, families)
+    desired = _survey.desired_state(wanted, mls, accounts, families)._replace(interfaces=interfaces)
     between = _survey.state_between(observed, desired, wanted, mls)
     steps = _plan.plan(observed, desired, options.confirm_timeout > 0, between)
     labelled = wanted.labelled
     # Only a change can cut somebody's sockets.
     processes = host.processes(bool(steps))
-    cuts = tuple(_preflight.find_cuts(labelled, processes, host.pid)) if steps else ()
+    cuts = _cuts(host, labelled, interfaces, processes, mls) if steps else ()
     change = _Change(
         mode, mls, backend, observed, layers, intent.layers if intent is not None else (), present, flows, accounts,
         desired, steps, processes, cuts, peering(labelled),
@@ -268,6 +270,20 @@ def _prepare(host: Host, request: _survey.Request, options: Options) -> _Change:
     if steps:
         _refuse(host, change)
     return change
+
+
+def _cuts(
+    host: Host, flows: FlowSet, interfaces: Mapping[str, Optional[str]], processes: List[Process], mls: bool
+) -> Tuple[_preflight.Cut, ...]:
+    """The sockets that lose their traffic: by labels, and by the contexts of interfaces that change, or that begin to
+    count with peer labels."""
+    peers = peering(flows)
+    cuts = _preflight.find_cuts(flows, processes, host.pid)
+    if interfaces:
+        cuts += _verdicts.interface_cuts(host, interfaces, peers, processes, mls)
+    elif not peers.empty:
+        cuts += _verdicts.interface_cuts(host, host.store.interface_contexts(), peering(FlowSet(())), processes, mls)
+    return tuple(cuts)
 
 
 def _refuse(host: Host, change: _Change) -> None:
@@ -403,6 +419,13 @@ def _take(host: Host, change: _Change, options: Options, pending: Pending, step:
         _verdicts.check_nobody_is_deaf(
             host, change.peers, change.processes, change.mls, change.labelled.labels_packets
         )
+        # Of types that were not declared before the kernel could not be asked
+        if change.desired.interfaces:
+            error = _preflight.refusal(
+                _verdicts.interface_cuts(host, change.desired.interfaces, change.peers, change.processes, change.mls)
+            )
+            if error:
+                raise SenetError(error)
     elif step.action == _plan.VERIFY:
         _verify(host, change)
     elif step.action == _plan.AWAIT_CONFIRMATION:
@@ -418,8 +441,12 @@ def _take(host: Host, change: _Change, options: Options, pending: Pending, step:
         _recovery.take(host, step)
 
 
+def _seen(host: Host, change: _Change) -> _plan.HostState:
+    return _survey.observe(host, change.mls, change.desired.rules, change.desired.interfaces)
+
+
 def _verify(host: Host, change: _Change) -> None:
-    left = _plan.enforcement_steps(_survey.observe(host, change.mls, change.desired.rules), change.desired)
+    left = _plan.enforcement_steps(_seen(host, change), change.desired)
     if left:
         raise SenetError(
             "The change did not hold: read back, the host still needs to {0}; look for another program that "

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the kernel grants, asked domain by domain, and held against what is wanted. It writes nothing."""
 
-from typing import Iterable, List, Sequence, Tuple
+from typing import Iterable, List, Mapping, Optional, Sequence, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._access import (
     CHECKED,
@@ -24,6 +24,13 @@ from ansible_collections.senet.firewall.plugins.module_utils._model import (
     packet_context,
 )
 from ansible_collections.senet.firewall.plugins.module_utils._peers import Audience, Hearing, Peering
+from ansible_collections.senet.firewall.plugins.module_utils._preflight import (
+    SSH_DOMAIN,
+    Cut,
+    interface_cut,
+    interface_of,
+    lineage,
+)
 from ansible_collections.senet.firewall.plugins.module_utils._processes import Process
 
 _FORWARDED = frozenset(["forward_in", "forward_out"])
@@ -169,6 +176,49 @@ def check_nobody_is_deaf(
                 ", ".join(sorted({*cut, *stopped}))
             )
         )
+
+
+def interface_cuts(
+    host: Host, contexts: Mapping[str, Optional[str]], peers: Peering, processes: Sequence[Process], mls: bool
+) -> List[Cut]:
+    """The connections whose packets the kernel would not let pass interfaces with these contexts, or with that of every
+    other interface where it is None. It checks interfaces while peer labels are in use."""
+    common = host.selinux.initial("netif")
+    # A type that is yet to be declared will be everybody's
+    known = {name: text or common for name, text in contexts.items() if host.selinux.canonical(text or common)}
+    protected = lineage(processes, host.pid)
+    addresses = host.addresses() if known else {}
+    cuts = set()
+    for process in processes:
+        for sock in process.connected:
+            name = interface_of(sock, addresses) or ""
+            subject = sock.context or (process.context.raw if process.context else "")
+            if name not in known or subject.count(":") < 2:
+                continue
+            types = peers.sender_types(name, sock.remote_address or "")
+            senders = [packet_context(sender, mls) for sender in types]
+            if not _passes(host, subject, "egress", known[name]) or not all(
+                _passes(host, sender, "ingress", known[name]) for sender in senders if host.selinux.canonical(sender)
+            ):
+                cuts.add(interface_cut(process, sock, subject.split(":")[2], name, protected))
+    return sorted(cuts)
+
+
+def interface_warnings(
+    host: Host, contexts: Mapping[str, Optional[str]], processes: Iterable[Process]
+) -> List[str]:
+    """Over which of these interfaces nobody can log in any longer, each a sentence."""
+    sshd = contexts_by_domain(processes).get(SSH_DOMAIN)
+    return [
+        "The domain '{0}' may not use an interface with the context '{2}', so nobody can log in by SSH over '{1}' "
+        "while peer labels are in use.".format(SSH_DOMAIN, name, context)
+        for name, context in sorted(contexts.items())
+        if sshd and context and host.selinux.canonical(context) and not _passes(host, sshd, "egress", context)
+    ]
+
+
+def _passes(host: Host, subject: str, verb: str, interface: str) -> bool:
+    return verb in host.selinux.access(subject, interface, "netif").allowed
 
 
 def _hears(host: Host, context: str, peer_type: str, mls: bool) -> bool:

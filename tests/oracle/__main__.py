@@ -24,7 +24,7 @@ from .promise import Wish
 from .wishes import wishes
 
 VERDICTS = 20_000_000
-_BATCH = 50
+_BATCH = 25
 _FRAMES = 150
 
 

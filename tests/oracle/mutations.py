@@ -102,15 +102,14 @@ def _changed(sound: Emitted, texts: Emitted) -> set[str]:
 
 
 def _without(pattern: str) -> Change:
-    """Lines with this left out, but for the bracket that ends a block with its last statement."""
+    """Lines with this left out."""
+    return lambda text: "".join(line for line in text.splitlines(True) if not re.search(pattern, line))
 
-    def change(text: str) -> str:
-        return "".join(
-            ")" * max(0, line.count(")") - line.count("(")) + "\n" if re.search(pattern, line) else line
-            for line in text.splitlines(True)
-        )
 
-    return change
+def _without_rule(pattern: str) -> Change:
+    """The rules of a policy with this left out, wherever they stand."""
+    rule = r"\((?:audit)?allow \S+ \S+ \(\w+ \([^()]*\)\)\)"
+    return lambda text: re.sub(rule, lambda match: "" if re.search(pattern, match.group()) else match.group(), text)
 
 
 def _sub(pattern: str, new: str, count: int = 0) -> Change:
@@ -122,18 +121,20 @@ def _exchanged(one: str, other: str, where: str = "") -> Change:
 
     def change(text: str) -> str:
         lines = []
-        words = f"(?i){one}|{other}"
+        words = f"{one}|{other}"
         for line in text.splitlines(True):
             swaps = bool(re.search(where, line))
-            lines.append(re.sub(words, lambda match: _like(match.group(), one, other), line) if swaps else line)
+            lines.append(re.sub(words, lambda match: other if match.group() == one else one, line) if swaps else line)
         return "".join(lines)
 
     return change
 
 
-def _like(word: str, one: str, other: str) -> str:
-    new = other if word.lower() == one else one
-    return new.upper() if word.isupper() else new
+def _turned(text: str) -> str:
+    """What is asked of originals asked of replies, and the other way round. Names of chains stay."""
+    other = {"original": "reply", "reply": "original", "ORIGINAL": "REPLY", "REPLY": "ORIGINAL"}
+    words = r"(?<=ctdir )(?:ORIGINAL|REPLY)|(?<=direction )(?:original|reply)|\b(?:original|reply)(?= : )"
+    return re.sub(words, lambda match: other[match.group()], text)
 
 
 def _reordered(text: str) -> str:
@@ -205,7 +206,7 @@ MUTATIONS = (
     Mutation("no default label", rules=_without(rf"(SECMARK|secmark set).*{_DEFAULT}")),
     Mutation("IPv6 is left out", ipv6=_v4_only),
     Mutation("replies count as originals", rules=_one_way),
-    Mutation("original and reply are exchanged", rules=_exchanged("original", "reply", "(?i)ct ?dir")),
+    Mutation("original and reply are exchanged", rules=_turned),
     Mutation(
         "client and server are exchanged in the rules", rules=_exchanged(_CLIENT, _SERVER, r"--selctx|secmark set| : ")
     ),
@@ -218,31 +219,30 @@ MUTATIONS = (
     Mutation("a range is its first port", rules=_sub(r"(port \d+):\d+|^(\s*\d+)-\d+( :)", r"\1\2\3")),
     Mutation("udp is left out", rules=_without(r"-p udp|(?:l4proto|set) udp|udp [sd]port")),
     Mutation("incoming packets are left out", rules=_without(r"^-I INPUT |hook input")),
-    Mutation("a source domain too many", policy=_sub(rf"^\s*\(allow httpd_t (\S+{_CLIENT})", r"(allow domain \1")),
-    Mutation("a destination domain too many", policy=_sub(rf"^\s*\(allow redis_t (\S+{_SERVER})", r"(allow domain \1")),
+    Mutation("a source domain too many", policy=_sub(rf"\(allow httpd_t (\S+{_CLIENT})", r"(allow domain \1")),
+    Mutation("a destination domain too many", policy=_sub(rf"\(allow redis_t (\S+{_SERVER})", r"(allow domain \1")),
     Mutation(
-        "sources may send as servers",
-        policy=_sub(rf"^(\s*\(allow \S+ \S+{_SERVER} \(packet \()recv\)", r"\1send recv)"),
+        "sources may send as servers", policy=_sub(rf"(\(allow \S+ \S+{_SERVER} \(packet \()recv\)", r"\1send recv)")
     ),
     Mutation(
-        "destinations may not send", policy=_sub(rf"^(\s*\(allow \S+ \S+{_SERVER} \(packet \()send recv\)", r"\1recv)")
+        "destinations may not send", policy=_sub(rf"(\(allow \S+ \S+{_SERVER} \(packet \()send recv\)", r"\1recv)")
     ),
-    Mutation("nobody receives", policy=_sub(rf"^(\s*\(allow \S+ \S+{_CLIENT} \(packet \()send recv\)", r"\1send)")),
-    Mutation("the kernel may not answer", policy=_without(r"allow kernel_t")),
+    Mutation("nobody receives", policy=_sub(rf"(\(allow \S+ \S+{_CLIENT} \(packet \()send recv\)", r"\1send)")),
+    Mutation("the kernel may not answer", policy=_without_rule(r"allow kernel_t")),
     Mutation("the default label is everybody's", policy=_sub(rf"\(allow \S+ {_DEFAULT}", f"(allow domain {_DEFAULT}")),
-    Mutation("the default label is nobody's", policy=_without(rf"\(allow \S+ {_DEFAULT}")),
+    Mutation("the default label is nobody's", policy=_without_rule(rf"\(allow \S+ {_DEFAULT}")),
     Mutation(
         "unlabelled packets are everybody's",
         policy=_sub(r"\(allow \S+ unlabeled_t \(packet \(send", "(allow domain unlabeled_t (packet (send"),
     ),
-    Mutation("unlabelled packets are nobody's", policy=_without(r"unlabeled_t \(packet \(send")),
+    Mutation("unlabelled packets are nobody's", policy=_without_rule(r"unlabeled_t \(packet \(send")),
     Mutation("one confined domain is forgotten", policy=_sub(r"(\(and \(domain\) \(not \()[\w.]+", r"\1")),
     Mutation("enforced flows are granted as observed ones", policy=_granted(rf"\w+{_CLIENT}")),
     Mutation("refused clients are let in", policy=_granted(r"\w+_refused_packet_t")),
-    Mutation("an observed flow refuses", policy=_without(r"^\(allow domain \S+_(client|server)_packet_t")),
+    Mutation("an observed flow refuses", policy=_without_rule(r"\(allow domain \S+_(client|server)_packet_t")),
     Mutation("nobody is logged", policy=_sub("auditallow", "dontaudit")),
-    Mutation("watched domains are not logged", policy=_without(rf"auditallow \S+ {_DEFAULT}")),
-    Mutation("forwarded packets are refused", policy=_without("forward_in")),
+    Mutation("watched domains are not logged", policy=_without_rule(rf"auditallow \S+ {_DEFAULT}")),
+    Mutation("forwarded packets are refused", policy=_without_rule("forward_in")),
     Mutation("a label without a role", policy=_without(rf"roletype object_r \S+{_SERVER}")),
     Mutation("labels that nobody may load", policy=_sub("relabelto", "relabelfrom")),
 )

@@ -347,6 +347,9 @@ class ScriptedHost:
         self.unlabelled_mptcp = False
         # the text of rules saved by other programs, by path
         self.saved_rules: dict[str, str] = {}
+        self.own_addresses = {"lo": ["127.0.0.1", "::1"], "eth0": ["192.0.2.1", "2001:db8::1"], "eth1": ["10.77.0.2"]}
+        # the contexts that were given to interfaces on this host
+        self.given: dict[str, str] = {}
         # the tables of other network namespaces, by file and family
         self.namespaces: dict[str, dict[str, Any]] = {}
         self.writes: list[str] = []
@@ -360,7 +363,7 @@ class ScriptedHost:
         decisions = Decisions(self, "/nonexistent/decisions.json")  # type: ignore[arg-type]
         edges: Any = (self, decisions, self, self.netlabel, self, self.service, self.guard, self.accounts,
                       self.processes, self.refused_ports, 999, lambda: self.unlabelled_mptcp,
-                      lambda: self.saved_rules)  # fmt: skip
+                      lambda: self.saved_rules, lambda: self.own_addresses)  # fmt: skip
         return Host(*edges)
 
     def interfaces(self) -> list[str]:
@@ -432,7 +435,7 @@ class ScriptedHost:
         if tclass == "process":
             return Decision(frozenset(["fork"] if subject in STOCK_DOMAINS else []), False)
         text = (self.policy or "") + self.extra_policy
-        memberships = re.findall(r"\(typeattributeset (senet_(?:packet|peer)_type) \((\S+)\)\)", text)
+        memberships = re.findall(r"\(typeattributeset (senet_(?:packet|peer)_type|netif_type) \((\S+)\)\)", text)
         attributes = {("netif_type", "netif_t"), ("node_type", "node_t"), *memberships}
         attributes.update(("domain", domain) for domain in STOCK_DOMAINS)
         names = {thing} | {attribute for attribute, member in attributes if member == thing}
@@ -511,10 +514,28 @@ class ScriptedHost:
     def install(self, text: str) -> None:
         self.write("install policy")
         self.policy = text
+        self.check_given()
 
     def remove(self) -> None:
         self.write("remove policy")
         self.policy = None
+        self.check_given()
+
+    def interface_contexts(self) -> dict[str, str]:
+        return dict(self.given)
+
+    def set_interface(self, name: str, context: str | None) -> None:
+        self.write(f"set {name}" if context else f"free {name}")
+        if context is None:
+            del self.given[name]
+        else:
+            self.given[name] = context
+        self.check_given()
+
+    def check_given(self) -> None:
+        """As libsemanage does when it builds the policy."""
+        for name, context in self.given.items():
+            assert self.canonical(context), f"{name} has the type of {context}, which no policy declares"
 
     def command(self) -> str | None:
         return "/sbin/semodule"
@@ -524,4 +545,4 @@ class ScriptedHost:
 
     def state(self) -> tuple[object, ...]:
         tables = [*(table.save() for table in self.families.values()), self.netlabel.kernel.lists()]
-        return (self.policy, *tables, self.service.text, self.service.installed)
+        return (self.policy, *tables, self.service.text, self.service.installed, sorted(self.given.items()))

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from tests.oracle import cil
 from tests.oracle.compilers import Emitted, emitted
-from tests.oracle.judge import BACKENDS, Tally, judge
+from tests.oracle.judge import BACKENDS, BASE, NAMED, Tally, judge
 from tests.oracle.known import HOLES
 from tests.oracle.mutations import MUTATIONS, Mutation, outcome
 from tests.oracle.promise import Flow, Wish
@@ -32,6 +34,15 @@ def test_the_compilers_keep_the_promise(wish: Wish) -> None:
     tally = Tally()
     judge(wish, emitted(wish), tally, frames=8)
     assert not tally.disagreements, "\n".join(map(str, [*tally.trim()[:3], wish]))
+
+
+@settings(max_examples=20)
+@given(wishes(), st.sampled_from(NAMED))
+def test_a_domain_that_the_policy_does_not_have_takes_nothing_from_the_others(wish: Wish, gone: str) -> None:
+    text = emitted(wish).cil
+    attributes = {name: types - {gone} for name, types in BASE.attributes.items()}
+    whole, less = cil.Policy(BASE, text), cil.Policy(cil.Base(BASE.types - {gone}, attributes), text)
+    assert less.allowed == {key: perms for key, perms in whole.allowed.items() if key[0] != gone}
 
 
 def test_each_known_hole_is_still_there() -> None:

@@ -12,7 +12,7 @@ from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.playbook.task import Task
 from ansible.plugins.connection import ConnectionBase
 
-from ansible_collections.senet.firewall.plugins.action import flow, flows, peer_label
+from ansible_collections.senet.firewall.plugins.action import flow, flows, interface_context, peer_label
 from ansible_collections.senet.firewall.plugins.plugin_utils import _guarded as action
 
 LOST = AnsibleConnectionFailure("no route to host")
@@ -353,8 +353,8 @@ def test_a_connection_is_closed_where_it_cannot_be_reset(clock: Clock) -> None:
 
 
 def test_each_module_has_the_same_guard_around_itself() -> None:
-    plugins = (flow, flows, peer_label)
+    plugins = (flow, flows, interface_context, peer_label)
     assert all(issubclass(plugin.ActionModule, action.GuardedAction) for plugin in plugins)
     assert [plugin.ActionModule.module_name for plugin in plugins] == [
-        "senet.firewall.flow", "senet.firewall.flows", "senet.firewall.peer_label",
+        "senet.firewall.flow", "senet.firewall.flows", "senet.firewall.interface_context", "senet.firewall.peer_label",
     ]  # fmt: skip

@@ -409,7 +409,8 @@ def test_a_guarded_run_writes_down_what_was_before_anything_else_and_stops_short
     host = ScriptedHost()
     apply(host, _survey.Replace(SEVERAL))
     rules = iptables.compile_rules(SEVERAL, mls=True)
-    earlier = {"policy": host.policy, "rules": {"ipv4": rules, "ipv6": rules}, "intent": host.service.text}
+    both = {"ipv4": rules, "ipv6": rules}
+    earlier = {"policy": host.policy, "rules": both, "intent": host.service.text, "interfaces": {}}
     host.writes.clear()
     seen: list[Pending | None] = []
     before_call(monkeypatch, host.service, "install", lambda: seen.append(host.guard.record))
