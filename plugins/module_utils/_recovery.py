@@ -300,7 +300,7 @@ def _untold(labelled: FlowSet, unknown: Iterable[str], unheard: Set[str]) -> Lis
     found = [
         "the flow '{0}'".format(flow.name)
         for flow in labelled.flows
-        if lost.intersection(flow.packet_types) or (unheard and flow.verify_source != VERIFY_NONE)
+        if lost.intersection(labelled.types_of(flow)) or (unheard and flow.verify_source != VERIFY_NONE)
     ]
     found.extend("the peer label '{0}'".format(label.type) for label in labelled.peers if label.type in unheard)
     if labelled.loopback_domains and LOOPBACK_PEER_TYPE in unheard:

@@ -8,12 +8,13 @@ The flows stand in the module's own first comment, so the policy store remembers
 
 import json
 import re
-from typing import FrozenSet, List, Optional
+from typing import FrozenSet, Iterable, Iterator, List, Optional, Sequence
 
 from ansible_collections.senet.firewall.plugins.module_utils._compile.peers import compile_peers
 from ansible_collections.senet.firewall.plugins.module_utils._model import (
     DEFAULT_PACKET_TYPE,
     ENFORCE,
+    EVERY_DOMAIN,
     OBSERVE,
     Flow,
     FlowSet,
@@ -92,19 +93,32 @@ _REFUSED = """\
 (typeattributeset senet_packet_type ({refused}))
 """
 
+# What only a source port says to be of the flow: a confined domain could have chosen that port itself.
+_MIDSTREAM = """\
+(type {0})
+(roletype object_r {0})
+(typeattributeset senet_packet_type ({0}))
+(type {1})
+(roletype object_r {1})
+(typeattributeset senet_packet_type ({1}))
+"""
+
 # Everybody may, and whoever would be refused in the mode enforce is logged as granted. Not kernel_t, which may send
 # in that mode too and would fill the log with its acknowledgements.
 _OBSERVED = """\
-(allow domain {client} (packet (send recv)))
-(allow domain {server} (packet (send recv)))
 (typeattribute senet_{name}_not_source)
 (typeattributeset senet_{name}_not_source (and (domain) (not (kernel_t {source}))))
-(auditallow senet_{name}_not_source {client} (packet (send)))
 (typeattribute senet_{name}_not_destination)
 (typeattributeset senet_{name}_not_destination (and (domain) (not (kernel_t {destination}))))
-(auditallow senet_{name}_not_destination {server} (packet (send)))
 (typeattribute senet_{name}_outsider)
 (typeattributeset senet_{name}_outsider (and (domain) (not (kernel_t {domains}))))
+"""
+
+_OBSERVED_TYPES = """\
+(allow {everybody} {client} (packet (send recv)))
+(allow {everybody} {server} (packet (send recv)))
+(auditallow senet_{name}_not_source {client} (packet (send)))
+(auditallow senet_{name}_not_destination {server} (packet (send)))
 (auditallow senet_{name}_outsider {client} (packet (recv)))
 (auditallow senet_{name}_outsider {server} (packet (recv)))
 """
@@ -129,9 +143,14 @@ def compile_policy(flows: FlowSet) -> str:
         parts.extend(_LOADER.format(domain=domain) for domain in _LOADERS)
     for flow in flows.flows:
         parts.append(_fill(_FLOW, flow))
-        parts.extend(line + "\n" for line in _grants(flow))
         if flow.mode == OBSERVE:
             parts.append(_fill(_OBSERVED, flow))
+        parts.extend(_grants(flow, flow.client_type, flow.server_type, EVERY_DOMAIN, ()))
+        if flows.parts_midstream(flow):
+            parts.append(_MIDSTREAM.format(*flow.midstream_types))
+            client, server = flow.midstream_types
+            parts.extend(_grants(flow, client, server, _others(flows), _confined(flows, ENFORCE)))
+            parts.extend(_audited(_confined(flows, OBSERVE), flow.midstream_types))
         if flow.source_addresses:
             parts.append(_fill(_REFUSED, flow))
             if flow.mode == OBSERVE:
@@ -165,15 +184,24 @@ def declared_types(text: Optional[str]) -> FrozenSet[str]:
 
 
 def _packets(flows: FlowSet) -> str:
-    confined = [domain for domain, mode in flows.confine if mode == ENFORCE]
+    confined = _confined(flows, ENFORCE)
     lines = _CONFINED.format(domains=" ".join(confined)) if confined else ""
-    others = "senet_not_confined" if confined else "domain"
-    packets = _PACKETS.format(default=DEFAULT_PACKET_TYPE, confined=lines, others=others)
-    observed = [domain for domain, mode in flows.confine if mode == OBSERVE]
+    packets = _PACKETS.format(default=DEFAULT_PACKET_TYPE, confined=lines, others=_others(flows))
+    return packets + "".join(_audited(_confined(flows, OBSERVE), (DEFAULT_PACKET_TYPE, "unlabeled_t")))
+
+
+def _confined(flows: FlowSet, mode: str) -> List[str]:
+    return [domain for domain, own in flows.confine if own == mode]
+
+
+def _others(flows: FlowSet) -> str:
+    """Every domain that is not confined."""
+    return "senet_not_confined" if _confined(flows, ENFORCE) else EVERY_DOMAIN
+
+
+def _audited(domains: Iterable[str], types: Iterable[str]) -> List[str]:
     audited = "(auditallow {0} {1} (packet (send recv)))\n".format
-    return packets + "".join(
-        audited(domain, packet_type) for domain in observed for packet_type in (DEFAULT_PACKET_TYPE, "unlabeled_t")
-    )
+    return [audited(domain, packet_type) for domain in domains for packet_type in types]
 
 
 def _fill(template: str, flow: Flow) -> str:
@@ -191,13 +219,12 @@ def _fill(template: str, flow: Flow) -> str:
     )
 
 
-def _grants(flow: Flow) -> List[str]:
+def _grants(flow: Flow, client: str, server: str, everybody: str, left_out: Sequence[str]) -> Iterator[str]:
     """Each side sends its own type only. Both receive both: across network namespaces a packet keeps its sender's."""
-    allow = "(allow {0} {1} (packet ({2})))".format
-    lines = []
-    for domain in sorted(set(flow.source + flow.destination)):
-        client = "send recv" if domain in flow.source else "recv"
-        server = "send recv" if domain in flow.destination else "recv"
-        lines.append(allow(domain, flow.client_type, client))
-        lines.append(allow(domain, flow.server_type, server))
-    return lines
+    allow = "(allow {0} {1} (packet ({2})))\n".format
+    for domain in sorted(set(flow.source + flow.destination).difference(left_out)):
+        subject = everybody if domain == EVERY_DOMAIN else domain
+        yield allow(subject, client, "send recv" if domain in flow.source else "recv")
+        yield allow(subject, server, "send recv" if domain in flow.destination else "recv")
+    if flow.mode == OBSERVE:
+        yield _OBSERVED_TYPES.format(name=flow.name, client=client, server=server, everybody=everybody)

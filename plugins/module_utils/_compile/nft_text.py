@@ -17,6 +17,8 @@ _L4PROTO = re.compile(r"\bmeta l4proto (\S+) ")
 # What plain "reject" is listed as beside an address of one family
 _UNREACHABLE = re.compile(r"\breject with icmp(?:v6|x)?(?: type)? port-unreachable\b")
 _SET = re.compile(r"\{ ([^{}]+) \}")
+# The same flags under a mask in other words
+_FLAGS = re.compile(r"\btcp flags (!= )?syn / (?:syn,ack|ack,syn)(?= |$)")
 
 Blocks = Dict[Tuple[str, str], List[str]]
 
@@ -160,6 +162,7 @@ def _canonical(lines: Iterable[str]) -> List[str]:
 def _canonical_line(line: str) -> str:
     line = line.replace("priority security;", "priority 50;").replace("priority filter;", "priority 0;")
     line = _UNREACHABLE.sub("reject", line)
+    line = _FLAGS.sub(lambda match: "tcp flags & (syn | ack) {0}syn".format(match.group(1) or "== "), line)
     # nft sorts names of interfaces by their bytes as a number, which is another order on each architecture.
     line = _SET.sub(lambda match: ", ".join(sorted(match.group(1).split(", "))), line)
     protocol, port = _L4PROTO.search(line), _PORT_MATCH.search(line)
