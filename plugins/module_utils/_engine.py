@@ -209,7 +209,7 @@ def _prepare(host: Host, request: _survey.Request, options: Options) -> _Change:
     wanted = Intent(flows, backend.backend, layers)
     accounts = _survey.look_up(host, wanted)
     _survey.check_types(host, flows, observed.policy, mls)
-    desired = _survey.desired_state(wanted, mls, accounts, families)
+    desired = _survey.fit(host, observed.tables, _survey.desired_state(wanted, mls, accounts, families))
     steps = _plan.plan(observed, desired, options.confirm_timeout > 0)
     labelled = wanted.labelled
     # Only a change can cut somebody's sockets.

@@ -286,6 +286,7 @@ def _missing(host: Host, intent: Optional[Intent]) -> _Missing:
         except SenetError as exc:
             missing.failures.append(exc)
             continue
+        rules = _survey.fitted(host, family, table, rules) or ()
         if not table.installed(rules):
             missing.texts[family] = _backends.restore_text(family, table, rules)
             # Users and units come and go by themselves: whole rules of ours for others are no loss

@@ -13,7 +13,7 @@ _KEY = (
 _MATCH = re.compile(rf"({_KEY}) (\{{[^}}]*\}}|(?!set|vmap)\S+) ")
 _FLAGS = re.compile(r"tcp flags & \(syn \| ack\) (==|!=) syn ")
 _LABEL = re.compile(r'meta secmark set (?:"(\w+)"|(\S+ \S+(?: \S+)?) map @(\w+)) ')
-_GOES = re.compile(r"(ct direction|meta secmark) vmap \{ ([^}]+) \} ")
+_UNLABELLED = re.compile(r"meta secmark vmap \{ 0 : (jump \w+ )\} ")
 _VERDICT = re.compile(r"(?:(accept)|(goto|jump) (\w+)) $")
 
 
@@ -73,10 +73,8 @@ class _Way:
                 if found is None:
                     return ""
                 self.type = found
-            elif match := _GOES.match(rest):
-                ways = dict(way.split(" : ") for way in match[2].split(", "))
-                key = self.facts.get("ct direction", "") if match[1] == "ct direction" else self.type or "0"
-                return ways[key] + " " if key in ways else ""
+            elif match := _UNLABELLED.match(rest):
+                return "" if self.type else match[1]
             else:
                 assert _VERDICT.match(rest), line
                 return rest
