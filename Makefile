@@ -4,6 +4,7 @@ PY := .venv/bin/python
 BIN := .venv/bin
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/senet-firewall
 CORE_2_16 := $(CACHE)/ansible-core-2.16
+GALAXY := $(CACHE)/galaxy
 
 .DEFAULT_GOAL := help
 .PHONY: help
@@ -24,26 +25,55 @@ setup-lab: setup
 demo: setup-lab ## httpd_t reaches PostgreSQL and nobody else does, shown on a virtual machine that enforces SELinux
 	@$(PY) -m tests.demo
 
-test: setup ## everything: lint, unit, molecule, vm; goes on after a failure and still fails
-	@$(MAKE) --no-print-directory --keep-going lint unit molecule vm
+test: setup ## everything: lint, unit, molecule, vm, crash; goes on after a failure and still fails
+	@$(MAKE) --no-print-directory --keep-going lint unit molecule vm crash
 
 unit: setup ## the unit tests, and the built collection
 	@$(PY) -m pytest --numprocesses=auto --junit-xml=build/junit/unit.xml tests/unit tests/package
 
 # Two virtual machines at least, and one core left for the controllers where there are more.
 VMS := $(shell cores=$$(nproc); echo $$((cores > 3 ? cores - 1 : 2)))
-VM_TESTS := $(PY) -m pytest --numprocesses=$(VMS) --dist=loadfile --verbose --durations=20 --junit-xml=build/junit/vm.xml
+VM_TESTS = $(PY) -m pytest --numprocesses=$(VMS) --dist=loadfile --verbose --durations=20 \
+	--junit-xml=build/junit/$@.xml tests/vm
 
-vm: setup-lab ## the tests on virtual machines that enforce SELinux
-	@$(VM_TESTS) -m 'not thorough' tests/vm
+# By guest (its distribution, its policy) and kernel: the newest one but for vm-stock, which has the distribution's own.
+VM_RUNS := vm-debian12 vm-fedora vm-debian13 vm-stock
+.PHONY: $(VM_RUNS)
+vm: ## the tests on virtual machines that enforce SELinux, each also a target of its own: vm-fedora, ...
+	@$(MAKE) --no-print-directory --keep-going $(VM_RUNS)
 
-.PHONY: vm-thorough
-vm-thorough: setup-lab ## the same, with what repeats a promise by the other backend or at length: a thousand flows
-	@$(VM_TESTS) tests/vm
+vm-debian12: setup-lab
+	@$(VM_TESTS) -m 'not thorough and not stock_kernel'
+
+vm-fedora: setup-lab
+	@$(VM_TESTS) --guest=debian12-fedora -m '(core or policy) and not thorough and not stock_kernel'
+
+vm-debian13: setup-lab
+	@$(VM_TESTS) --guest=debian13 -m 'core and not thorough and not stock_kernel'
+
+vm-stock: setup-lab
+	@$(VM_TESTS) --kind=qemu -m '(smoke or stock_kernel) and not thorough'
+
+.PHONY: vm-thorough vm-thorough-debian12 vm-thorough-stock vm-debian11
+vm-thorough: ## the same at length: both backends everywhere, a thousand flows, all on the stock kernel, the oldest tools
+	@$(MAKE) --no-print-directory --keep-going vm-thorough-debian12 vm-fedora vm-debian13 vm-thorough-stock vm-debian11
+
+vm-thorough-debian12: setup-lab
+	@$(VM_TESTS) -m 'not stock_kernel'
+
+vm-thorough-stock: setup-lab
+	@$(VM_TESTS) --kind=qemu -m 'core or stock_kernel'
+
+vm-debian11: setup-lab
+	@$(VM_TESTS) --guest=debian11 --kind=qemu -m 'smoke and not thorough'
 
 .PHONY: crash
 crash: setup-lab ## a change ended after each of its steps, by kill -9 and by a power cut, into build/crash.json
 	@$(PY) -m tests.crash build/crash.json
+
+.PHONY: oracle
+oracle: setup ## what the rules and the policy decide against the promise, packet by packet, into build/oracle.json
+	@$(PY) -m tests.oracle build/oracle.json
 
 .PHONY: bench
 bench: setup-lab ## what the collection costs a packet, a play and a host, into build/bench.json
@@ -59,19 +89,24 @@ molecule: setup ## the container scenarios, or one of them: make molecule SCENAR
 roles: setup ## the roles of the service pairs, anew from the catalogue
 	@PYTHONPATH=build/collections $(PY) -m tests.pair_roles
 
-CHECKS := lint-sanity-2.16 lint-sanity-2.19 lint-ansible lint-mypy lint-ruff lint-vermin lint-yaml lint-changelog lint-shell
+CHECKS := lint-sanity-2.16 lint-sanity-2.19 lint-ansible lint-mypy lint-ruff lint-vermin lint-yaml lint-changelog lint-galaxy \
+	lint-shell
 .PHONY: lint $(CHECKS)
 lint: setup ## every static check, each also a target of its own: lint-ansible, lint-mypy, ...
 	@$(MAKE) --no-print-directory --keep-going --jobs=$(shell nproc) --output-sync=target $(CHECKS)
 
 $(CHECKS): setup
 
+# The long ones, and only when a file they read has changed since they passed
+UNCHANGED := tests/unchanged.sh
+SANITY_FILES := ':!docs' ':!*.md'
+
 lint-sanity-2.16:
 	@tests/setup.sh venv $(CORE_2_16) tests/requirements-core-2.16.txt
-	@tests/quiet.sh $@ tests/sanity.sh $(CORE_2_16)
+	@tests/quiet.sh $@ $(UNCHANGED) $(SANITY_FILES) -- tests/sanity.sh $(CORE_2_16)
 
 lint-sanity-2.19:
-	@tests/quiet.sh $@ tests/sanity.sh .venv
+	@tests/quiet.sh $@ $(UNCHANGED) $(SANITY_FILES) -- tests/sanity.sh .venv
 
 lint-ansible:
 	@PATH="$(CURDIR)/$(BIN):$$PATH" ANSIBLE_COLLECTIONS_PATH=$(CURDIR)/build/collections tests/quiet.sh $@ ansible-lint --strict
@@ -90,6 +125,10 @@ lint-yaml:
 
 lint-changelog:
 	@tests/quiet.sh $@ $(BIN)/antsibull-changelog lint
+
+lint-galaxy: # what Galaxy says to an upload
+	@tests/setup.sh venv $(GALAXY) tests/requirements-galaxy.txt
+	@tests/quiet.sh $@ $(UNCHANGED) . -- tests/galaxy.sh $(GALAXY)
 
 lint-shell:
 	@tests/quiet.sh $@ shellcheck $$(git ls-files --cached --others --exclude-standard -- '*.sh' .ci/run)

@@ -19,13 +19,11 @@ options:
         brackets. If one fails, the change is undone.
     type: list
     elements: str
-    default: []
   health_commands:
     description: Shell commands that must succeed on the host before the change is confirmed. If one fails, the change
       is undone.
     type: list
     elements: str
-    default: []
   token:
     description:
       - The name of the change for the module M(senet.firewall.guard), lower-case letters and digits, at most 32. One is

@@ -13,6 +13,7 @@ description:
   - It reads commands as people type them and what C(iptables-save) prints, of the chains C(INPUT) and C(OUTPUT) of the
     table C(filter).
   - A rule that no flow can mean is an error that names the line and the word.
+  - The policy C(DROP) of a chain is a note, since flows leave open what they do not name.
 author:
   - senet.firewall contributors (@senet)
 options:
@@ -80,7 +81,7 @@ def flows_from_iptables(rules: Any) -> dict[str, Any]:
     if not isinstance(lines, (list, tuple)) or not all(isinstance(line, str) for line in lines):
         raise AnsibleFilterError("flows_from_iptables: the rules are no text; give one text or a list of lines.")
     try:
-        return mean(parse(lines))._asdict()
+        return mean(*parse(lines))._asdict()
     except SenetError as error:
         raise AnsibleFilterError(f"flows_from_iptables: {error}") from error
 

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What each domain may do with each flow's packets, as the kernel says, held against what the flows say. No I/O."""
 
-from typing import Any, Callable, Dict, FrozenSet, Iterable, List, NamedTuple, Optional, Set
+from typing import Any, Callable, Dict, FrozenSet, Iterable, List, NamedTuple, Optional, Set, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._model import (
     ENFORCE,
@@ -25,7 +25,8 @@ class Access(NamedTuple):
 
     ``client`` and ``server`` are what the domain may do with packets of the flow's two types, out of send and recv;
     ``permissive`` says that it is not held to it; ``refused`` is the same for clients of other addresses, None where
-    the flow takes any address.
+    the flow takes any address. ``refused_ports`` are those that the policy does not let a source connect to, whatever
+    the packets' labels.
     """
 
     flow: str
@@ -34,6 +35,7 @@ class Access(NamedTuple):
     server: FrozenSet[str]
     permissive: bool
     refused: Optional[FrozenSet[str]] = None
+    refused_ports: Tuple[int, ...] = ()
 
     @property
     def empty(self) -> bool:
@@ -47,12 +49,14 @@ class Access(NamedTuple):
             "domain": self.domain,
             "client": sorted(self.client),
             "server": sorted(self.server),
-            "can_connect": self.client == CHECKED,
+            "can_connect": self.client == CHECKED and not self.refused_ports,
             "can_serve": self.server == CHECKED,
             "permissive": self.permissive,
         }
         if self.refused is not None:
             row["refused"] = sorted(self.refused)
+        if self.refused_ports:
+            row["refused_ports"] = list(self.refused_ports)
         return row
 
 
@@ -78,9 +82,13 @@ class Elsewhere(NamedTuple):
 
 
 def contexts_by_domain(processes: Iterable[Process]) -> Dict[str, str]:
-    """One context for each running domain."""
-    contexts = (process.context for process in processes if process.context is not None)
-    return {context.type: context.raw for context in contexts if context.type is not None}
+    """One context for each running domain, and for each that a socket has the label of."""
+    contexts = {}  # type: Dict[str, str]
+    for process in processes:
+        contexts.update((sock.domain, sock.context) for sock in process.listening + process.connected if sock.domain)
+        if process.context is not None and process.context.type is not None:
+            contexts[process.context.type] = process.context.raw
+    return contexts
 
 
 def cut_domains(

@@ -16,7 +16,7 @@ from typing import List, Optional
 
 from ansible_collections.senet.firewall.plugins.module_utils import _recovery, _survey
 from ansible_collections.senet.firewall.plugins.module_utils._host.commands import find_command, run_command
-from ansible_collections.senet.firewall.plugins.module_utils._host.guard import boot_id
+from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Pending, boot_id, clock
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host, open_host
 from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError
 from ansible_collections.senet.firewall.plugins.module_utils._units import WATCH_SECONDS
@@ -26,10 +26,15 @@ _SETTLE_SECONDS = 0.5
 _LOCK_SECONDS = 60
 # A unit that starts waits so long, and the watch comes to it later.
 _UNIT_LOCK_SECONDS = 5
+# Undoing that failed is tried again after the first of these, then ever later, up to the second.
+_RETRY_SECONDS = (5, 300)
+# The watch leaves a change that has just run out of time to the timer of its own.
+_OVERDUE_SECONDS = 60
 
 
 def main(args: List[str]) -> int:
-    """Run one command: ``load``, ``refresh``, ``clear``, ``watch``, or ``rollback TOKEN``; returns the exit code."""
+    """Run one command: ``load``, ``refresh``, ``clear``, ``watch``, ``check TOKEN`` or ``rollback TOKEN``; returns the
+    exit code."""
     host = open_host(run_command, find_command)
     try:
         if args == ["load"]:
@@ -42,10 +47,12 @@ def main(args: List[str]) -> int:
             return _watch(host)
         if len(args) == 2 and args[0] == "rollback":
             return _rollback(host, args[1])
+        if len(args) == 2 and args[0] == "check":
+            return _check(host, args[1])
     except (SenetError, OSError) as exc:
         _say(str(exc))
         return 1
-    _say("usage: senet-firewall load | refresh | clear | watch | rollback TOKEN")
+    _say("usage: senet-firewall load | refresh | clear | watch | check TOKEN | rollback TOKEN")
     return 2
 
 
@@ -90,28 +97,94 @@ def _clear(host: Host) -> int:
     return 0
 
 
+class _Backoff:
+    """When to try again what has failed."""
+
+    def __init__(self) -> None:
+        self._seconds = 0
+        self._due = 0.0
+
+    def due(self) -> bool:
+        """Whether it is time."""
+        return clock() >= self._due
+
+    def failed(self) -> int:
+        """Note a failure; returns the seconds until the next try."""
+        first, last = _RETRY_SECONDS
+        self._seconds = min(max(first, 2 * self._seconds), last)
+        self._due = clock() + self._seconds
+        return self._seconds
+
+
+def _check(host: Host, token: str) -> int:
+    pending = host.guard.pending()
+    if pending is None or pending.token != token:
+        _say("There is no record of the change {0}.".format(token))
+        return 1
+    return 0
+
+
 def _rollback(host: Host, token: str) -> int:
-    outcome = _recovery.abort(host, token, "it was not confirmed in time")
+    """Undo a change, trying until it is done or somebody else has ended it."""
+    retry = _Backoff()
+    while True:
+        try:
+            outcome = _recovery.expire(host, token, "it was not confirmed in time")
+            break
+        except (SenetError, OSError) as exc:
+            if not _is_pending(host, token):
+                raise
+            seconds = retry.failed()
+            _say("{0} Undoing the change {1} is tried again in {2} seconds.".format(exc, token, seconds))
+            time.sleep(seconds)
     if outcome["rolled_back"]:
         _say("The change {0} was undone: {1}.".format(token, outcome["reason"]))
     return 0
 
 
+def _is_pending(host: Host, token: str) -> bool:
+    try:
+        pending = host.guard.pending()
+    except SenetError:  # a damaged record does not mend itself
+        return False
+    return pending is not None and pending.token == token
+
+
 def _watch(host: Host) -> int:
     events = _Events()
+    retry = _Backoff()
     said = None  # type: Optional[str]
     while True:
         try:
-            # Looking takes a while where there are many flows, and must keep no run waiting.
-            if host.guard.pending() is None and not _recovery.in_force(host):
-                with host.guard.lock(0):
-                    _repair(host)
+            pending = host.guard.pending()
+            if pending is None:
+                # Looking takes a while where there are many flows, and must keep no run waiting.
+                if not _recovery.in_force(host):
+                    with host.guard.lock(0):
+                        _repair(host)
+            elif retry.due() and _is_left_over(pending):
+                retry.failed()
+                _undo_left_over(host)
+                retry = _Backoff()
         except (SenetError, OSError) as exc:
             # The same trouble every few seconds is told once
             if str(exc) != said:
                 said = str(exc)
                 _say(said)
         events.wait(WATCH_SECONDS)
+
+
+def _is_left_over(pending: Pending) -> bool:
+    """Whether a change should be undone, and neither timer nor boot has managed to."""
+    return pending.overdue(boot_id(), clock() - _OVERDUE_SECONDS)
+
+
+def _undo_left_over(host: Host) -> None:
+    with host.guard.lock(0):
+        pending = host.guard.pending()
+        if pending is not None and _is_left_over(pending):
+            _recovery.undo_pending(host, pending, "it was not confirmed in time")
+            _say("The change {0} was undone: it was not confirmed in time.".format(pending.token))
 
 
 def _repair(host: Host) -> None:

@@ -13,6 +13,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._model import (
     VERIFY,
     SenetError,
     parse_token,
+    refuse_empty,
 )
 
 # Of one flow, less its mode, which has a default where a module takes one flow only
@@ -34,8 +35,8 @@ FLOW_OPTIONS = {
 GUARD_OPTIONS = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "confirm_timeout": {"type": "int", "default": 30},
-    "health_checks": {"type": "list", "elements": "str", "default": []},
-    "health_commands": {"type": "list", "elements": "str", "default": []},
+    "health_checks": {"type": "list", "elements": "str"},
+    "health_commands": {"type": "list", "elements": "str"},
     "token": {"type": "str", "no_log": False},
 }  # type: Dict[str, Dict[str, Any]]
 OPTIONS = {
@@ -43,6 +44,11 @@ OPTIONS = {
     "layers": {"type": "list", "elements": "str", "choices": list(_layers.CHOICES), "default": [_layers.AUTO]},
     "backend": {"type": "str", "choices": ["auto", "iptables", "nftables"], "default": "auto"},
 }  # type: Dict[str, Dict[str, Any]]
+
+
+def leaves_choice(params: Mapping[str, Any]) -> bool:
+    """Whether neither a backend nor a layer is asked for."""
+    return params["backend"] == OPTIONS["backend"]["default"] and params["layers"] == OPTIONS["layers"]["default"]
 
 
 def run(
@@ -75,6 +81,8 @@ def run_guarded(
     params = dict(module.params)
     try:
         params["token"] = parse_token(params["token"])
+        for options in [params] + list(params.get("flows") or ()):
+            refuse_empty(options)
         outcome = change(open_host(module), params)
     except SenetError as exc:
         module.fail_json(msg=str(exc))
@@ -91,6 +99,7 @@ def run_guarded(
 def _flows_returned(outcome: _engine.Outcome) -> Dict[str, Any]:
     return {
         "flows": [flow.as_dict() for flow in outcome.flows.flows],
+        "removed": list(outcome.removed),
         "access": [row.as_dict() for row in outcome.access if not row.empty],
         "asked": sorted({row.domain for row in outcome.access}),
         "confined": [row.as_dict() for row in outcome.confined],

@@ -40,7 +40,8 @@ class Facts(NamedTuple):
     ``iptables`` has a family for each command that is there, ``nft`` is the path of that command; ``modules`` is None
     where the kernel's modules cannot be listed, as in most containers; ``label_rules`` are rules that label packets,
     each as ``table: rule``, ``foreign_labels`` those of others, with the command in front; ``cut`` are the running
-    domains that a SECMARK rule would cut off now; ``cgroups`` says whether rules can match control groups.
+    domains that a SECMARK rule would cut off now; ``cgroups`` says whether rules can match control groups;
+    ``unlabelled_mptcp`` whether the packets of MPTCP sockets count as those of kernel_t.
     """
 
     selinux: str
@@ -52,6 +53,7 @@ class Facts(NamedTuple):
     foreign_labels: Tuple[str, ...]
     cut: Tuple[str, ...]
     cgroups: bool
+    unlabelled_mptcp: bool = False
 
 
 def obstacles(facts: Facts) -> List[str]:
@@ -122,6 +124,12 @@ def caveats(facts: Facts) -> List[str]:
             "them use unlabelled packets; the flows of this collection bring the policy that does.".format(
                 ", ".join(facts.cut)
             )
+        )
+    if facts.unlabelled_mptcp:
+        notes.append(
+            "MPTCP is on, and this kernel takes its packets for those of kernel_t: a confined domain gets out by it, "
+            "and programs of a flow's own domains that use it are cut off. Turn it off with 'sysctl -w "
+            "net.mptcp.enabled=0' and in /etc/sysctl.d, or boot Linux 6.5 or newer."
         )
     return notes
 

@@ -21,13 +21,12 @@ from ansible_collections.senet.firewall.plugins.module_utils._compile.owner impo
 from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Pending, boot_id, clock
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
 from ansible_collections.senet.firewall.plugins.module_utils._host.policystore import locked_message
-from ansible_collections.senet.firewall.plugins.module_utils._host.service import COMMAND
 from ansible_collections.senet.firewall.plugins.module_utils._intent import Intent
 from ansible_collections.senet.firewall.plugins.module_utils._model import DEFAULT_PACKET_TYPE, FlowSet, SenetError
 from ansible_collections.senet.firewall.plugins.module_utils._peers import Audience, Hearing, Peering, notes, peering
 from ansible_collections.senet.firewall.plugins.module_utils._processes import Process
 
-# How long a run may take before the guard thinks it dead: semodule rebuilds a large policy in a minute on slow hosts.
+# How long a run may take before the guard looks whether it is dead, and undoes what it did; a live one gets longer.
 APPLY_SECONDS = 300
 _LOCK_SECONDS = 5
 
@@ -52,6 +51,7 @@ class Outcome(NamedTuple):
 
     changed: bool
     flows: FlowSet
+    removed: Tuple[str, ...]
     steps: Tuple[str, ...]
     access: Tuple[Access, ...]
     confined: Tuple[Elsewhere, ...]
@@ -73,6 +73,7 @@ class _Change(NamedTuple):
     backend: _backends.Choice
     observed: _plan.HostState
     layers: Tuple[str, ...]
+    present: FlowSet
     flows: FlowSet
     accounts: Accounts
     desired: _plan.Desired
@@ -99,10 +100,7 @@ def run(host: Host, request: _survey.Request, options: Options, check_mode: bool
         with host.guard.lock(_LOCK_SECONDS):
             dead = _unconfirmed(host, check_mode)
             if dead:
-                _recovery.undo_pending(host, dead, "the run died while it was to {0}".format(dead.step))
-                warnings.append(
-                    "An earlier run died while it was to {0}; what it had done was undone first.".format(dead.step)
-                )
+                warnings.append(_undo_dead(host, dead))
             # What was seen without the lock may be somebody else's half-way house.
             change = _prepare(host, request, options)
             if change.steps:
@@ -133,11 +131,25 @@ def run(host: Host, request: _survey.Request, options: Options, check_mode: bool
     warnings.extend(_layers.warnings(change.layers, enabled, change.flows, change.accounts))
     if _layers.AUTO in options.layers and _layers.OWNER not in change.layers:
         warnings.extend(_layers.unheeded(_survey.asked_flows(request)))
+    if not host.service.systemd and not change.flows.empty:
+        warnings.append(
+            "systemd does not run this host, so nothing loads the flows at boot or puts labels back that another "
+            "program takes away; have '{0} load' run at boot.".format(" ".join(host.service.command()))
+        )
+    warnings.extend(_survey.purge_warnings(request, change.present, change.flows))
     warnings.extend(_preflight.absent_interfaces(change.flows, host.netfilter.interfaces()))
+    warnings.extend(_preflight.one_family(change.flows, host.netfilter.versions()))
     warnings.extend(_preflight.confinement_warnings(change.cuts))
+    if change.labelled.labels_packets:
+        warnings.extend(
+            _preflight.source_port_warnings(change.labelled, host.netfilter.source_ports(), _forgetful(change))
+        )
+    if change.labelled.labels_packets and host.unlabelled_mptcp():
+        warnings.extend(_preflight.mptcp_warnings(change.labelled, bool(change.steps)))
     return Outcome(
         bool(change.steps),
         change.flows,
+        _survey.removed(change.present, change.flows),
         tuple(str(step) for step in change.steps),
         tuple(access),
         tuple(confined),
@@ -145,7 +157,7 @@ def run(host: Host, request: _survey.Request, options: Options, check_mode: bool
         tuple(audiences),
         tuple(_layers.owner_rows(change.flows, change.accounts) if _layers.OWNER in change.layers else ()),
         change.cuts,
-        _plan.diffs(change.observed, change.desired) if change.steps else [],
+        _plan.diffs(change.observed, change.desired, change.steps) if change.steps else [],
         tuple(warnings + _verdicts.find_warnings(change.mode, change.labelled, access, confined, change.processes)),
         change.mode,
         change.backend,
@@ -154,20 +166,47 @@ def run(host: Host, request: _survey.Request, options: Options, check_mode: bool
     )
 
 
+def _undo_dead(host: Host, dead: Pending) -> str:
+    """Undo a change that nobody will confirm any more; returns a sentence on it."""
+    if not dead.complete:
+        _recovery.undo_pending(host, dead, "the run died while it was to {0}".format(dead.step))
+        return "An earlier run died while it was to {0}; what it had done was undone first.".format(dead.step)
+    _recovery.undo_pending(host, dead, "it was not confirmed in time")
+    return (
+        "The earlier change {0} was not confirmed in time, and the host had not managed to undo it; it was undone "
+        "first.".format(dead.token)
+    )
+
+
+def nothing_done(host: Host, flows: FlowSet) -> Outcome:
+    """What is told of a request for which a host needs no change, and no look at it either."""
+    backend = _backends.Choice("", "nothing is to be done")
+    return Outcome(
+        False, flows, (), (), (), (), (), (), (), (), [], (), host.selinux.status(), backend, (), False
+    )
+
+
 def _unconfirmed(host: Host, check_mode: bool) -> Optional[Pending]:
-    """The change of a run that died, or None.
+    """The change of a run that died, or one that should have been undone by now; None without either.
 
     :raises SenetError: a whole change waits for its confirmation.
     """
     pending = host.guard.pending()
     if pending is None:
         return None
-    if pending.complete and pending.boot == boot_id():
+    overdue = _recovery.overdue(pending)
+    if pending.complete and not overdue:
         raise SenetError(
             "The change {0} of this host waits to be confirmed and is undone in {1:.0f} seconds otherwise; confirm it "
             "with the module guard (token={0} state=confirmed), or undo it now with state=aborted.".format(
-                pending.token, max(0.0, pending.deadline - clock())
+                pending.token, pending.deadline - clock()
             )
+        )
+    if check_mode and pending.complete:
+        raise SenetError(
+            "The change {0} of this host was not confirmed in time, and the host has not managed to undo it yet; see "
+            "'journalctl -u senet-firewall-confirm-{0} -u senet-firewall-watch', or run without check mode, which "
+            "undoes it first.".format(pending.token)
         )
     if check_mode:
         raise SenetError(
@@ -192,6 +231,7 @@ def _prepare(host: Host, request: _survey.Request, options: Options) -> _Change:
     asked = _survey.asked_flows(request)
     families = _survey.families_to_read(host, backend.backend, intent, layers, _survey.asks_peers(request))
     observed = _survey.observe(host, mls, families)
+    present = _survey.present(observed, intent)
     flows = _survey.wanted(request, observed, intent)
     if mode == "disabled":
         flows = _layers.without_types(flows)
@@ -205,18 +245,22 @@ def _prepare(host: Host, request: _survey.Request, options: Options) -> _Change:
         _survey.check_owners(host, asked)
         before = intent.flows if intent is not None else None
         cgroups = host.accounts.matches_cgroups()
-        flows = _layers.with_owners(flows, options.owners, before, host.processes(False), cgroups)
+        flows = _layers.with_owners(flows, options.owners, before, host.processes(False), cgroups, mode != "disabled")
     wanted = Intent(flows, backend.backend, layers)
     accounts = _survey.look_up(host, wanted)
     _survey.check_types(host, flows, observed.policy, mls)
     desired = _survey.fit(host, observed.tables, _survey.desired_state(wanted, mls, accounts, families))
-    steps = _plan.plan(observed, desired, options.confirm_timeout > 0)
+    between = _survey.state_between(observed, desired, wanted, mls)
+    if between is not None:
+        between = _survey.fit(host, observed.tables, between)
+    steps = _plan.plan(observed, desired, options.confirm_timeout > 0, between)
     labelled = wanted.labelled
     # Only a change can cut somebody's sockets.
     processes = host.processes(bool(steps))
     cuts = tuple(_preflight.find_cuts(labelled, processes, host.pid)) if steps else ()
     change = _Change(
-        mode, mls, backend, observed, layers, flows, accounts, desired, steps, processes, cuts, peering(labelled)
+        mode, mls, backend, observed, layers, present, flows, accounts, desired, steps, processes, cuts,
+        peering(labelled),
     )
     if steps:
         _refuse(host, change)
@@ -235,7 +279,10 @@ def _refuse(host: Host, change: _Change) -> None:
             "remove that rule first.".format(foreign[0], more)
         )
     _refuse_netlabel(host, change)
-    _refuse_labels_elsewhere(host, change)
+    _refuse_labels_that_stay(host, change)
+    if _guarded(change) or change.desired.intent is not None:
+        # Raises where nothing may run it
+        host.service.command()
     error = _preflight.refusal(change.cuts)
     if error:
         raise SenetError(error)
@@ -244,19 +291,28 @@ def _refuse(host: Host, change: _Change) -> None:
         raise SenetError(locked_message(host.selinux.policy_name() or "", holder) + " Nothing was changed.")
 
 
-def _refuse_labels_elsewhere(host: Host, change: _Change) -> None:
-    """Raise where the policy for packets is to go and a label of ours is left in another network namespace: it keeps
-    packet checks on for the whole host, and the base policy need not let anybody pass."""
+def _refuse_labels_that_stay(host: Host, change: _Change) -> None:
+    """Raise where the policy for packets is to go and a label is left, of somebody else's or of ours where this change
+    does not reach: it keeps packet checks on for the whole host, and the base policy need not let anybody pass."""
     lost = cil.declared_types(change.observed.policy) - cil.declared_types(change.desired.policy)
     if DEFAULT_PACKET_TYPE not in lost:
         return
+    left = _labels.lasting_labels(host.netfilter.saves(), host.netfilter.ruleset(), change.observed.tables)
+    if left:
+        more = " (and {0} more)".format(len(left) - 1) if left[1:] else ""
+        raise SenetError(
+            "Labels would stay behind on this host, '{0}'{1}, and without the policy module they may cut off "
+            "domains such as sshd_t. Nothing was changed; remove them first, with the command in front.".format(
+                left[0], more
+            )
+        )
     families = [family for backend in host.netfilter.backends() for family in _backends.FAMILIES[backend]]
     for path, texts in sorted(host.netfilter.elsewhere(families).items()):
         if any(_backends.parse(family, text).rules for family, text in texts.items()):
             raise SenetError(
                 "The network namespace {0} has labels of its own, and without the policy module they would cut off "
                 "this host. Nothing was changed; take them off first with 'nsenter --net={0} {1} clear'.".format(
-                    path, " ".join(COMMAND)
+                    path, " ".join(host.service.command())
                 )
             )
 
@@ -273,6 +329,12 @@ def _refuse_netlabel(host: Host, change: _Change) -> None:
             "Somebody else has configured NetLabel on this host: 'netlabelctl {0}'. Nothing was changed; remove that "
             "entry, or do without verify_source and peer labels.".format(foreign[0])
         )
+
+
+def _forgetful(change: _Change) -> bool:
+    """Whether the rules do without labels on connections."""
+    families = _backends.FAMILIES[change.backend.backend]
+    return not all(_backends.remember(family, change.desired.rules.get(family)) for family in families)
 
 
 def _guarded(change: _Change) -> bool:
@@ -319,10 +381,13 @@ def _take(host: Host, change: _Change, options: Options, pending: Pending, step:
         # The boot unit is the guard's other half: it undoes the change if the host restarts meanwhile.
         units = _survey.units_of(change.observed.intent) + _survey.units_of(change.desired.intent)
         host.service.install(sorted(set(units)))
+        host.guard.prove(options.token)
         host.guard.arm(options.token, "apply", options.confirm_timeout + APPLY_SECONDS)
     elif step.action == _plan.CHECK_ACCESS:
         _verdicts.check_nobody_is_cut(host, change.labelled, change.processes, change.mls)
-        _verdicts.check_nobody_is_deaf(host, change.peers, change.processes, change.mls)
+        _verdicts.check_nobody_is_deaf(
+            host, change.peers, change.processes, change.mls, change.labelled.labels_packets
+        )
     elif step.action == _plan.VERIFY:
         _verify(host, change)
     elif step.action == _plan.AWAIT_CONFIRMATION:

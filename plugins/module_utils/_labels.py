@@ -3,10 +3,26 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Rules of other programs that label packets, from what every tool that can hold one says. No I/O."""
 
-from typing import Iterable, List
+from typing import Container, Iterable, List
 
 from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables, nftables
 from ansible_collections.senet.firewall.plugins.module_utils._host.netfilter import NFT_FAMILIES, Saved
+
+# Our table of nft
+_INET = "inet"
+
+
+def lasting_labels(saves: Iterable[Saved], ruleset: str, families: Container[str]) -> List[str]:
+    """What keeps the kernel's packet checks on when our rules of these families have gone, as :func:`foreign_labels`
+    says it: one rule or label object, used or not, is enough."""
+    rules = []  # type: List[str]
+    read = []  # type: List[str]
+    for saved in saves:
+        ours = not (saved.default and saved.family in families)
+        rules.extend("{0} {1}".format(saved.command, rule) for rule in iptables.checking_rules(saved.text, ours))
+        read.extend(_tables_read(saved))
+    listed = nftables.checking_labels(ruleset, _INET not in families)
+    return rules + ["nft " + found for found in listed if not found.startswith(tuple(read))]
 
 
 def foreign_labels(saves: Iterable[Saved], ruleset: str) -> List[str]:
@@ -21,8 +37,14 @@ def foreign_labels(saves: Iterable[Saved], ruleset: str) -> List[str]:
     for saved in saves:
         found = iptables.foreign_labels(saved.text) if saved.default else iptables.label_rules(saved.text)
         rules.extend("{0} {1}".format(saved.command, rule) for rule in found)
-        if saved.variant == "nf_tables":
-            names = [line[1:] for line in saved.text.splitlines() if line.startswith("*")]
-            read.extend("{0} {1} ".format(NFT_FAMILIES[saved.family], name) for name in names)
+        read.extend(_tables_read(saved))
     listed = nftables.foreign_labels(ruleset)
     return rules + ["nft " + rule for rule in listed if not rule.startswith(tuple(read))]
+
+
+def _tables_read(saved: Saved) -> List[str]:
+    """How nft's places begin in the tables that iptables-nft has told of already."""
+    if saved.variant != "nf_tables":
+        return []
+    names = [line[1:] for line in saved.text.splitlines() if line.startswith("*")]
+    return ["{0} {1} ".format(NFT_FAMILIES[saved.family], name) for name in names]

@@ -4,7 +4,7 @@
 """Which running processes a set of flows would cut, and which of them it does not mean to. No I/O."""
 
 import ipaddress
-from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Sequence, Set
+from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._fields import address_text
 from ansible_collections.senet.firewall.plugins.module_utils._model import ENFORCE, Flow, FlowSet, Network
@@ -13,6 +13,10 @@ from ansible_collections.senet.firewall.plugins.module_utils._processes import P
 from ansible_collections.senet.firewall.plugins.module_utils._sockets import Socket
 
 _SSH_DOMAIN = "sshd_t"
+# Some programs choose any source port: of so many, one is met before long.
+_WIDE = 1000
+_FAMILY_NAMES = {4: "IPv4", 6: "IPv6"}
+_LOOPBACKS = {4: "127.0.0.0/8", 6: "::1"}
 
 
 class Cut(NamedTuple):
@@ -66,10 +70,11 @@ def find_cuts(flows: FlowSet, processes: Sequence[Process], own_pid: int) -> Lis
     served = {(sock.protocol, sock.local_port) for process in processes for sock in process.listening}
     cuts = set()
     for process in processes:
-        domain = process.context.type if process.context else None
-        if domain is None:
-            continue
         for sock in process.listening + process.connected:
+            # The child of sshd is in its user's domain on some distributions, and its socket is still sshd_t.
+            domain = sock.domain or (process.context.type if process.context else None)
+            if domain is None:
+                continue
             is_client = not sock.is_listening and (sock.protocol, sock.local_port) not in served
             wanted = domain != _SSH_DOMAIN and process.pid not in protected
             verdict = _verdict(flows, domain, sock, is_client)
@@ -125,6 +130,24 @@ def absent_interfaces(flows: FlowSet, present: Iterable[str]) -> List[str]:
     ]
 
 
+def one_family(flows: FlowSet, versions: Iterable[int]) -> List[str]:
+    """The flows whose servers' addresses are all of one family on a host that has another, a sentence a flow.
+
+    Clients need no such warning: those of the other family are refused.
+    """
+    here = set(versions)
+    found = []
+    for flow in flows.flows:
+        named = {network.version for network in flow.destination_addresses}
+        for version in sorted(here - named) if named else ():
+            found.append(
+                "The flow '{0}' names servers' addresses of {1} alone, and this host has {2} too: over {2} its ports "
+                "stay open to everybody; add such addresses to destination_addresses, also {3} if the server is this "
+                "host.".format(flow.name, _FAMILY_NAMES[10 - version], _FAMILY_NAMES[version], _LOOPBACKS[version])
+            )
+    return found
+
+
 def confinement_warnings(cuts: Iterable[Cut]) -> List[str]:
     """What confined domains talk to now and lose, a sentence a domain."""
     lost = {}  # type: Dict[str, List[str]]
@@ -136,6 +159,45 @@ def confinement_warnings(cuts: Iterable[Cut]) -> List[str]:
             domain, "; ".join(sockets[:5]) + ("; and {0} more".format(len(sockets) - 5) if sockets[5:] else "")
         )
         for domain, sockets in sorted(lost.items())
+    ]
+
+
+def mptcp_warnings(flows: FlowSet, changes: bool) -> List[str]:
+    """What MPTCP does where its sockets are those of kernel_t, which may use the default label alone."""
+    confined = ["'{0}'".format(domain) for domain, mode in flows.confine if mode == ENFORCE]
+    off = "turn it off with 'sysctl -w net.mptcp.enabled=0' and in /etc/sysctl.d, or boot Linux 6.5 or newer"
+    warnings = []
+    if confined:
+        warnings.append(
+            "MPTCP is on, and this kernel takes its packets for those of kernel_t: the confined domain {0} reaches "
+            "what no flow allows by an MPTCP socket; {1}.".format(", ".join(confined), off)
+        )
+    if flows.flows and changes:
+        warnings.append(
+            "MPTCP is on, and this kernel takes its packets for those of kernel_t: programs of a flow's own domains "
+            "that use MPTCP are cut off where the flow is enforced, and logged as kernel_t where it is observed; have "
+            "them use TCP, or {0}.".format(off)
+        )
+    return warnings
+
+
+def source_port_warnings(flows: FlowSet, given: Sequence[Tuple[int, int]], forgetful: bool) -> List[str]:
+    """The flows whose ports clients of other services get as source ports, a sentence a flow: ``given`` are the ranges
+    that this host's get them from. Only of TCP, and not where the kernel is ``forgetful``, it is known who began."""
+    return [
+        "The flow '{0}' has {1} ports that clients get as source ports. Whoever uses another service from one of them "
+        "is refused, since {2}; choose other ports, or keep them out of net.ipv4.ip_local_port_range or in "
+        "net.ipv4.ip_local_reserved_ports on both ends.".format(
+            flow.name,
+            flow.protocol,
+            "this kernel keeps no labels on connections" if flow.protocol == "tcp" else "nothing tells there who began",
+        )
+        for flow in flows.flows
+        if (forgetful or flow.protocol != "tcp")
+        and any(
+            ports.high - ports.low >= _WIDE or any(ports.low <= high and low <= ports.high for low, high in given)
+            for ports in flow.ports
+        )
     ]
 
 

@@ -4,11 +4,11 @@
 """What happens to a change after it was made: confirmed, undone, loaded again at boot or after a neighbour's flush."""
 
 from contextlib import suppress
-from typing import Any, Dict, FrozenSet, Iterable, List, NamedTuple, Optional, Set
+from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Set, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils import _backends, _plan, _survey
 from ansible_collections.senet.firewall.plugins.module_utils._compile import cil, owner
-from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Pending, clock
+from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Pending, boot_id, clock
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
 from ansible_collections.senet.firewall.plugins.module_utils._host.service import INTENT_PATH
 from ansible_collections.senet.firewall.plugins.module_utils._intent import Intent, parse_intent
@@ -22,6 +22,8 @@ from ansible_collections.senet.firewall.plugins.module_utils._model import (
 )
 from ansible_collections.senet.firewall.plugins.module_utils._peers import LOOPBACK_PEER_TYPE, peering
 
+# A run that is over its time and alive gets this much more: semodule can take minutes on a host that is busy.
+_ALIVE_SECONDS = 600
 # The guard waits this long for a run that still holds the lock: longer than any semodule.
 _UNDO_LOCK_SECONDS = 600
 _CONFIRM_LOCK_SECONDS = 30
@@ -83,6 +85,11 @@ def start_service(host: Host, desired: _plan.Desired) -> None:
         host.service.start()
 
 
+def overdue(pending: Pending) -> bool:
+    """Whether this host should have undone a change by now."""
+    return pending.overdue(boot_id(), clock())
+
+
 def confirm(host: Host, token: str) -> Dict[str, Any]:
     """Make a pending change permanent; returns what became of it.
 
@@ -92,8 +99,7 @@ def confirm(host: Host, token: str) -> Dict[str, Any]:
         return _confirm(host, token)
     except SenetError as exc:
         pending = host.guard.pending()
-        late = pending is not None and pending.token == token and pending.complete and clock() > pending.deadline
-        if not late:
+        if pending is None or pending.token != token or not overdue(pending):
             raise
         # It is the guard that has the lock.
         raise SenetError(
@@ -113,6 +119,8 @@ def _confirm(host: Host, token: str) -> Dict[str, Any]:
                     token, pending.step
                 )
             )
+        if overdue(pending):
+            raise SenetError("Undoing it has begun, or has failed so far.")
         after = _plan.from_record(pending.after)
         try:
             persist(host, after)
@@ -134,15 +142,35 @@ def abort(host: Host, token: str, reason: str) -> Dict[str, Any]:
     pending = host.guard.pending()
     if pending is None or pending.token != token:
         return _ended(host, token)
-    # Connectivity first: whoever holds the lock may be the one who is stuck.
-    with suppress(SenetError):  # undoing tries again, and tells
-        release(host, pending.before["rules"])
+    # Connectivity first: whoever holds the lock may be the one who is stuck. Undoing tries again, and tells.
+    _retreat(host, _plan.from_record(pending.before))
     with host.guard.lock(_UNDO_LOCK_SECONDS):
         pending = host.guard.pending()
         if pending is None or pending.token != token:
-            load(host)
+            refresh(host)
             return _ended(host, token)
         return undo_pending(host, pending, reason)
+
+
+def expire(host: Host, token: str, reason: str) -> Dict[str, Any]:
+    """Undo a pending change whose time is over; returns what became of it.
+
+    A run that is still at work has the lock, which the kernel takes from a dead one: it is waited for, and where it
+    ends well its change waits for the confirmation that has a time of its own.
+
+    :raises SenetError: there is no such change, or undoing it failed.
+    """
+    if _unfinished(host, token):
+        with suppress(SenetError), host.guard.lock(_ALIVE_SECONDS):
+            pending = host.guard.pending()
+            if pending is not None and pending.token == token and pending.complete:
+                return {"token": token, "rolled_back": False, "reason": ""}
+    return abort(host, token, reason)
+
+
+def _unfinished(host: Host, token: str) -> bool:
+    pending = host.guard.pending()
+    return pending is not None and pending.token == token and not pending.complete
 
 
 def undo_pending(host: Host, pending: Pending, reason: str) -> Dict[str, Any]:
@@ -157,12 +185,12 @@ def undo_pending(host: Host, pending: Pending, reason: str) -> Dict[str, Any]:
 
 
 def roll_back(host: Host, before: _plan.Desired) -> None:
-    """Return to a state: let traffic through at once, then policy, rules, files.
+    """Return to a state: its labels at once, or none if they need its policy, then policy, rules, files.
 
     :raises SenetError: a part could not be brought back.
     """
     mls = _survey.mls(host)
-    failures = _release(host, before.rules)
+    failures = _retreat(host, before)
     before = _with_owners_of_now(host, before)
     failures += _take_all(host, _plan.enforcement_steps(_survey.observe(host, mls, before.rules), before))
     # What failed may have had nothing to bring back
@@ -201,18 +229,37 @@ def release(host: Host, families: Iterable[str]) -> None:
         raise failures[0]
 
 
+def _retreat(host: Host, before: _plan.Desired) -> List[SenetError]:
+    """Take the effect off a change without waiting for the policy: see :func:`_plan.retreat_steps`."""
+    policy = _stored_policy(host)
+    tables, failures = _read_tables(host, before.rules, policy)
+    failures += _take_all(host, _plan.retreat_steps(tables, policy, before))
+    return _release(host, before.rules) if failures else []
+
+
 def _release(host: Host, families: Iterable[str]) -> List[SenetError]:
-    types = frozenset()  # type: FrozenSet[str]
+    tables, failures = _read_tables(host, families, _stored_policy(host))
+    return failures + _take_all(host, _plan.release_steps(tables))
+
+
+def _stored_policy(host: Host) -> Optional[str]:
     # A store that cannot be read is to keep nobody cut off
     with suppress(SenetError):
-        types = cil.declared_types(host.store.module()) if host.selinux.status() != "disabled" else types
+        return host.store.module() if host.selinux.status() != "disabled" else None
+    return None
+
+
+def _read_tables(
+    host: Host, families: Iterable[str], policy: Optional[str]
+) -> Tuple[Dict[str, Any], List[SenetError]]:
+    types = cil.declared_types(policy)
     tables, failures = {}, []  # type: Dict[str, Any], List[SenetError]
     for family in families:
         try:
             tables[family] = _backends.parse(family, host.save(_backends.source(family)), types)
         except SenetError as exc:
             failures.append(exc)
-    return failures + _take_all(host, _plan.release_steps(tables))
+    return tables, failures
 
 
 def in_force(host: Host) -> bool:
@@ -324,8 +371,7 @@ def _ended(host: Host, token: str) -> Dict[str, Any]:
     outcome = host.guard.outcome()
     if outcome is None or outcome.get("token") != token:
         raise SenetError(
-            "This host has no change {0} to confirm or undo; see its flows with the module flows in check mode.".format(
-                token
-            )
+            "This host has no change {0} to confirm or undo; the module flows_info tells what waits there, and what "
+            "became of the last change.".format(token)
         )
     return outcome

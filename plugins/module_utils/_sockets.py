@@ -38,6 +38,8 @@ class Socket(NamedTuple):
     addresses are given as IPv4. A socket that listens on `::` may take IPv4 too; the kernel's tables do not tell.
     `state` is `listen` (TCP) or `unconnected` (UDP) while listening, else the TCP state; connected UDP is
     `established`.
+
+    `context` is the socket's own label, which the kernel checks packets against; empty where it is not known.
     """
 
     protocol: str
@@ -47,6 +49,13 @@ class Socket(NamedTuple):
     remote_address: Optional[str]
     remote_port: Optional[int]
     state: str
+    context: str = ""
+
+    @property
+    def domain(self) -> Optional[str]:
+        """The type of its own label. A process that got the socket from another one may be in another domain."""
+        parts = self.context.split(":")
+        return parts[2] if len(parts) > 2 else None
 
     @property
     def is_listening(self) -> bool:

@@ -4,9 +4,9 @@
 """Looking at a host through its edges, and turning a request into what the host shall have. It writes nothing."""
 
 from contextlib import suppress
-from typing import Any, Callable, Dict, Iterable, Mapping, NamedTuple, Optional, Tuple, Union
+from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple, Union
 
-from ansible_collections.senet.firewall.plugins.module_utils import _backends, _plan
+from ansible_collections.senet.firewall.plugins.module_utils import _backends, _bridge, _plan
 from ansible_collections.senet.firewall.plugins.module_utils._compile import cil, owner
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
 from ansible_collections.senet.firewall.plugins.module_utils._host.service import INTENT_PATH
@@ -118,6 +118,36 @@ def observe(host: Host, mls: bool, families: Iterable[str]) -> _plan.HostState:
     return _plan.HostState(policy, loaded, tables, intent, host.service.in_place(units_of(intent)))
 
 
+def present(observed: _plan.HostState, recorded: Optional[Intent]) -> FlowSet:
+    """What is asked of the host now, as far as it can be told."""
+    with suppress(SenetError):
+        return _present(observed.policy, recorded)
+    return recorded.flows if recorded is not None else FlowSet(())
+
+
+def removed(before: FlowSet, after: FlowSet) -> Tuple[str, ...]:
+    """The names of the flows that are gone."""
+    kept = {flow.name for flow in after.flows}
+    return tuple(flow.name for flow in before.flows if flow.name not in kept)
+
+
+def purge_warnings(request: Request, before: FlowSet, after: FlowSet) -> List[str]:
+    """What a whole set opens because it does not list it, each a sentence."""
+    if not isinstance(request, Replace) or request.flows.empty:
+        return []
+    found = []
+    gone = removed(before, after)
+    if gone:
+        found.append(
+            "With purge=true these flows are removed, since they are not listed: {0}. What only they protected is open "
+            "to everybody.".format(", ".join(gone))
+        )
+    free = sorted({domain for domain, dummy in before.confine}.difference(dict(after.confine)))
+    if free:
+        found.append("With purge=true these domains are confined no longer: {0}.".format(", ".join(free)))
+    return found
+
+
 def wanted(request: Request, observed: _plan.HostState, recorded: Optional[Intent]) -> FlowSet:
     """The whole set of flows that a request asks for. Those present are in the policy module, or on record.
 
@@ -170,6 +200,31 @@ def desired_state(intent: Intent, mls: bool, accounts: owner.Accounts, families:
     )
 
 
+def state_between(
+    observed: _plan.HostState, desired: _plan.Desired, intent: Intent, mls: bool
+) -> Optional[_plan.Desired]:
+    """What a host shall have on the way to what is desired for an intent; None where there is no need of it.
+
+    Its policy module says that it is for the intent, so that a run that dies there leaves nothing else to be merged.
+    """
+    if observed.policy is None or desired.policy is None:
+        return None
+    try:
+        before = cil.parse_policy(observed.policy)
+    except SenetError:  # it is replaced as a whole
+        return None
+    way = _bridge.bridge(before, intent.labelled)
+    if way is None:
+        return None
+    rules = _backends.compile_rules(intent.backend, way, mls)
+    rules.update(_backends.compile_peer_rules(peering(way), mls))
+    return desired._replace(
+        policy=cil.compile_policy(way, intent.labelled),
+        # Those of the layer owner mean the same by any name
+        rules=dict(desired.rules, **rules),
+    )
+
+
 def compile_rules(intent: Intent, mls: bool, accounts: owner.Accounts) -> Dict[str, _backends.Rules]:
     """The rules of all layers by family."""
     rules = compile_owner_rules(intent, accounts)
@@ -180,7 +235,7 @@ def compile_rules(intent: Intent, mls: bool, accounts: owner.Accounts) -> Dict[s
 
 
 def fit(host: Host, tables: Mapping[str, Any], desired: _plan.Desired) -> _plan.Desired:
-    """What a host with these tables shall have, as its kernel takes it."""
+    """What a host with these tables shall have, as far as its kernel can."""
     rules = {family: fitted(host, family, tables[family], own) for family, own in desired.rules.items()}
     return desired._replace(rules=rules)
 

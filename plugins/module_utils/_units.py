@@ -26,7 +26,7 @@ _LOAD = """\
 [Unit]
 Description=Labels on packets, so that SELinux enforces the flows of senet.firewall
 DefaultDependencies=no
-RequiresMountsFor=/etc /usr/local/lib /var/lib
+RequiresMountsFor=/etc /var/lib
 After=local-fs.target systemd-modules-load.service systemd-sysctl.service
 After=nftables.service iptables.service ip6tables.service netfilter-persistent.service ufw.service firewalld.service
 Before=network-pre.target shutdown.target

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the kernel grants, asked domain by domain, and held against what is wanted. It writes nothing."""
 
-from typing import Iterable, List
+from typing import Iterable, List, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._access import (
     CHECKED,
@@ -18,12 +18,15 @@ from ansible_collections.senet.firewall.plugins.module_utils._host.host import H
 from ansible_collections.senet.firewall.plugins.module_utils._model import (
     DEFAULT_PACKET_TYPE,
     ENFORCE,
+    Flow,
     FlowSet,
     SenetError,
     packet_context,
 )
 from ansible_collections.senet.firewall.plugins.module_utils._peers import Audience, Hearing, Peering
 from ansible_collections.senet.firewall.plugins.module_utils._processes import Process
+
+_FORWARDED = frozenset(["forward_in", "forward_out"])
 
 
 def access_matrix(host: Host, flows: FlowSet, processes: Iterable[Process], mls: bool) -> List[Access]:
@@ -40,8 +43,16 @@ def access_matrix(host: Host, flows: FlowSet, processes: Iterable[Process], mls:
             decisions = [host.decisions.access(context, target) for target in targets]
             allowed = [decision.allowed & CHECKED for decision in decisions]
             refused = allowed[2] if flow.source_addresses else None
-            matrix.append(Access(flow.name, domain, allowed[0], allowed[1], decisions[0].permissive, refused))
+            ports = _refused_ports(host, flow, context) if domain in flow.source else ()
+            matrix.append(Access(flow.name, domain, allowed[0], allowed[1], decisions[0].permissive, refused, ports))
     return matrix
+
+
+def _refused_ports(host: Host, flow: Flow, context: str) -> Tuple[int, ...]:
+    """The ports of a flow that a source may not connect to; of a range, its first port stands for all."""
+    if flow.protocol != "tcp":
+        return ()
+    return tuple(host.refused_ports(context, [ports.low for ports in flow.ports]))
 
 
 def confined_access(host: Host, flows: FlowSet, mls: bool) -> List[Elsewhere]:
@@ -120,9 +131,12 @@ def check_hearings(rows: Iterable[Hearing], labels: Iterable[Audience]) -> None:
             )
 
 
-def check_nobody_is_deaf(host: Host, peers: Peering, processes: Iterable[Process], mls: bool) -> None:
+def check_nobody_is_deaf(
+    host: Host, peers: Peering, processes: Iterable[Process], mls: bool, packets: bool
+) -> None:
     """Ask the kernel whether every running domain can still hear its peers, but for the verified destinations, and
-    those that a peer label names receivers for.
+    those that a peer label names receivers for; and, where ``packets`` are labelled too, whether what peers send may be
+    forwarded.
 
     :raises SenetError: some cannot, and would be cut off by the first peer label.
     """
@@ -145,10 +159,18 @@ def check_nobody_is_deaf(host: Host, peers: Peering, processes: Iterable[Process
         for place, tclass, verb in ((places[0][0], "netif", "ingress"), (places[1][0], "node", "recvfrom"))
         if verb not in host.selinux.access(sender, place, tclass).allowed
     ]
+    stopped += [
+        sender
+        for sender in [packet_context(name, mls) for name in peers.types if packets]
+        for packet_type in (UNLABELED_TYPE, DEFAULT_PACKET_TYPE)
+        if not host.selinux.access(sender, packet_context(packet_type, mls), "packet").allowed >= _FORWARDED
+    ]
     if cut or stopped:
         raise SenetError(
-            "Peer labels would cut off {0}, which the loaded policy lets not all receive, or not pass an interface; "
-            "see with 'sesearch -A -c peer,netif,node' what it grants.".format(", ".join(cut + stopped))
+            "Peer labels would cut off {0}, which the loaded policy lets not all receive, not pass an interface, "
+            "or not be forwarded; see with 'sesearch -A -c peer,netif,node,packet' what it grants.".format(
+                ", ".join(sorted({*cut, *stopped}))
+            )
         )
 
 
@@ -188,6 +210,13 @@ def find_warnings(
             "The policy declares the domains {0} permissive: nothing is enforced for them until 'semanage permissive "
             "-d'.".format(", ".join(permissive))
         )
+    for row in access:
+        if row.refused_ports:
+            warnings.append(
+                "The policy does not let '{0}' connect to port {1} of the flow '{2}', whatever the packets' labels "
+                "(name_connect); find the boolean that does with 'sesearch -A -s {0} -c tcp_socket -p "
+                "name_connect'.".format(row.domain, ", ".join(map(str, row.refused_ports)), row.flow)
+            )
     loose = [row.domain for row in confined if row.mode == ENFORCE and row.unlabelled]
     if loose:
         warnings.append(

@@ -164,6 +164,13 @@ kernel:
       returned: always
       type: dict
       sample: {"xt_SECMARK": true, "xt_conntrack": true}
+    unlabelled_mptcp:
+      description: Whether MPTCP is on and its packets count as those of C(kernel_t), whatever domain a program is in,
+        as they do before Linux 6.5. Then a confined domain gets out by MPTCP, and programs of a flow that use it are
+        cut off.
+      returned: always
+      type: bool
+      sample: false
 label_rules:
   description: The rules of iptables and ip6tables that label packets now, the collection's own and others.
   returned: success
@@ -321,6 +328,7 @@ def main() -> None:
             foreign_labels=tuple(foreign_labels(saves, host.netfilter.ruleset())),
             cut=tuple(_domains_cut(host, status)),
             cgroups=host.accounts.matches_cgroups(),
+            unlabelled_mptcp=host.unlabelled_mptcp(),
         )
     except SenetError as exc:
         module.fail_json(msg=str(exc))
@@ -329,7 +337,7 @@ def main() -> None:
         selinux=_selinux(host, status),
         iptables={family: dict(tool._asdict()) for family, tool in facts.iptables.items()},
         nft={"path": nft.path, "version": nft.version} if nft else None,
-        kernel={"release": release, "modules": facts.modules},
+        kernel={"release": release, "modules": facts.modules, "unlabelled_mptcp": facts.unlabelled_mptcp},
         label_rules=list(facts.label_rules),
         foreign_labels=list(facts.foreign_labels),
         domains_cut=list(facts.cut),

@@ -179,6 +179,12 @@ flows:
       protocol: tcp
       ports: ["5432"]
       mode: enforce
+removed:
+  description: The names of the flows that went, or in check mode would. Their ports are then open to everybody.
+  returned: success
+  type: list
+  elements: str
+  sample: []
 steps:
   description: What was done, or in check mode would be, in order.
   returned: success
@@ -192,7 +198,7 @@ steps:
     - restore the ipv6 rules
     - read everything back and ask the kernel for the flows' access
     - wait for the confirmation over a new connection
-    - make it permanent in /etc/senet and senet-firewall.service
+    - make it permanent in /etc/senet
 access:
   description:
     - The kernel's answer for each flow and each domain that it grants anything. Those of RV(asked) that are not listed
@@ -225,7 +231,7 @@ access:
       elements: str
       sample: [recv]
     can_connect:
-      description: Whether the domain can be a client of the flow.
+      description: Whether the domain can be a client of the flow. RV(access[].refused_ports) speaks against it as well.
       returned: always
       type: bool
       sample: true
@@ -240,6 +246,16 @@ access:
       type: list
       elements: str
       sample: []
+    refused_ports:
+      description:
+        - The TCP ports of the flow that the policy does not let the domain connect to, whatever the packets' labels
+          (C(name_connect)). A boolean such as C(httpd_can_network_connect_db) often decides that.
+        - The flow's source domains are asked for, and of a range of ports its first. Where Ansible's own domain may not
+          make sockets of another domain, nothing is asked.
+      returned: when there are any
+      type: list
+      elements: int
+      sample: [5432]
     permissive:
       description: Whether the policy declares the domain permissive, so that it is not held to any of this.
       returned: always

@@ -53,7 +53,7 @@ options:
     description:
       - Whether the interface shall have a context of its own.
       - With V(absent), the context that was given on this host goes. What the policy itself says of the interface
-        stays.
+        stays. Where SELinux is disabled there is nothing to be done.
     type: str
     choices: [present, absent]
     default: present
@@ -95,7 +95,7 @@ context:
   type: str
   sample: system_u:object_r:public_iface_t:s0
 previous:
-  description: The context before.
+  description: The context before, or null.
   returned: success
   type: str
   sample: null
@@ -139,6 +139,8 @@ def _respawn(module: AnsibleModule) -> None:
 
 def _run(params: Dict[str, Any], host: Host, check_mode: bool) -> Dict[str, Any]:
     if host.selinux.status() == "disabled":
+        if params["state"] == "absent":
+            return _no_context(params)
         raise SenetError("SELinux is disabled on this host, so its interfaces have no contexts; enable it and reboot.")
     name = parse_interface_name(params["interface"])
     wanted, missing = None, []  # type: Optional[_interface.IfContext], List[str]
@@ -177,6 +179,15 @@ def _run(params: Dict[str, Any], host: Host, check_mode: bool) -> Dict[str, Any]
         "previous": None if before is None else str(before),
         "created_types": list(types) if params["create_type"] else None,
         "diff": _diffs(name, (before, after), (types_before, types)),
+    }
+
+
+def _no_context(params: Dict[str, Any]) -> Dict[str, Any]:
+    """What is told where no interface has a context."""
+    name = parse_interface_name(params["interface"])
+    types = [] if params["create_type"] else None  # type: Optional[List[str]]
+    return {
+        "changed": False, "interface": name, "context": None, "previous": None, "created_types": types, "diff": [],
     }
 
 
@@ -239,10 +250,11 @@ def main() -> None:
         required_if=[("state", "present", ["type"])],
         supports_check_mode=True,
     )
-    if seobject is None:
+    host = open_module_host(module)
+    if seobject is None and host.selinux.status() != "disabled":
         _respawn(module)
     try:
-        result = _run(module.params, open_module_host(module), module.check_mode)
+        result = _run(module.params, host, module.check_mode)
     except SenetError as exc:
         module.fail_json(msg=str(exc))
     module.exit_json(**result)

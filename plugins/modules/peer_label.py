@@ -171,7 +171,7 @@ steps:
     - restore the netlabel rules
     - read everything back and ask the kernel for the flows' access
     - wait for the confirmation over a new connection
-    - make it permanent in /etc/senet and senet-firewall.service
+    - make it permanent in /etc/senet
 cut:
   description: The open connections that the host's labels cut, or in check mode would cut. The module's own are those
     with a RV(cut[].label), because their domain is no receiver of their other end's label.
@@ -249,6 +249,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.senet.firewall.plugins.module_utils import _change, _engine, _survey
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host, open_module_host
 from ansible_collections.senet.firewall.plugins.module_utils._model import (
+    FlowSet,
     parse_loopback_domains,
     parse_peer_label,
     parse_peer_type,
@@ -257,10 +258,16 @@ from ansible_collections.senet.firewall.plugins.module_utils._model import (
 
 def _change_labels(host: Host, params: Mapping[str, Any], check_mode: bool) -> _engine.Outcome:
     options = _engine.Options(params["confirm_timeout"], params["token"])
-    return _engine.run(host, _request(params), options, check_mode)
+    request = _request(params)
+    if params["state"] == "absent" and host.selinux.status() == "disabled":
+        intent = _survey.stored_intent(host)
+        flows = intent.flows if intent is not None else FlowSet(())
+        if request.change(flows) == flows:
+            return _engine.nothing_done(host, flows)
+    return _engine.run(host, request, options, check_mode)
 
 
-def _request(params: Mapping[str, Any]) -> _survey.Request:
+def _request(params: Mapping[str, Any]) -> _survey.Alter:
     domains = parse_loopback_domains(params["loopback_domains"])
     if params["state"] == "absent":
         types = () if params["type"] is None else (parse_peer_type(params["type"]),)

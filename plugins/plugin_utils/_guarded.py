@@ -14,6 +14,8 @@ from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible.plugins.connection import ConnectionBase
 
+from ansible_collections.senet.firewall.plugins.module_utils._fields import SenetError, refuse_empty
+
 _GUARD = "senet.firewall.guard"
 _DEFAULT_TIMEOUT = 30
 # How long the host may need to bring its old policy back once the timer fires.
@@ -38,6 +40,8 @@ class GuardedAction(ActionBase):
         super().run(tmp, task_vars)
         self._task_vars = task_vars
         arguments = dict(self._task.args)
+        for options in [arguments, *_dicts(arguments.get("flows"))]:
+            _refuse_null(options)
         # In an ad-hoc call a list is one string with commas.
         texts = ",".join(_listed(arguments.get("health_checks")))
         checks = [_endpoint(text.strip()) for text in texts.split(",") if text]
@@ -75,13 +79,13 @@ class GuardedAction(ActionBase):
                 return f"The health check {host} port {port} failed from the controller: {error}."
         for command in commands:
             try:
-                done = self._low_level_execute_command(command)
+                # Both its streams in one, since the other has ssh's own lines too
+                done = self._low_level_execute_command(f"exec 2>&1\n{command}")
             except AnsibleConnectionFailure as error:
                 return f"The host could not be reached over a new connection: {error}"
             if done["rc"] != 0:
-                # A connection with a terminal has one stream for both
-                said = (done["stderr"] or done["stdout"]).strip()
-                return f"The health command '{command}' failed with return code {done['rc']}: {said}."
+                said = ": ".join(part for part in (str(done["rc"]), done["stdout"].strip()) if part)
+                return f"The health command '{command}' failed with return code {said}."
             if time.monotonic() > deadline:
                 return f"The health command '{command}' took longer than confirm_timeout allows."
         return ""
@@ -142,6 +146,18 @@ class GuardedAction(ActionBase):
                 connection.reset()
             except AnsibleConnectionFailure:
                 connection.close()
+
+
+def _dicts(value: Any) -> list[dict[str, Any]]:
+    return [part for part in value if isinstance(part, dict)] if isinstance(value, list) else []
+
+
+def _refuse_null(options: dict[str, Any]) -> None:
+    """A module takes a null for an option that was left out."""
+    try:
+        refuse_empty({**options, **{option: "" for option, value in options.items() if value is None}})
+    except SenetError as error:
+        raise AnsibleActionFail(str(error)) from error
 
 
 def _listed(value: Any) -> list[str]:

@@ -18,7 +18,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._model import (
     parse_flow,
     parse_ports,
 )
-from ansible_collections.senet.firewall.plugins.plugin_utils._iptables_rules import Rule
+from ansible_collections.senet.firewall.plugins.plugin_utils._iptables_rules import Policy, Rule
 
 _FOLLOWING = {"ESTABLISHED", "RELATED"}
 # Parts of a flow of which two may differ in one and still be one flow
@@ -44,8 +44,8 @@ class _Box(NamedTuple):
     parts: dict[str, frozenset[str]]
 
 
-def mean(rules: Sequence[Rule]) -> Meaning:
-    """The flows that the rules ask for.
+def mean(rules: Sequence[Rule], policies: Iterable[Policy] = ()) -> Meaning:
+    """The flows that the rules ask for, with a note on each policy that they cannot mean.
 
     :raises SenetError: a rule cannot be meant by flows, or two cannot be meant together.
     """
@@ -68,6 +68,7 @@ def mean(rules: Sequence[Rule]) -> Meaning:
             accepted.extend(_accept(rule, rules, notes))
         else:
             confine.update(_refuse(rule, rules, notes))
+    notes.extend(_policy_note(policy) for policy in policies if policy.target == "DROP")
     flows = _flows([_box(rule, rules) for rule in accepted])
     if accepted and len({rule.family for rule in rules}) == 1:
         notes.append("All rules are for one family of addresses; a flow is for both.")
@@ -77,6 +78,18 @@ def mean(rules: Sequence[Rule]) -> Meaning:
             "here names them."
         )
     return Meaning([_as_options(flow) for flow in flows], list(parse_confined(confine)), notes)
+
+
+def _policy_note(policy: Policy) -> str:
+    if policy.chain == "FORWARD":
+        said = "flows are about what the host itself sends and receives; keep this policy of FORWARD."
+        return f"Line {policy.line}: {said}"
+    verb = "sends" if policy.chain == "OUTPUT" else "receives"
+    return (
+        f"Line {policy.line}: no flow refuses whatever else the host {verb}, as the policy DROP of {policy.chain} "
+        "does: what no flow names stays open to every domain that is not confined. Keep the policy beside the flows, "
+        "or confine the domains that it is about."
+    )
 
 
 def _accept(rule: Rule, rules: Sequence[Rule], notes: list[str]) -> list[Rule]:

@@ -117,12 +117,21 @@ class Rule(NamedTuple):
         return _wrong(self.line, self.text, why)
 
 
-def parse(lines: Iterable[str]) -> list[Rule]:
-    """The rules in these lines.
+class Policy(NamedTuple):
+    """What becomes of packets that no rule of a chain decides on."""
+
+    line: int
+    chain: str
+    target: str
+
+
+def parse(lines: Iterable[str]) -> tuple[list[Rule], list[Policy]]:
+    """The rules in these lines, and the policies of chains.
 
     :raises SenetError: a line cannot be read, or says what no flow can mean; it names the line and the word.
     """
     rules = []
+    policies = []
     table = "filter"
     for number, text in enumerate(lines, 1):
         try:
@@ -131,25 +140,38 @@ def parse(lines: Iterable[str]) -> list[Rule]:
             raise _wrong(number, text, f"it cannot be split into words ({error})") from error
         if words and _COUNTERS.fullmatch(words[0]):
             words = words[1:]
-        if not words or words[0].startswith(":") or words[0] == "COMMIT":
+        if not words or words[0] == "COMMIT":
+            continue
+        if words[0].startswith(":"):
+            # A chain of the user's own has "-" in place of a policy
+            policies.append(Policy(number, words[0][1:], words[1] if words[1:] else ""))
             continue
         if words[0].startswith("*"):
             table = words[0][1:]
             continue
-        rules.append(_rule(number, text, table, words))
-    return rules
+        family, words = _command(number, text, words)
+        if words and words[0] in ("-P", "--policy"):
+            if len(words) != 3 or words[2] not in ("ACCEPT", "DROP"):
+                raise _wrong(number, text, "a policy is a chain and ACCEPT or DROP")
+            policies.append(Policy(number, words[1], words[2]))
+            continue
+        rules.append(_rule(number, text, table, family, words))
+    return rules, policies
 
 
-def _rule(number: int, text: str, table: str, words: list[str]) -> Rule:
+def _command(number: int, text: str, words: list[str]) -> tuple[str, list[str]]:
+    """The family of a command, and the words that follow it."""
     while words and words[0] in ("$", "#", "sudo"):
         words = words[1:]
-    family = "ipv4"
-    if words and not words[0].startswith("-"):
-        match = _COMMAND.fullmatch(os.path.basename(words[0]))
-        if match is None:
-            raise _wrong(number, text, f"'{words[0]}' is neither iptables nor ip6tables")
-        family = "ipv6" if match[1] == "ip6tables" else "ipv4"
-        words = words[1:]
+    if not words or words[0].startswith("-"):
+        return "ipv4", words
+    match = _COMMAND.fullmatch(os.path.basename(words[0]))
+    if match is None:
+        raise _wrong(number, text, f"'{words[0]}' is neither iptables nor ip6tables")
+    return "ipv6" if match[1] == "ip6tables" else "ipv4", words[1:]
+
+
+def _rule(number: int, text: str, table: str, family: str, words: list[str]) -> Rule:
     said: dict[str, str] = {}
     for name, value in _values(number, text, words):
         if name == "match" and value not in _MATCHES:

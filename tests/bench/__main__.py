@@ -11,7 +11,7 @@ import platform
 import sys
 from pathlib import Path
 
-from tests.lab.image import timed
+from tests.lab.building import timed
 
 from . import hosts, packets
 from .figures import table

@@ -39,13 +39,13 @@ sys.exit(code)
 # Both sides do what they do for their caller: all of it read and put in order, and nothing printed to a terminal.
 _INSPECT = """
 import json, subprocess, sys, time
-sys.path.insert(0, "/usr/local/lib/senet-firewall")
+sys.path.insert(0, "/var/lib/senet-firewall/code")
 from ansible_collections.senet.firewall.plugins.module_utils import _processes
 from ansible_collections.senet.firewall.plugins.module_utils._host.procfs import read_processes
 
 def ours():
     processes = read_processes(True)
-    found = [_processes.process_as_dict(process) for process in processes]
+    found = [_processes.process_as_dict(process, True) for process in processes]
     return len(json.dumps({"processes": found, "domains": _processes.summarise_domains(processes)}))
 
 def tools():
@@ -99,7 +99,7 @@ class Bench:
         for wanted in (flows(1), flows(300), moved, flows(50)):
             self.progress(f"policy rebuilds: a change to {len(wanted)} flows")
             before = int(host.run(_LOADS).stdout)
-            self.tasks(host, {FLOWS: {"flows": wanted}})
+            self.tasks(host, {FLOWS: {"flows": wanted, "purge": True}})
             pairs.append((int(host.run(_LOADS).stdout) - before, 1))
         what = "policy rebuilds for a change: 1 flow, 300, one of 300, 250 removed"
         return Figure("semodule_runs_per_change", what, Goal(1), "rebuilds", tuple(pairs))

@@ -19,7 +19,6 @@ from tests.lab.controller import Controller
 from tests.lab.errors import LabError
 from tests.lab.lab import Lab
 from tests.lab.probes import ADDRESSES, connect, through_apache
-from tests.lab.states import State
 from tests.lab.vm import Host
 
 KINDS = ("kill", "power_cut")
@@ -53,7 +52,7 @@ class Fault(NamedTuple):
 
 
 class Stepper:
-    """A first change on a slim host, taken step by step; the host can be saved between two steps."""
+    """A first change on a slim host, taken step by step."""
 
     def __init__(self, host: Host) -> None:
         self._host = host
@@ -84,10 +83,19 @@ class Stepper:
             time.sleep(0.1)
 
 
-def crash(lab: Lab, state: State, point: str, kind: str) -> Fault:
-    """End the change on a host saved at a point, look, and run the module again."""
+def all_steps(lab: Lab) -> tuple[str, ...]:
+    """The engine's steps of the change."""
+    with lab.start("web", state="slim") as host:
+        return Stepper(host).steps
+
+
+def crash(lab: Lab, point: str, kind: str) -> Fault:
+    """Make the change up to a point, end it there, look, and run the module again."""
     start = time.monotonic()
-    with lab.start("web", state=state) as host:
+    with lab.start("web", state="slim") as host:
+        stepper = Stepper(host)
+        if point not in stepper.points():
+            raise LabError(f"The change never stopped after '{point}'; its steps are: {', '.join(stepper.steps)}.")
         if kind == "kill":
             host.run(f"kill -9 $(cat {_WORK}/pid)")
         else:
@@ -123,11 +131,11 @@ def in_force(host: Host) -> str:
 
 def _converge(controller: Controller, host: Host) -> list[dict[str, Any]]:
     """The module twice, after what it says is needed first: to confirm the change that waits."""
-    results = [controller.module(host, "senet.firewall.flows", flows=FLOWS)]
+    results = [controller.module(host, "senet.firewall.flows", flows=FLOWS, purge=True)]
     if f"token={_TOKEN} state=confirmed" in results[0].get("msg", ""):
         results.append(controller.module(host, "senet.firewall.guard", token=_TOKEN, state="confirmed"))
-        results.append(controller.module(host, "senet.firewall.flows", flows=FLOWS))
-    results.append(controller.module(host, "senet.firewall.flows", flows=FLOWS))
+        results.append(controller.module(host, "senet.firewall.flows", flows=FLOWS, purge=True))
+    results.append(controller.module(host, "senet.firewall.flows", flows=FLOWS, purge=True))
     return results
 
 

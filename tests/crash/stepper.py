@@ -73,7 +73,7 @@ class SteppingGuard(Guard):
 def main() -> None:
     put("pid", str(os.getpid()))
     host = open_host(run_command, find_command)
-    guard = SteppingGuard(run_command, find_command, host.service.systemd)
+    guard = SteppingGuard(run_command, find_command, host.service.systemd, host.service.command)
     host = host._replace(guard=guard)
     request = _survey.Replace(flow_set([parse_flow(flow) for flow in json.loads(flows_json)]))
     options = _engine.Options(CONFIRM_SECONDS, TOKEN)

@@ -16,12 +16,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+from .building import cache_root
 from .errors import LabError
-from .image import cache_root
+from .guests import DEFAULT_GUEST, GUESTS
 from .lab import Lab
-from .qemu import LINK_NUMBERS
-from .qmp import POLL_SECONDS
-from .vm import Host
+from .vm import LINK_NUMBERS, POLL_SECONDS, Host
 
 Running = dict[str, dict[str, Any]]
 
@@ -34,13 +33,17 @@ def running_file() -> Path:
     return cache_root() / "running.json"
 
 
-def is_ours(host: dict[str, Any]) -> bool:
-    """Whether the process of a host is still the QEMU that was started for it: its command names the run directory."""
+def ours(host: dict[str, Any]) -> list[int]:
+    """The processes of a host that still run and are what was started for it: their commands name the run directory."""
+    return [pid for pid in host["pids"] if f"{host['run_dir']}/" in command(pid)]
+
+
+def command(pid: int) -> str:
+    """The command line of a process; empty where there is none of that number."""
     try:
-        command = Path(f"/proc/{host['pid']}/cmdline").read_bytes().decode(errors="replace")
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
     except OSError:
-        return False
-    return f"{host['run_dir']}/" in command
+        return ""
 
 
 def read_running() -> Running:
@@ -49,21 +52,21 @@ def read_running() -> Running:
         hosts: Running = json.loads(running_file().read_text())
     except FileNotFoundError:
         return {}
-    return {name: host for name, host in hosts.items() if is_ours(host)}
+    return {name: host for name, host in hosts.items() if len(ours(host)) == len(host["pids"])}
 
 
-def up(names: list[str]) -> int:
+def up(names: list[str], guest: str) -> int:
     running = read_running()
     if running and not set(names) <= set(running):
         raise LabError(f"{', '.join(running)} is up, and the private link joins hosts of one start: run 'down' first.")
     if not running:
-        lab = Lab(progress=show, keep=True)
+        lab = Lab(progress=show, keep=True, guest=guest)
         hosts = []
         try:
             for name in names:
                 lab.progress(f"starting {name}")
                 hosts.append(lab.start(name, link=True))
-            running = {host.name: entry(host, lab.run_dir) for host in hosts}
+            running = {host.name: entry(host, lab) for host in hosts}
             running_file().write_text(json.dumps(running, indent=2))
         except BaseException:
             for host in hosts:
@@ -76,11 +79,11 @@ def up(names: list[str]) -> int:
     return 0
 
 
-def entry(host: Host, run_dir: Path) -> dict[str, Any]:
+def entry(host: Host, lab: Lab) -> dict[str, Any]:
     """What later commands need to know of a running host."""
     return {
-        "pid": host.pid,
-        "run_dir": str(run_dir),
+        "pids": [*host.pids, *lab.pids()],
+        "run_dir": str(lab.run_dir),
         "ssh_port": host.ssh_port,
         "ssh_args": host.ssh_args,
         "inventory": host.inventory_vars(),
@@ -97,8 +100,9 @@ def ssh(name: str, command: list[str]) -> int:
 def down() -> int:
     running = read_running()
     for name, host in running.items():
-        os.kill(host["pid"], signal.SIGKILL)
-        while is_ours(host):
+        for pid in ours(host):
+            os.kill(pid, signal.SIGKILL)
+        while ours(host):
             time.sleep(POLL_SECONDS)
         shutil.rmtree(host["run_dir"], ignore_errors=True)
         show(f"{name}: stopped")
@@ -110,6 +114,7 @@ def down() -> int:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python3 -m tests.lab", description=__doc__)
+    parser.add_argument("--guest", choices=list(GUESTS), default=DEFAULT_GUEST, help="what image and up are about")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("image", help="build the image and its booted state")
     sub = commands.add_parser("up", help="start hosts that outlive this command")
@@ -122,10 +127,10 @@ def main() -> int:
     args = parser.parse_args()
     try:
         if args.command == "image":
-            Lab(progress=show).close()
+            Lab(progress=show, guest=args.guest).close()
             return 0
         if args.command == "up":
-            return up(args.hosts or list(LINK_NUMBERS))
+            return up(args.hosts or list(LINK_NUMBERS), args.guest)
         if args.command == "ssh":
             return ssh(args.host, args.words)
         if args.command == "inventory":

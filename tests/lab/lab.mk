@@ -1,13 +1,17 @@
 # The lab for people: two SELinux-enforcing hosts, web and db, on a private link. They live until lab-down.
 HOST ?= web
+# The kind of machine: uml (the newest kernel at native speed) or qemu (Debian's own kernel); by default uml where it works.
+KIND ?=
+# The guest: debian12, debian13, debian11, or debian12-fedora.
+GUEST ?= debian12
 
 .PHONY: lab-image lab-up lab-ssh lab-down
 
 lab-image: setup-lab ## build and boot the virtual machine's image once, into the user's cache
-	@$(PY) -m tests.lab image
+	@SENET_LAB_KIND=$(KIND) $(PY) -m tests.lab --guest $(GUEST) image
 
-lab-up: setup-lab ## start two virtual machines, web and db
-	@$(PY) -m tests.lab up
+lab-up: setup-lab ## start two virtual machines, web and db: make lab-up KIND=qemu
+	@SENET_LAB_KIND=$(KIND) $(PY) -m tests.lab --guest $(GUEST) up
 
 lab-ssh: ## a root shell in one of them: make lab-ssh HOST=web
 	@$(PY) -m tests.lab ssh $(HOST)

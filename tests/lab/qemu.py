@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .image import Image
+from .vm import link_mac
 
 MEMORY_MIB = 1024
 # Two would wait for each other where as many machines run as the host has cores: a fifth slower, measured.
@@ -22,7 +23,6 @@ KERNEL_ARGUMENTS = (
     "root=/dev/vda rw console=ttyS0 net.ifnames=0 security=selinux selinux=1 enforcing=1 "
     "lsm=lockdown,yama,loadpin,safesetid,integrity,selinux,bpf audit_backlog_limit=8192 mitigations=off"
 )
-LINK_NUMBERS = {"web": 1, "db": 2}
 KVM_PROBE_SECONDS = 10
 
 
@@ -36,11 +36,6 @@ class Drive(NamedTuple):
     ssh_port: int
     link: Path | None
     incoming: Path | None
-
-
-def link_mac(name: str) -> str:
-    """The MAC address of a host's private link NIC; the guest knows it (guest/root/etc/systemd/network)."""
-    return f"52:54:00:77:00:{LINK_NUMBERS.get(name, 0xFF):02x}"
 
 
 def machine_arguments(accel: str) -> list[str]:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import subprocess
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +15,7 @@ from .errors import CommandTimeout, LabError
 from .image import Image
 
 CONNECT_SECONDS = 15
+GREETING_SECONDS = 1
 
 
 class Result(NamedTuple):
@@ -78,6 +80,15 @@ class Ssh:
                 f"No end within {timeout:.0f} s, on port {self.port}: {command}\n"
                 f"{(error.stdout or b'').decode(errors='replace')}{(error.stderr or b'').decode(errors='replace')}"
             ) from error
+
+    def greets(self) -> bool:
+        """Whether an SSH server sends its first line: a cheap question to ask again and again."""
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), GREETING_SECONDS) as connection:
+                connection.settimeout(GREETING_SECONDS)
+                return connection.recv(4) == b"SSH-"
+        except OSError:
+            return False
 
     def answers(self) -> bool:
         """Whether a new connection can be opened and a command run."""

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, senet.firewall contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Saved hosts: a memory file and a disk each, the common ones kept in the cache beside the image."""
+"""Saved hosts, the common ones kept in the cache beside the image."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from .qemu import KERNEL_ARGUMENTS, machine_arguments
+from .guests import STOCK
 
 KEEP_STATES = 2
 # What the lab's services, its tools and an administrator need; Debian's `base` holds init, systemd, logging and so on.
@@ -23,7 +23,7 @@ SLIM_MODULES = (
 
 
 class State(NamedTuple):
-    """A saved host: `directory` holds its memory (`ram`) and its disk (`disk.qcow2`)."""
+    """A saved host in `directory`: of QEMU its memory and its disk, of User Mode Linux its disk alone."""
 
     name: str
     directory: Path
@@ -33,8 +33,12 @@ class State(NamedTuple):
         return self.directory / "ram"
 
     @property
-    def disk(self) -> Path:
+    def overlay(self) -> Path:
         return self.directory / "disk.qcow2"
+
+    @property
+    def cow(self) -> Path:
+        return self.directory / "disk.cow"
 
 
 class Recipe(NamedTuple):
@@ -45,26 +49,32 @@ class Recipe(NamedTuple):
     doing: str
 
 
-RECIPES = {
-    "booted": Recipe("cold", (), "booting the image once"),
-    # A policy rebuild takes a fifth of its time with a tenth of the modules. The files of the others get new labels.
-    "slim": Recipe(
-        "booted",
-        (
-            "semodule $(semodule -l | grep -vxE '" + "|".join(SLIM_MODULES) + "' | sed 's/^/-d /')",
-            "setfiles -F /etc/selinux/default/contexts/files/file_contexts /",
-        ),
-        "disabling most modules of the policy once",
+BOOTED = Recipe("cold", (), "booting the image once")
+# Debian's policy is a hundred modules more than the lab's services have: a rebuild takes a fifth of its time with a
+# tenth of them. The files of the others get new labels.
+SLIM = Recipe(
+    "booted",
+    (
+        "semodule $(semodule -l | grep -vxE '" + "|".join(SLIM_MODULES) + "' | sed 's/^/-d /')",
+        "setfiles -F /etc/selinux/default/contexts/files/file_contexts /",
     ),
-}
+    "disabling most modules of the policy once",
+)
+# The modules of Fedora's policy need one another.
+WHOLE = Recipe("booted", (), "booting it once more, with all of its policy")
 
 
-def recipe_digest(name: str, accel: str, version: str) -> str:
-    """What a cached state depends on beside the image: QEMU and its machine, the kernel's arguments, the recipes."""
-    parts = [*machine_arguments(accel), KERNEL_ARGUMENTS, version]
-    while name in RECIPES:
-        parts += [name, *RECIPES[name].commands]
-        name = RECIPES[name].base
+def recipes(policy: str) -> dict[str, Recipe]:
+    """The states that the cache can hold of a guest with that policy (guests.py)."""
+    return {"booted": BOOTED, "slim": SLIM if policy == STOCK else WHOLE}
+
+
+def recipe_digest(name: str, identity: str, known: dict[str, Recipe]) -> str:
+    """What a cached state depends on beside the image: the kind of machine as it is set up, and the recipes."""
+    parts = [identity]
+    while name in known:
+        parts += [name, *known[name].commands]
+        name = known[name].base
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
 
 

@@ -1,48 +1,59 @@
 # Copyright: (c) 2026, senet.firewall contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Lab hosts: start them from saved states in seconds, run commands in them, save, cut the power, stop."""
+"""Lab hosts of any kind: run commands in them, save, reboot, cut the power, stop."""
 
 from __future__ import annotations
 
 import shlex
 import shutil
-import signal
 import subprocess
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
+from typing import NamedTuple
 
-from .errors import BootError, CommandError, LabError
+from .errors import BootError, CommandError
 from .image import Image
-from .qemu import LINK_NUMBERS, link_mac
-from .qmp import POLL_SECONDS, Qmp
 from .ssh import Result, Ssh
 from .states import State
 
 BOOT_SECONDS = 300
-SAVE_SECONDS = 120
 CONSOLE_LINES = 60
+POLL_SECONDS = 0.05
+LINK_NUMBERS = {"web": 1, "db": 2}
 
 
-class Host:
-    """One running QEMU. Made by Lab.start(); usable as a context manager that stops it."""
+def link_mac(name: str) -> str:
+    """The MAC address of a host's private link NIC; the guest knows it (guest/root/etc/systemd/network)."""
+    return f"52:54:00:77:00:{LINK_NUMBERS.get(name, 0xFF):02x}"
 
-    def __init__(
-        self, name: str, image: Image, run: Path, process: subprocess.Popen[bytes], ssh_port: int, link: bool,
-        on_save: Callable[[State], None],
-    ) -> None:  # fmt: skip
-        self.name = name
-        self.link = link
-        self.run_dir = run
-        self.ssh_port = ssh_port
-        self.pid = process.pid
+
+class Birth(NamedTuple):
+    """What a host is given at its start: its name, its image, its directory, the port on 127.0.0.1 that leads to its
+    SSH, whether it is on the private link, and whom to tell of saved states."""
+
+    name: str
+    image: Image
+    run_dir: Path
+    ssh_port: int
+    link: bool
+    on_save: Callable[[State], None]
+
+
+class Host(ABC):
+    """One running machine. Made by Lab.start(); usable as a context manager that stops it."""
+
+    def __init__(self, birth: Birth, process: subprocess.Popen[bytes]) -> None:
+        self.name = birth.name
+        self.link = birth.link
+        self.run_dir = birth.run_dir
+        self.ssh_port = birth.ssh_port
+        self._birth = birth
         self._process = process
-        self._on_save = on_save
-        self._ssh = Ssh(image, ssh_port, run / "ssh")
-        self._image = image
-        self._qmp = Qmp(run / "qmp", 30, self.alive)
+        self._ssh = Ssh(birth.image, birth.ssh_port, birth.run_dir / "ssh")
 
     def __enter__(self) -> Host:
         return self
@@ -51,6 +62,28 @@ class Host:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+    @property
+    @abstractmethod
+    def pids(self) -> list[int]:
+        """The processes that are this host, each to be killed when it goes."""
+
+    @abstractmethod
+    def save_state(self, name: str | Path) -> State:
+        """Save this host for later starts. A name lives as long as the lab, an absolute path as long as you like."""
+
+    @abstractmethod
+    def power_cut(self, wait: bool = True) -> None:
+        """Cut the power without a word to the guest, and boot it again; the disk stays as it is."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """End the machine at once and remove the host's files."""
+
+    @property
+    def pid(self) -> int:
+        """The machine's own process."""
+        return self._process.pid
 
     @property
     def ssh_args(self) -> list[str]:
@@ -63,13 +96,13 @@ class Host:
             "ansible_host": "127.0.0.1",
             "ansible_port": self.ssh_port,
             "ansible_user": "root",
-            "ansible_ssh_private_key_file": str(self._image.key),
+            "ansible_ssh_private_key_file": str(self._birth.image.key),
             "ansible_ssh_common_args": shlex.join(self._ssh.common_args),
             "ansible_python_interpreter": "/usr/bin/python3",
         }
 
     def alive(self) -> bool:
-        """Whether QEMU still runs."""
+        """Whether the machine still runs."""
         return self._process.poll() is None
 
     def run(
@@ -104,7 +137,7 @@ class Host:
         return done.stdout
 
     def console(self) -> str:
-        """All that the serial console showed since this QEMU was started."""
+        """All that the console showed since this host was started."""
         try:
             return (self.run_dir / "console.log").read_text(errors="replace").replace("\r", "")
         except FileNotFoundError:
@@ -118,13 +151,13 @@ class Host:
     def wait_ready(self, timeout: float = BOOT_SECONDS, degraded_ok: bool = False) -> None:
         """Wait until SSH answers and systemd says `running`.
 
-        Raises BootError after `timeout` seconds, on a kernel panic, when QEMU ends, and on failed units unless
+        Raises BootError after `timeout` seconds, on a kernel panic, when the machine ends, and on failed units unless
         `degraded_ok`.
         """
         deadline = time.monotonic() + timeout
-        while not self._ssh.answers():
+        while not (self._ssh.greets() and self._ssh.answers()):
             if not self.alive():
-                raise self.boot_failure("QEMU has ended")
+                raise self.boot_failure("the machine has ended")
             if "Kernel panic" in self.console():
                 raise self.boot_failure("the kernel panicked")
             if time.monotonic() > deadline:
@@ -135,67 +168,6 @@ class Host:
         if state != "running" and not (state == "degraded" and degraded_ok):
             failed = self.run("systemctl --failed --plain --no-legend", check=False).stdout.strip()
             raise self.boot_failure(f"systemd says {state}; failed units: {failed or 'none'}")
-
-    def wait_restored(self) -> None:
-        """Wait until a saved state runs again, and give it what is its own: time, name, private link."""
-        try:
-            self._qmp.wait("query-status", lambda got: got["status"] == "paused", "restored the host", SAVE_SECONDS)
-            self._qmp.execute("cont")
-        except LabError as error:
-            raise self.boot_failure(f"the saved state does not start: {error}") from error
-        commands = [f"date -u -s @{time.time():.3f} >/dev/null", f"hostname {self.name}"]
-        if self.link:
-            # networkd sees the new address when the link comes up; the stock policy denies asking it over D-Bus.
-            commands += [f"ip link set eth1 address {link_mac(self.name)}", "ip link set eth1 up", self._link_is_up()]
-        self.run(" && ".join(commands))
-
-    def _link_is_up(self) -> str:
-        """A shell command that ends when both addresses of the private link are usable."""
-        number = LINK_NUMBERS[self.name]
-        ready = f"ip -br address show dev eth1 | grep 10.77.0.{number}/ | grep -q fd77::{number}/"
-        return f"timeout 30 sh -c 'until {ready}; do sleep 0.1; done'"
-
-    def save_state(self, name: str | Path) -> State:
-        """Save this host, memory and disk, and let it run on.
-
-        A name lives as long as the lab, an absolute path as long as you like; its disk needs the image and the state
-        that this host was started from.
-
-        The shared SSH connection is closed first, so that the saved host has no connection nobody answers.
-        """
-        directory = Path(name) if Path(name).is_absolute() else self.run_dir.parent / "states" / str(name)
-        state = State(directory.name, directory)
-        directory.mkdir(parents=True)
-        self._hang_up()
-        self._qmp.execute("stop")
-        self._qmp.execute("migrate-set-parameters", **{"max-bandwidth": 1 << 40})
-        self._qmp.execute("migrate", uri=f"exec:cat > {shlex.quote(str(state.ram))}")
-        answer = self._qmp.wait(
-            "query-migrate", lambda got: got.get("status") in ("completed", "failed"), "saved the host", SAVE_SECONDS
-        )
-        if answer["status"] != "completed":
-            raise LabError(f"{self.name}: QEMU cannot save the host: {answer.get('error-desc', 'no reason given')}.")
-        shutil.copyfile(self.run_dir / "disk.qcow2", state.disk)
-        state.disk.chmod(0o444)
-        self._qmp.execute("cont")
-        self._on_save(state)
-        return state
-
-    def _hang_up(self) -> None:
-        """Close the shared SSH connection and wait until the guest has closed its side too."""
-        self._ssh.hang_up()
-        deadline = time.monotonic() + 30
-        while "ESTABLISHED" in self._qmp.execute("human-monitor-command", **{"command-line": "info usernet"}):
-            if time.monotonic() > deadline:
-                raise LabError(f"{self.name}: an SSH connection is still open: close it before the host is saved.")
-            time.sleep(POLL_SECONDS)
-
-    def power_cut(self, wait: bool = True) -> None:
-        """Reset the machine without a word to the guest; the disk stays as it is. Waits until it has booted again."""
-        self._ssh.hang_up()
-        self._qmp.execute("system_reset")
-        if wait:
-            self.wait_ready()
 
     def reboot(self, degraded_ok: bool = False) -> None:
         """Reboot in good order and wait until the host is up again."""
@@ -212,11 +184,11 @@ class Host:
             time.sleep(POLL_SECONDS)
         self.wait_ready(degraded_ok=degraded_ok)
 
-    def stop(self) -> None:
-        """End QEMU at once and remove the host's files."""
-        self._ssh.hang_up()
-        if self.alive():
-            self._process.send_signal(signal.SIGKILL)
-        self._process.wait()
-        self._qmp.close()
+    def _state(self, name: str | Path) -> State:
+        """An empty directory for a state of that name or path."""
+        directory = Path(name) if Path(name).is_absolute() else self.run_dir.parent / "states" / str(name)
+        directory.mkdir(parents=True)
+        return State(directory.name, directory)
+
+    def _remove_files(self) -> None:
         shutil.rmtree(self.run_dir, ignore_errors=True)

@@ -7,7 +7,8 @@ import re
 from ipaddress import ip_address, ip_network
 
 _KEY = (
-    r"[io]ifname|meta l4proto|meta nfproto|ct state|ct direction|ct label|ct (?:original|reply) (?:ip6? saddr|proto-src)|"
+    r"[io]ifname|meta l4proto|meta nfproto|ct state|ct direction|ct label|"
+    r"ct (?:original|reply) (?:ip6? saddr|proto-src)|"
     r"ip6? [sd]addr|(?:tcp|udp|sctp|dccp) [sd]port"
 )
 _MATCH = re.compile(rf"({_KEY}) (\{{[^}}]*\}}|(?!set|vmap)\S+) ")

@@ -158,6 +158,13 @@ class ScriptedService:
         self.installed = False
         self.running = False
         self.units: tuple[str, ...] = ()
+        self.systemd = True
+        self.interpreter = "/usr/bin/python3"
+
+    def command(self) -> tuple[str, ...]:
+        if not self.interpreter:
+            raise SenetError("No Python interpreter of this host is root's alone.")
+        return (self.interpreter, "-IB", "/var/lib/senet-firewall/code/senet-firewall")
 
     def intent(self) -> str | None:
         return self.text
@@ -202,6 +209,7 @@ class ScriptedGuard:
         self.timers: list[tuple[str, int]] = []
         self.last: dict[str, Any] | None = None
         self.notes: list[str] = []
+        self.proved: list[str] = []
 
     @contextmanager
     def lock(self, wait: float) -> Iterator[None]:
@@ -221,6 +229,13 @@ class ScriptedGuard:
         self._log.touch()
         self.record = pending
         self.stages.append(pending)
+
+    def prove(self, token: str) -> None:
+        assert self.record is not None, "there is no record to be read"
+        assert self.record.token == token
+        if self._log.fail == "prove":
+            raise SenetError("A trial run of the guard failed.")
+        self.proved.append(token)
 
     def arm(self, token: str, phase: str, seconds: int) -> None:
         self._log.write(f"arm {phase}")
@@ -308,9 +323,12 @@ class ScriptedHost:
         self.families = empty_families()
         self.policy: str | None = None
         self.extra_policy = ""
+        self.ip = [4, 6]
         self.other_types = {"httpd_exec_t", "netif_t"}
         self.holder: str | None = None
         self.permissive: set[str] = set()
+        # the domains and ports that name_connect refuses
+        self.no_name_connect: set[tuple[str, int]] = set()
         self.fail = fail
         self.die_at = 0
         self.touches = 0
@@ -323,6 +341,7 @@ class ScriptedHost:
         self.legacy = {"ipv4": "", "ipv6": ""}
         self.listed = ""
         self.keeps_labels = True
+        self.unlabelled_mptcp = False
         # the tables of other network namespaces, by file and family
         self.namespaces: dict[str, dict[str, Any]] = {}
         self.writes: list[str] = []
@@ -335,16 +354,22 @@ class ScriptedHost:
     def host(self) -> Host:
         decisions = Decisions(self, "/nonexistent/decisions.json")  # type: ignore[arg-type]
         edges: Any = (self, decisions, self, self.netlabel, self, self.service, self.guard, self.accounts,
-                      self.processes, 999)  # fmt: skip
+                      self.processes, self.refused_ports, 999, lambda: self.unlabelled_mptcp)  # fmt: skip
         return Host(*edges)
 
     def interfaces(self) -> list[str]:
         return ["lo", "eth0", "eth1"]
 
+    def versions(self) -> list[int]:
+        return self.ip
+
     def processes(self, sockets: bool) -> list[Process]:
         if sockets:
             self.reads.append("sockets")
         return [each if sockets else each._replace(listening=(), connected=()) for each in self.running]
+
+    def refused_ports(self, context: str, ports: list[int]) -> list[int]:
+        return [port for port in ports if (context.split(":")[2], port) in self.no_name_connect]
 
     def touch(self) -> None:
         self.touches += 1

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Hosts for the tests: as booted, with the role's flow enforced, and with more flows beside it.
 
-Each run of semodule takes half a minute under emulation, so what it leads to is made once and saved.
+A run of semodule takes from ten seconds to half a minute, so what it leads to is made once and saved.
 """
 
 import pickle
@@ -18,7 +18,10 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.lab.controller import Controller, Play
+from tests.lab.guests import DEFAULT_GUEST, FEDORA, GUESTS, guest_named
 from tests.lab.lab import Lab
+from tests.lab.machines import KINDS
+from tests.lab.policy import SOURCE_VARIABLE, policy_source
 from tests.lab.states import State
 from tests.lab.vm import Host
 from tests.vm.facts import Facts, facts
@@ -71,7 +74,14 @@ class FirstRun(NamedTuple):
     after_again: Facts
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--guest", choices=list(GUESTS), default=DEFAULT_GUEST, help="the hosts' distribution and policy")
+    parser.addoption("--kind", choices=list(KINDS), help="the kind of machine; by default the fastest that works here")
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    if guest_named(config.getoption("guest")).policy == FEDORA and policy_source() is None:
+        pytest.exit(f"The tests on Fedora's policy did not run: {SOURCE_VARIABLE} names no source of it.", 0)
     if not hasattr(config, "workerinput"):
         config.stash[STATES] = tempfile.mkdtemp(prefix="senet-states-", dir="/var/tmp")
         # They are large: pytest_unconfigure runs for whoever ends the run before its time as well.
@@ -89,8 +99,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="session")
-def lab() -> Iterator[Lab]:
-    with Lab() as made:
+def lab(pytestconfig: pytest.Config) -> Iterator[Lab]:
+    with Lab(kind=pytestconfig.getoption("kind"), guest=pytestconfig.getoption("guest")) as made:
         yield made
 
 
@@ -158,7 +168,7 @@ def enforced_by_nftables(lab: Lab, states: SharedStates, enforced_state: State) 
 
     def move(save_as: Path) -> None:
         with lab.start("web", state=enforced_state) as host, Controller(host) as controller:
-            moved = controller.module(host, "senet.firewall.flows", flows=[], purge=False, backend="nftables")
+            moved = controller.module(host, "senet.firewall.flows", backend="nftables")
             assert moved.get("backend") == "nftables", moved
             assert INSTALL_POLICY not in moved["steps"], moved
             controller.close()
@@ -195,7 +205,7 @@ def enforced_by_each(lab: Lab, state_of_backend: State) -> Iterator[Host]:
 def more_flows(lab: Lab, state_of_backend: State) -> Iterator[Host]:
     """A host on which MORE_FLOWS were added to the role's, for tests that leave it as they find it."""
     with lab.start("web", state=state_of_backend) as started, Controller(started) as controller:
-        result = controller.module(started, "senet.firewall.flows", flows=MORE_FLOWS, purge=False)
+        result = controller.module(started, "senet.firewall.flows", flows=MORE_FLOWS)
         assert result.get("changed"), result
         yield started
 
@@ -229,41 +239,23 @@ def backend() -> str:
 
 
 class SlimStates:
-    """Slim hosts, saved once a backend: `enforced` has WEB_DB, `released` has it stopped, `pending` is unconfirmed.
-
-    On the latter two a change is one of rules only, with no run of semodule.
-    """
+    """Slim hosts on which WEB_DB is in force, saved once a backend."""
 
     def __init__(self, lab: Lab, states: SharedStates) -> None:
         self._lab = lab
         self._states = states
 
-    def get(self, kind: str, backend: str) -> State:
-        """A state, made with those before it if it is not there."""
-        make = {"enforced": self._enforce, "released": self._release, "pending": self._propose}[kind]
-        return self._states.get(f"slim-{kind}-{backend}", lambda save_as: make(backend, save_as))
+    def enforced(self, backend: str) -> State:
+        """The state, made with the one before it if it is not there."""
+        return self._states.get(f"slim-enforced-{backend}", lambda save_as: self._enforce(backend, save_as))
 
     def _enforce(self, backend: str, save_as: Path) -> None:
         # The policy is the same by both: only the first host installs it.
-        base = "slim" if backend == BACKENDS[0] else self.get("enforced", BACKENDS[0])
+        base = "slim" if backend == BACKENDS[0] else self.enforced(BACKENDS[0])
         with self._lab.start("web", state=base) as host:
             with Controller(host) as controller:
                 made = controller.module(host, "senet.firewall.flows", flows=[WEB_DB], backend=backend)
                 assert made.get("changed"), made
-            host.save_state(save_as)
-
-    def _release(self, backend: str, save_as: Path) -> None:
-        with self._lab.start("web", state=self.get("enforced", backend)) as host:
-            host.run("systemctl stop senet-firewall.service")
-            host.save_state(save_as)
-
-    def _propose(self, backend: str, save_as: Path) -> None:
-        with self._lab.start("web", state=self.get("released", backend)) as host:
-            with Controller(host, patch=without_confirmation) as controller:
-                waiting = controller.module(
-                    host, "senet.firewall.flows", flows=[WEB_DB], token=TOKEN, confirm_timeout=3600
-                )
-                assert waiting.get("guard") == {"token": TOKEN, "confirmed": False}, waiting
             host.save_state(save_as)
 
 
@@ -280,19 +272,23 @@ def without_confirmation(collection: Path) -> None:
 @pytest.fixture
 def slim_enforced(lab: Lab, slim_states: SlimStates, backend: str) -> Iterator[Host]:
     """A slim host on which WEB_DB is in force."""
-    with lab.start("web", state=slim_states.get("enforced", backend)) as started:
+    with lab.start("web", state=slim_states.enforced(backend)) as started:
         yield started
 
 
 @pytest.fixture
-def released(lab: Lab, slim_states: SlimStates, backend: str) -> Iterator[Host]:
+def released(slim_enforced: Host) -> Host:
     """A slim host with WEB_DB whose service was stopped: the labels are gone, the next run brings them back."""
-    with lab.start("web", state=slim_states.get("released", backend)) as started:
-        yield started
+    slim_enforced.run("systemctl stop senet-firewall.service")
+    return slim_enforced
 
 
 @pytest.fixture
-def pending(lab: Lab, slim_states: SlimStates, backend: str) -> Iterator[Host]:
+def pending(released: Host) -> Host:
     """The host `released` after a run that brought the labels back and was not confirmed."""
-    with lab.start("web", state=slim_states.get("pending", backend)) as started:
-        yield started
+    with Controller(released, patch=without_confirmation) as controller:
+        waiting = controller.module(
+            released, "senet.firewall.flows", flows=[WEB_DB], token=TOKEN, confirm_timeout=3600
+        )
+    assert waiting.get("guard") == {"token": TOKEN, "confirmed": False}, waiting
+    return released

@@ -6,7 +6,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.lab.image import locked
+from tests.lab.building import locked
 from tests.lab.states import State
 
 

@@ -4,9 +4,11 @@
 """Other network namespaces of the same host, which have no rules: as clients, servers, and routed through the host."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
+from tests.lab.controller import Controller
 from tests.lab.probes import as_domain, connect, context, listener
 from tests.lab.vm import Host
 
@@ -36,6 +38,8 @@ for link in near:1 far:2; do
     ip -n $name route add default via fd99:$n::1
 done
 """
+# What the host forwards comes from a peer with a label
+PARTNER: dict[str, Any] = {"type": "partner_peer_t", "addresses": ["10.9.1.0/24", "fd99:1::/64"]}
 
 each_family = pytest.mark.parametrize("family", ["ipv4", "ipv6"])
 
@@ -67,3 +71,22 @@ def test_an_impostor_in_another_namespace_gets_nothing(host: Host, family: str) 
 def test_what_the_host_forwards_passes(host: Host, family: str, port: int) -> None:
     with listener(host, FAR_ADDRESSES[family], port, prefix=FAR):
         assert connect(host, FAR_ADDRESSES[family], port, *ECHO, prefix=NEAR).result == "connected"
+
+
+@pytest.fixture(scope="module")
+def labelled_peers(host: Host) -> Iterator[Host]:
+    """The same host, where one of the namespaces is a peer with a label."""
+    with Controller(host) as controller:
+        result = controller.module(host, "senet.firewall.peer_label", **PARTNER)
+        assert result.get("guard", {}).get("confirmed"), result
+        yield host
+        gone = controller.module(host, "senet.firewall.peer_label", type=PARTNER["type"], state="absent")
+        assert gone.get("guard", {}).get("confirmed"), gone
+
+
+@pytest.mark.parametrize("port", [POSTGRESQL, 9999])
+@each_family
+def test_what_the_host_forwards_passes_from_labelled_peers_too(labelled_peers: Host, family: str, port: int) -> None:
+    assert "partner_peer_t" in labelled_peers.run("netlabelctl unlbl list").stdout
+    with listener(labelled_peers, FAR_ADDRESSES[family], port, prefix=FAR):
+        assert connect(labelled_peers, FAR_ADDRESSES[family], port, *ECHO, prefix=NEAR).result == "connected"

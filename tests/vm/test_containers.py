@@ -42,8 +42,8 @@ CLIENTS = {"web": "httpd_t", "other": DEFAULT_DOMAIN, "guest": DEFAULT_DOMAIN}
 NAMESPACES = ("db", "web", "other")
 LISTEN = """
 set -e
-echo "listen_addresses = '*'" > /etc/postgresql/15/main/conf.d/containers.conf
-systemctl restart postgresql@15-main
+echo "listen_addresses = '*'" > "/etc/postgresql/$(ls /etc/postgresql)/main/conf.d/containers.conf"
+systemctl restart "postgresql@$(ls /etc/postgresql)-main"
 """
 each_family = pytest.mark.parametrize("family", sorted(ADDRESSES))
 

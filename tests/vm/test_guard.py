@@ -19,6 +19,8 @@ from tests.lab.vm import Host
 from tests.vm.conftest import TOKEN, WEB_DB, each_backend, without_confirmation
 from tests.vm.facts import facts
 
+pytestmark = pytest.mark.core
+
 FLOWS = "senet.firewall.flows"
 GUARD = "senet.firewall.guard"
 # SSH's own port as that of a database: sshd_t may neither receive nor send there.

@@ -12,6 +12,8 @@ from tests.lab.lab import Lab
 from tests.lab.probes import as_domain
 from tests.lab.vm import Host
 
+pytestmark = pytest.mark.policy
+
 TYPE = "public_iface_t"
 CONTEXT = f"system_u:object_r:{TYPE}:s0"
 # Without the attribute netif_type it is nobody's but httpd_t's.

@@ -11,6 +11,7 @@ import time
 import pytest
 
 from tests.lab import BootError, CommandError, CommandTimeout, Host, Lab
+from tests.vm.facts import POSTGRESQL
 
 DOMAINS = {"sshd": "sshd_t", "apache2": "httpd_t", "postgres": "postgresql_t", "redis-server": "redis_t"}
 
@@ -44,7 +45,7 @@ def test_processes_run_in_their_domains(host: Host) -> None:
 @pytest.mark.parametrize("path", ["/pg4", "/pg6"])
 def test_apache_reaches_postgresql_and_tells_when_it_does_not(host: Host, path: str) -> None:
     assert status(host, path) == "502"
-    host.run("systemctl stop postgresql@15-main")
+    host.run(f"systemctl stop {POSTGRESQL}")
     assert status(host, path) == "503"
 
 
@@ -73,6 +74,7 @@ def test_each_host_is_fresh_within_seconds(lab: Lab) -> None:
         assert abs(float(second.run("date +%s.%N").stdout) - time.time()) < 10
 
 
+@pytest.mark.stock_kernel("only QEMU saves a host's memory")
 def test_a_saved_host_starts_again_with_all_it_had(lab: Lab, host: Host) -> None:
     host.run("echo on disk > /root/saved; echo in memory > /run/saved")
     state = host.save_state("with-files")
@@ -81,6 +83,13 @@ def test_a_saved_host_starts_again_with_all_it_had(lab: Lab, host: Host) -> None
         assert other.run("cat /root/saved /run/saved; hostname").stdout == "on disk\nin memory\ndb\n"
         assert "10.0.2.2" in other.run("ss -Htn state established sport = :22").stdout
         assert len(other.run("ss -Htn state established sport = :22").stdout.splitlines()) == 1
+
+
+def test_a_saved_disk_starts_again_as_another_host(lab: Lab, host: Host) -> None:
+    host.run("echo on disk > /root/saved")
+    state = host.save_state("with-a-file")
+    with lab.start("db", state=state) as other:
+        assert other.run("cat /root/saved; hostname").stdout == "on disk\ndb\n"
 
 
 def test_a_power_cut_keeps_what_was_synced(host: Host) -> None:
@@ -130,6 +139,7 @@ def test_a_failed_command_and_a_slow_one_are_errors(host: Host) -> None:
 
 def test_a_failed_boot_says_what_the_console_said(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.lab.qemu.KERNEL_ARGUMENTS", "console=ttyS0 root=/dev/vda rdinit=/nowhere")
+    monkeypatch.setattr("tests.lab.uml.KERNEL_ARGUMENTS", "con0=fd:0,fd:1 root=/dev/nowhere seccomp=on")
     with pytest.raises(BootError, match=r"(?s)^web: the kernel panicked.*Unable to mount root fs"):
         lab.start("web", state="cold")
 

@@ -51,12 +51,12 @@ def test_a_change_beside_foreign_labels_is_refused_with_the_rule(enforced: Host)
         for rule in RULES:
             enforced.run(rule.add)
             before = facts(enforced)
-            result = controller.module(enforced, FLOWS, flows=MORE_FLOWS[:1], purge=False)
+            result = controller.module(enforced, FLOWS, flows=MORE_FLOWS[:1])
             assert result["failed"], rule.add
             assert f"'{rule.quoted}'. Nothing was changed" in result["msg"]
             assert facts(enforced) == before, rule.add
             # what is in force stays so, and a run that changes nothing says so
-            assert controller.module(enforced, FLOWS, flows=[], purge=False)["failed"] is False
+            assert controller.module(enforced, FLOWS, backend="iptables")["failed"] is False
             enforced.run(rule.remove)
 
 
@@ -72,3 +72,34 @@ def test_where_legacy_is_the_default_labels_of_nf_tables_are_found(host: Host) -
             result = controller.module(host, FLOWS, flows=[WEB_DB])
             assert f"'{rule.quoted}'. Nothing was changed" in result["msg"]
             host.run(rule.remove)
+
+
+def test_the_last_flow_stays_while_a_label_of_somebody_else_does(enforced: Host) -> None:
+    left = (
+        rule_of_iptables("iptables", "mangle", "OUTPUT", SECMARK),
+        rule_of_iptables("ip6tables-legacy", "mangle", "POSTROUTING", SECMARK),
+        Rule(f"nft 'table inet mine {{ {OBJECT} }}'", "nft delete table inet mine", "nft inet mine: secmark web"),
+    )
+    with Controller(enforced) as controller:
+        for rule in left:
+            enforced.run(rule.add)
+            before = facts(enforced)
+            result = controller.module(enforced, FLOWS, state="absent")
+            assert f"Labels would stay behind on this host, '{rule.quoted}'" in result["msg"], rule.add
+            assert facts(enforced) == before, rule.add
+            assert enforced.run("echo back", fresh=True).stdout == "back\n"
+            enforced.run(rule.remove)
+        assert controller.module(enforced, FLOWS, state="absent")["guard"]["confirmed"] is True
+    assert enforced.run("echo back", fresh=True).stdout == "back\n"
+
+
+def test_the_last_flow_stays_while_its_labels_are_left_under_the_other_variant(enforced: Host) -> None:
+    switch = "for name in iptables ip6tables; do update-alternatives --set $name /usr/sbin/$name-{0}; done"
+    with Controller(enforced) as controller:
+        enforced.run(switch.format("legacy"))
+        result = controller.module(enforced, FLOWS, state="absent")
+        assert "Labels would stay behind on this host, 'iptables-nft security: -A SENET_" in result["msg"]
+        assert enforced.run("echo back", fresh=True).stdout == "back\n"
+        enforced.run(switch.format("nft"))
+        assert controller.module(enforced, FLOWS, state="absent")["guard"]["confirmed"] is True
+    assert enforced.run("echo back", fresh=True).stdout == "back\n"

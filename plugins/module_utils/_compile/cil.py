@@ -8,25 +8,30 @@ The flows stand in the module's own first comment, so the policy store remembers
 
 import json
 import re
-from typing import FrozenSet, Iterable, Iterator, List, Optional, Sequence
+from typing import Dict, FrozenSet, Iterable, Iterator, List, Optional, Sequence, Set
 
 from ansible_collections.senet.firewall.plugins.module_utils._compile.peers import compile_peers
+from ansible_collections.senet.firewall.plugins.module_utils._fields import EVERY_DOMAIN
 from ansible_collections.senet.firewall.plugins.module_utils._model import (
     DEFAULT_PACKET_TYPE,
     ENFORCE,
-    EVERY_DOMAIN,
     OBSERVE,
     Flow,
     FlowSet,
     SenetError,
     parse_flow_set,
 )
-from ansible_collections.senet.firewall.plugins.module_utils._peers import peering
+from ansible_collections.senet.firewall.plugins.module_utils._peers import KERNEL, peering
 
 MODULE_NAME = "senet_firewall"
 
 _FLOWS_LINE = "; flows: "
 _TYPE_LINE = re.compile(r"^\(type ([^ )]+)\)$", re.MULTILINE)
+_ATTRIBUTE_LINE = re.compile(r"^\(typeattribute ([^ )]+)\)$", re.MULTILINE)
+_COMMENT = re.compile(r"^;.*\n", re.MULTILINE)
+_WORD = re.compile(r"[^\s()]+")
+_ALLOW = re.compile(r"\(allow [^()]+ \([^()]+ \([^()]+\)\)\)")
+_RETIRED_MARK = "\n; Of an earlier set: no rule has these types once the change is made, and the next one drops them.\n"
 
 # Who may put a label on packets: rules are loaded by Ansible over SSH (no transition to iptables_t), by an init
 # script, or by a service without a domain. Not every policy has all three, hence the optional blocks.
@@ -123,6 +128,12 @@ _OBSERVED_TYPES = """\
 (auditallow senet_{name}_outsider {server} (packet (recv)))
 """
 
+# What it receives is another matter: it does so for MPTCP sockets before Linux 6.5, and for file systems.
+_OBSERVED_KERNEL = """\
+(auditallow kernel_t {client} (packet (recv)))
+(auditallow kernel_t {server} (packet (recv)))
+"""
+
 _REFUSED_OBSERVED = """\
 (allow domain {refused} (packet (send recv)))
 (typeattribute senet_{name}_refused)
@@ -131,12 +142,12 @@ _REFUSED_OBSERVED = """\
 """
 
 
-def compile_policy(flows: FlowSet) -> str:
-    """The CIL text (ASCII, the same bytes for the same flows).
+def compile_policy(flows: FlowSet, remembered: Optional[FlowSet] = None) -> str:
+    """The CIL text (ASCII, the same bytes for the same flows), which remembers these flows or those given for that.
 
     :raises SenetError: peer labels cannot tell what flows with verify_source ask for.
     """
-    compact = json.dumps(flows.as_dict(), sort_keys=True, separators=(",", ":"))
+    compact = json.dumps((remembered or flows).as_dict(), sort_keys=True, separators=(",", ":"))
     parts = [_HEAD.format(flows_line=_FLOWS_LINE + compact)]
     if flows.labels_packets:
         parts.append(_packets(flows))
@@ -145,6 +156,8 @@ def compile_policy(flows: FlowSet) -> str:
         parts.append(_fill(_FLOW, flow))
         if flow.mode == OBSERVE:
             parts.append(_fill(_OBSERVED, flow))
+            if not {KERNEL, EVERY_DOMAIN}.intersection(flow.source + flow.destination):
+                parts.append(_fill(_OBSERVED_KERNEL, flow))
         parts.extend(_grants(flow, flow.client_type, flow.server_type, EVERY_DOMAIN, ()))
         if flows.parts_midstream(flow):
             parts.append(_MIDSTREAM.format(*flow.midstream_types))
@@ -155,7 +168,7 @@ def compile_policy(flows: FlowSet) -> str:
             parts.append(_fill(_REFUSED, flow))
             if flow.mode == OBSERVE:
                 parts.append(_fill(_REFUSED_OBSERVED, flow))
-    parts.append(compile_peers(peering(flows)))
+    parts.append(compile_peers(peering(flows), flows.labels_packets))
     parts.extend(_INTERFACE.format(type=name) for name in flows.interface_types)
     return "".join(parts)
 
@@ -179,8 +192,71 @@ def parse_policy(text: str) -> FlowSet:
 
 
 def declared_types(text: Optional[str]) -> FrozenSet[str]:
-    """The types of packets, peers and interfaces that a module of ours declares; none without a module."""
+    """The types of packets, peers and interfaces that a module of ours declares, retired ones among them; none without
+    a module."""
     return frozenset(_TYPE_LINE.findall(text or ""))
+
+
+def live(text: Optional[str]) -> Optional[str]:
+    """A module of ours less its retired types."""
+    return None if text is None else text.partition(_RETIRED_MARK)[0]
+
+
+def with_retired(text: str, old: Optional[str], types: Iterable[str]) -> str:
+    """The module's text with these types of an old module kept, each with the grants that it had.
+
+    Packets carry them until the rules have changed, and must be neither open nor cut meanwhile.
+    """
+    gone = set(types)
+    if not gone:
+        return text
+    attributes = set(_ATTRIBUTE_LINE.findall(text))
+    lines = []
+    for statement in _statements(old or ""):
+        words = _WORD.findall(statement)
+        member = words[0] == "typeattributeset" and words[1] in attributes and len(words) == 3
+        if (member or words[0] in ("type", "roletype")) and words[-1] in gone:
+            lines.append(statement)
+        for allow in _ALLOW.findall(statement):
+            subject, thing = _WORD.findall(allow)[1:3]
+            if gone.intersection((subject, thing)):
+                # An attribute of ours that the new module does not have left somebody out, whom nothing is kept from.
+                lost = subject.startswith("senet_") and subject not in attributes.union(gone)
+                kept = allow.replace(" {0} ".format(subject), " domain ", 1) if lost else allow
+                name = "{0}-{1}".format(subject if subject in gone else thing, len(lines))
+                lines.append("(optional senet_retired-{0} {1})".format(name, kept))
+    mark = "" if _RETIRED_MARK in text else _RETIRED_MARK
+    return text + mark + "".join(line + "\n" for line in lines)
+
+
+def grants(text: Optional[str], types: Iterable[str]) -> FrozenSet[str]:
+    """What a module of ours grants on these types, and whom its own attributes in there stand for, as statements."""
+    wanted = set(types)
+    sets = {}  # type: Dict[str, Set[str]]
+    found = set()
+    for statement in _statements(text or ""):
+        words = _WORD.findall(statement)
+        if "typeattributeset" in words:
+            sets.setdefault(words[words.index("typeattributeset") + 1], set()).add(statement)
+        found.update(allow for allow in _ALLOW.findall(statement) if wanted.intersection(_WORD.findall(allow)[1:3]))
+    named = {word for allow in found for word in _WORD.findall(allow)}
+    groups = named.union(_WORD.findall(" ".join(each for name in named for each in sets.get(name, ()))))
+    # Who is in the attribute of our own types is no grant.
+    groups.difference_update(("senet_packet_type", "senet_peer_type"))
+    return frozenset(found).union(*(sets.get(name, ()) for name in groups))
+
+
+def _statements(text: str) -> Iterator[str]:
+    """The statements of a module, each on one line."""
+    words = []  # type: List[str]
+    depth = 0
+    for line in _COMMENT.sub("", text).splitlines():
+        depth += line.count("(") - line.count(")")
+        words.append(line.strip())
+        if depth <= 0:
+            if any(words):
+                yield " ".join(words)
+            words = []
 
 
 def _packets(flows: FlowSet) -> str:

@@ -54,6 +54,7 @@ _IPV4_ALONE = "-p ah "
 _OURS = re.compile(r"security: -A (?:{0}) ".format(PLACE.own.pattern))
 _REMEMBERS = " -m connlabel "
 _RELABELS = re.compile(r" -j (?:CONN)?SECMARK\b")
+_CHECKS = re.compile(r" -j SECMARK\b")
 _SELCTX_TYPE = re.compile(r" --selctx [^: ]+:[^: ]+:([^: ]+)")
 
 
@@ -116,6 +117,12 @@ def label_rules(text: str) -> List[str]:
         elif line.startswith("-A ") and _RELABELS.search(line):
             rules.append("{0}: {1}".format(table, line))
     return rules
+
+
+def checking_rules(text: str, ours: bool) -> List[str]:
+    """Those of :func:`label_rules`, or without ``ours`` of :func:`foreign_labels`, that turn the kernel's packet checks
+    on: CONNSECMARK does not."""
+    return [rule for rule in (label_rules(text) if ours else foreign_labels(text)) if _CHECKS.search(rule)]
 
 
 def without_types(rules: Iterable[str], types: Iterable[str]) -> Tuple[str, ...]:

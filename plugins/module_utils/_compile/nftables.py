@@ -50,6 +50,8 @@ _TABLE_LINE = re.compile(r"table (\S+ \S+) \{")
 _CHAIN_LINE = re.compile(r"\s+chain (\S+) \{")
 # What the iptables backend installs, as nft names it
 _OWN_XTABLES = re.compile(r"ip6? security (?:{0})".format(iptables.PLACE.own.pattern))
+_SECMARK_LINE = re.compile(r"\s+secmark (\S+) \{")
+_XT_SECMARK = re.compile(r'(?:\bxt target "?|# ?(?:xt_)?)SECMARK\b')
 _WORD = re.compile(r'[^\s",{}]+')
 
 
@@ -116,6 +118,21 @@ def foreign_labels(text: str) -> List[str]:
             if not _OWN_XTABLES.fullmatch(place):
                 foreign.append("{0}: {1}".format(place, line.strip()))
     return foreign
+
+
+def checking_labels(text: str, ours: bool) -> List[str]:
+    """What turns the kernel's packet checks on, in what ``nft`` with :data:`LIST_FLAGS` prints: labels, used or not, as
+    ``family table: secmark name``, and rules of iptables-nft. Without ``ours`` our table is left out."""
+    found = []
+    table = ""
+    for line in text.splitlines():
+        match = _TABLE_LINE.match(line)
+        if match:
+            table = match.group(1)
+        match = _SECMARK_LINE.match(line)
+        if match and (ours or table != TABLE):
+            found.append("{0}: secmark {1}".format(table, match.group(1)))
+    return found + [rule for rule in foreign_labels(text) if _XT_SECMARK.search(rule)]
 
 
 def without_types(rules: Iterable[str], types: Iterable[str]) -> Tuple[str, ...]:

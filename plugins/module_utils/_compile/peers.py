@@ -19,7 +19,11 @@ _NAMED = """\
 (allow {type} {interface} (netif (ingress)))
 (allow {type} netif_type (netif (egress)))
 (allow {type} node_type (node (recvfrom sendto)))
-"""
+{forwarded}"""
+
+# Once a packet's sender has a label, what the host forwards is asked of that label, and of unlabeled_t no more
+# (selinux_ip_forward, selinux_ip_postroute).
+_FORWARDED = "(allow {type} {packets} (packet (forward_in forward_out)))\n"
 
 _HEAD = """\
 
@@ -35,7 +39,7 @@ _HEAD = """\
 (allow senet_peer_type node_type (node (recvfrom sendto)))
 (allow unlabeled_t netif_type (netif (ingress egress)))
 (allow unlabeled_t node_type (node (recvfrom sendto)))
-"""
+{forwarded}"""
 
 _HELD = """\
 (typeattribute senet_peer_hearer)
@@ -43,8 +47,9 @@ _HELD = """\
 """
 
 
-def compile_peers(peering: Peering) -> str:
-    """The CIL text (the same bytes for the same peering); empty where no peer has a label."""
+def compile_peers(peering: Peering, packets: bool) -> str:
+    """The CIL text (the same bytes for the same peering); empty where no peer has a label. ``packets`` says that the
+    module labels packets too."""
     if peering.empty:
         return ""
     named = [label for label in peering.named if label.receivers or label.interface_type]
@@ -55,17 +60,27 @@ def compile_peers(peering: Peering) -> str:
         types="".join(_TYPE.format(type=name) for name in types),
         held=_HELD.format(domains=" ".join(held)) if held else "",
         others=others,
+        forwarded=_forwarded("senet_peer_type", packets),
     )
     parts = [head]
-    parts.extend(_named(label, others) for label in named)
+    parts.extend(_named(label, others, packets) for label in named)
     parts.extend(_receiver(receiver) for receiver in peering.receivers)
     return "".join(parts)
 
 
-def _named(label: PeerLabel, others: str) -> str:
+def _forwarded(peer_type: str, packets: bool) -> str:
+    kinds = ("unlabeled_t", "senet_packet_type") if packets else ("unlabeled_t",)
+    return "".join(_FORWARDED.format(type=peer_type, packets=kind) for kind in kinds)
+
+
+def _named(label: PeerLabel, others: str, packets: bool) -> str:
     # The kernel answers for closed sockets of every domain
     hearers = sorted({KERNEL, *label.receivers}) if label.receivers else [others]
-    text = _NAMED.format(type=label.type, interface=label.interface_type or "netif_type")
+    text = _NAMED.format(
+        type=label.type,
+        interface=label.interface_type or "netif_type",
+        forwarded=_forwarded(label.type, packets),
+    )
     return text + "".join("(allow {0} {1} (peer (recv)))\n".format(domain, label.type) for domain in hearers)
 
 

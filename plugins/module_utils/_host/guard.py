@@ -11,17 +11,19 @@ import json
 import os
 import time
 from contextlib import contextmanager
-from typing import Any, Callable, Dict, Iterator, NamedTuple, Optional
+from typing import Any, Callable, Dict, Iterator, NamedTuple, Optional, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._host.files import read_owned, remove, write_owned
 from ansible_collections.senet.firewall.plugins.module_utils._host.netfilter import FindCommand, RunCommand
-from ansible_collections.senet.firewall.plugins.module_utils._host.service import COMMAND
 from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError
 
 STATE_DIRECTORY = "/var/lib/senet-firewall"
 _PENDING = STATE_DIRECTORY + "/pending.json"
 _OUTCOME = STATE_DIRECTORY + "/outcome.json"
 _REPAIRS = "/run/senet-firewall.repairs"
+# Longer than systemd's limit on the rate of starts looks back
+_RESTART_SECONDS = 30
+_PROOF_SECONDS = 60
 _LOCK = "/run/senet-firewall.lock"
 
 
@@ -41,14 +43,25 @@ class Pending(NamedTuple):
     before: Dict[str, Any]
     after: Dict[str, Any]
 
+    def overdue(self, boot: str, now: float) -> bool:
+        """Whether the host should have undone it by now: its time is over, or the host was restarted."""
+        return self.boot != boot or (self.complete and now > self.deadline)
+
 
 class Guard:
-    """The record, the lock and the timers of this host."""
+    """The record, the lock and the timers of this host. ``command`` tells what starts the launcher."""
 
-    def __init__(self, run_command: RunCommand, find_command: FindCommand, systemd: bool) -> None:
+    def __init__(
+        self,
+        run_command: RunCommand,
+        find_command: FindCommand,
+        systemd: bool,
+        command: Callable[[], Tuple[str, ...]],
+    ) -> None:
         self._run = run_command
         self._find = find_command
         self._systemd = systemd
+        self._command = command
 
     @contextmanager
     def lock(self, wait: float) -> Iterator[None]:
@@ -123,12 +136,40 @@ class Guard:
             return None
         return outcome
 
+    def prove(self, token: str) -> None:
+        """Run the launcher once as the timer will, and wait for its answer: that it can read the record of a change.
+
+        :raises SenetError: it cannot be run in that way, or does not find the record.
+        """
+        command = list(self._command()) + ["check", token]
+        if self._systemd:
+            # An answer that never comes is one, too.
+            command = [
+                self._find("systemd-run") or "systemd-run",
+                "--quiet",
+                "--wait",
+                "--collect",
+                "--unit=senet-firewall-check-{0}".format(token),
+                "--description=See whether the change {0} of senet.firewall could be undone".format(token),
+                "--property=RuntimeMaxSec={0}".format(_PROOF_SECONDS),
+                "--",
+            ] + command
+        code, dummy, err = self._run(command)
+        if code:
+            raise SenetError(
+                "A trial run of the guard failed ('{0}' ended with {1}{2}), so it could not undo the change; see "
+                "'journalctl -u senet-firewall-check-{3}' and 'ausearch -m AVC -ts recent', or run with "
+                "confirm_timeout=0.".format(
+                    " ".join(command[-5:]), code, ": " + " ".join(err.split()) if err.strip() else "", token
+                )
+            )
+
     def arm(self, token: str, phase: str, seconds: int) -> None:
         """Start a timer that undoes the change, in no way tied to this process.
 
         :raises SenetError: systemd refuses.
         """
-        command = list(COMMAND) + ["rollback", token]
+        command = list(self._command()) + ["rollback", token]
         if not self._systemd:
             _detach(lambda: _run_later(seconds, command))
             return
@@ -140,6 +181,9 @@ class Guard:
                 "--description=Undo the unconfirmed change {0} of senet.firewall".format(token),
                 "--on-active={0}".format(seconds),
                 "--timer-property=AccuracySec=100ms",
+                # Undoing tries again by itself; this is for a process that was killed.
+                "--property=Restart=on-abnormal",
+                "--property=RestartSec={0}".format(_RESTART_SECONDS),
                 "--",
             ]
             + command

@@ -8,8 +8,10 @@ from typing import Any, Callable, List, NamedTuple, Optional, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._backends import NETLABEL, source
 from ansible_collections.senet.firewall.plugins.module_utils._host.accounts import HostAccounts
+from ansible_collections.senet.firewall.plugins.module_utils._host.connecting import refused_ports
 from ansible_collections.senet.firewall.plugins.module_utils._host.decisions import Decisions
 from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Guard
+from ansible_collections.senet.firewall.plugins.module_utils._host.mptcp import is_unlabelled_mptcp
 from ansible_collections.senet.firewall.plugins.module_utils._host.netfilter import FindCommand, Netfilter, RunCommand
 from ansible_collections.senet.firewall.plugins.module_utils._host.netlabel import NetLabel
 from ansible_collections.senet.firewall.plugins.module_utils._host.policystore import PolicyStore
@@ -20,7 +22,9 @@ from ansible_collections.senet.firewall.plugins.module_utils._processes import P
 
 
 class Host(NamedTuple):
-    """All I/O there is. ``processes`` reads them with or without their sockets; ``pid`` is the one that asks."""
+    """All I/O there is. ``processes`` reads them with or without their sockets; ``refused_ports`` says which of these
+    TCP ports a process in a context may not connect to; ``pid`` is the one that asks; ``unlabelled_mptcp`` says whether
+    MPTCP is a way past the domains."""
 
     selinux: SELinuxFS
     decisions: Decisions
@@ -31,7 +35,9 @@ class Host(NamedTuple):
     guard: Guard
     accounts: HostAccounts
     processes: Callable[[bool], List[Process]]
+    refused_ports: Callable[[str, List[int]], List[int]]
     pid: int
+    unlabelled_mptcp: Callable[[], bool] = is_unlabelled_mptcp
 
     def save(self, family: str) -> str:
         """What the tool of a family prints of its rules.
@@ -62,9 +68,10 @@ def open_host(run_command: RunCommand, find_command: FindCommand) -> Host:
         NetLabel(run_command, find_command),
         PolicyStore(run_command, find_command, selinux.policy_name() or ""),
         service,
-        Guard(run_command, find_command, service.systemd),
+        Guard(run_command, find_command, service.systemd, service.command),
         HostAccounts(run_command, find_command),
         lambda sockets: read_processes(selinux.status() != "disabled", sockets=sockets),
+        lambda context, ports: refused_ports(selinux, context, ports),
         os.getpid(),
     )
 

@@ -172,11 +172,14 @@ class Netfilter:
         return (tool.variant if tool else None) or "legacy"
 
     def _has_legacy_tables(self, family: str) -> bool:
+        return bool(self._kernel_file(_LEGACY_TABLES[family]).strip())
+
+    def _kernel_file(self, name: str) -> bytes:
         try:
-            with open(os.path.join(self._proc, _LEGACY_TABLES[family]), encoding="ascii") as names:
-                return bool(names.read().strip())
+            with open(os.path.join(self._proc, name), "rb") as lines:
+                return lines.read()
         except FileNotFoundError:
-            return False
+            return b""
 
     def _read(self, command: str) -> str:
         code, out, err = self._run([command])
@@ -239,6 +242,11 @@ class Netfilter:
     def interfaces(self) -> List[str]:
         """The names of this network namespace's interfaces, as rules know them."""
         return [name for dummy, name in socket.if_nameindex()]
+
+    def versions(self) -> List[int]:
+        """The versions of IP that this network namespace has an address of, loopback's among them."""
+        found = [4] if b" LOCAL" in self._kernel_file("fib_trie") else []
+        return found + ([6] if self._kernel_file("if_inet6").strip() else [])
 
     def iptables(self, family: str) -> Optional[Tool]:
         """iptables or ip6tables, or None where it is not installed."""

@@ -23,16 +23,19 @@ from ansible_collections.senet.firewall.plugins.module_utils._processes import (
     parse_executable,
     parse_stat,
     parse_units,
+    to_text,
 )
 from ansible_collections.senet.firewall.plugins.module_utils._sockets import Socket, parse_table
 
 _BLOCK = 65536
+_LABEL = "security.selinux"
 _SOCKET_LINK = "socket:["
 _TABLES = (("net/tcp", "tcp"), ("net/tcp6", "tcp"), ("net/udp", "udp"), ("net/udp6", "udp"))
 
 
 class _Reading(NamedTuple):
-    """One process before its descriptors are joined with the socket tables. `inodes` is None where they are refused."""
+    """One process before its descriptors are joined with the socket tables. `inodes` has the label of each socket by
+    its inode number, and is None where they are refused."""
 
     stat: Stat
     uid: int
@@ -41,7 +44,7 @@ class _Reading(NamedTuple):
     command_line: Tuple[str, ...]
     cgroup: Optional[str]
     network_namespace: Optional[int]
-    inodes: Optional[List[int]]
+    inodes: Optional[Dict[int, str]]
 
 
 def selinux_mounted(root: str = "/proc") -> bool:
@@ -80,7 +83,8 @@ def _join(
     reading: _Reading, by_inode: Dict[int, Socket], slices_root: str, users: Dict[int, Optional[str]]
 ) -> Process:
     unit, user_unit = parse_units(reading.cgroup, slices_root)
-    own = {by_inode[inode] for inode in reading.inodes or () if inode in by_inode}
+    labels = reading.inodes or {}
+    own = {by_inode[inode]._replace(context=label) for inode, label in labels.items() if inode in by_inode}
     if reading.uid not in users:
         users[reading.uid] = _user_name(reading.uid)
     return Process(
@@ -128,7 +132,7 @@ def _read_directory(
     context = _read(directory, "attr/current") if selinux else None
     cgroup = _read(directory, "cgroup")
     command_line, executable, namespace = None, None, None
-    inodes = []  # type: Optional[List[int]]
+    inodes = {}  # type: Optional[Dict[int, str]]
     if not stat.kernel_thread:
         command_line = _read(directory, "cmdline")
         executable = _read_link(directory, "exe")
@@ -138,7 +142,7 @@ def _read_directory(
             tables = _read_tables(directory)
             if tables is not None:
                 sockets[namespace] = tables
-        inodes = _read_socket_inodes(directory)
+        inodes = _read_socket_labels(directory, selinux)
     if not _is_there(directory):
         return None
     return _Reading(
@@ -177,9 +181,10 @@ def _read_tables(directory: int) -> Optional[Dict[int, Socket]]:
     return tables if _is_there(directory) else None
 
 
-def _read_socket_inodes(directory: int) -> Optional[List[int]]:
-    """The inode numbers of the sockets that the process has open, or None when the kernel refuses the answer."""
-    inodes = []  # type: List[int]
+def _read_socket_labels(directory: int, selinux: bool) -> Optional[Dict[int, str]]:
+    """The label of each socket that the process has open by its inode number, or None when the kernel refuses the
+    answer. A label is empty without SELinux, and where it cannot be read."""
+    inodes = {}  # type: Dict[int, str]
     try:
         descriptors = os.open("fd", os.O_RDONLY | os.O_DIRECTORY, dir_fd=directory)
     except PermissionError:
@@ -195,12 +200,22 @@ def _read_socket_inodes(directory: int) -> Optional[List[int]]:
             except OSError:
                 continue
             if link.startswith(_SOCKET_LINK):
-                inodes.append(int(link[len(_SOCKET_LINK):-1]))
+                inodes[int(link[len(_SOCKET_LINK):-1])] = _read_label(descriptors, name) if selinux else ""
     except FileNotFoundError:
         return inodes
     finally:
         os.close(descriptors)
     return inodes
+
+
+def _read_label(descriptors: int, name: str) -> str:
+    """The label of what a descriptor of another process leads to."""
+    try:
+        # getxattr(2) knows no directory descriptor; the link leads to the socket itself.
+        label = os.getxattr("/proc/self/fd/{0}/{1}".format(descriptors, name), _LABEL)
+    except OSError:
+        return ""
+    return to_text(label.rstrip(b"\0"))
 
 
 def _read(directory: int, name: str) -> Optional[bytes]:

@@ -5,23 +5,22 @@
 
 import glob
 import os
-import sys
+import re
 from importlib import import_module
 from types import ModuleType
 from typing import Any, Dict, Iterable, Optional, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils import _units
 from ansible_collections.senet.firewall.plugins.module_utils._host.files import read_owned, remove, write_owned
+from ansible_collections.senet.firewall.plugins.module_utils._host.interpreter import find_interpreter
 from ansible_collections.senet.firewall.plugins.module_utils._host.netfilter import FindCommand, RunCommand
 from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError
 from ansible_collections.senet.firewall.plugins.module_utils._processes import manager_root, parse_cgroup
 
 INTENT_PATH = "/etc/senet/flows.json"
-RUNTIME_DIRECTORY = "/usr/local/lib/senet-firewall"
-_LAUNCHER = RUNTIME_DIRECTORY + "/senet-firewall"
-# The interpreter by name: SELinux gives a service its domain by the type of what systemd executes, and bin_t leads
-# to one that may load policy.
-COMMAND = (sys.executable, "-IB", _LAUNCHER)
+# Image-based systems have nothing else that is writable and code of ours: /usr is read-only, /usr/local may be.
+RUNTIME_DIRECTORY = "/var/lib/senet-firewall/code"
+LAUNCHER = RUNTIME_DIRECTORY + "/senet-firewall"
 UNIT_DIRECTORY = "/etc/systemd/system"
 
 # What _agent imports; Ansible ships a module with just these, so that they can be copied from where they run.
@@ -29,6 +28,7 @@ RUNTIME = (
     "_access",
     "_agent",
     "_backends",
+    "_bridge",
     "_compile",
     "_compile.cil",
     "_compile.iptables",
@@ -42,10 +42,13 @@ RUNTIME = (
     "_host",
     "_host.accounts",
     "_host.commands",
+    "_host.connecting",
     "_host.decisions",
     "_host.files",
     "_host.guard",
     "_host.host",
+    "_host.interpreter",
+    "_host.mptcp",
     "_host.namespaces",
     "_host.netfilter",
     "_host.netlabel",
@@ -67,6 +70,7 @@ RUNTIME = (
 # cgroup version 2, hybrid, and version 1
 _CGROUP_ROOTS = ("/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd")
 _FIRST_CGROUP = "/proc/1/cgroup"
+_EXEC_START = re.compile(r"^ExecStart=(/\S+) ", re.MULTILINE)
 
 
 class Service:
@@ -75,6 +79,18 @@ class Service:
     def __init__(self, run_command: RunCommand, find_command: FindCommand) -> None:
         self._run = run_command
         self._find = find_command
+        self._interpreter = None  # type: Optional[str]
+
+    def command(self) -> Tuple[str, ...]:
+        """What starts the launcher. The interpreter is named, since SELinux gives a service its domain by the type of
+        what systemd executes: bin_t leads to one that may load policy, and the script need only be readable.
+
+        :raises SenetError: no interpreter of this host may run as root.
+        """
+        if self._interpreter is None:
+            installed = _EXEC_START.search(_read(os.path.join(UNIT_DIRECTORY, _units.LOAD_UNIT)) or "")
+            self._interpreter = find_interpreter(self._run, installed.group(1) if installed else None)
+        return self._interpreter, "-IB", LAUNCHER
 
     @property
     def systemd(self) -> bool:
@@ -105,7 +121,13 @@ class Service:
     def in_place(self, units: Iterable[str] = ()) -> bool:
         """Whether code and units are those of this collection, enabled, and the watch runs; and these units, and no
         other ones, tell us when they start."""
-        if not all(_read(path) == text for path, text in self._files(units).items()) or not self.hears(units):
+        if not os.path.exists(LAUNCHER):
+            return False
+        try:
+            files = self._files(units)
+        except SenetError:  # no interpreter is fit to run it
+            return False
+        if not all(_read(path) == text for path, text in files.items()) or not self.hears(units):
             return False
         if not self.systemd:
             return True
@@ -119,7 +141,7 @@ class Service:
 
     def hears(self, units: Iterable[str]) -> bool:
         """Whether the services among these units, and no other ones, tell us when they start."""
-        wanted = _units.drop_ins(COMMAND, units) if self.systemd else {}
+        wanted = _units.drop_ins((), units) if self.systemd else {}
         return set(_drop_ins()) == {os.path.join(UNIT_DIRECTORY, path) for path in wanted}
 
     def install(self, units: Iterable[str] = ()) -> None:
@@ -128,13 +150,13 @@ class Service:
         :raises SenetError: a file cannot be written, or systemd refuses.
         """
         files = self._files(units)
+        # The guard's record is beside the code, and for root alone
+        os.makedirs(os.path.dirname(RUNTIME_DIRECTORY), mode=0o700, exist_ok=True)
         for path, text in files.items():
             if _read(path) != text:
+                _make_directory(os.path.dirname(path))
                 write_owned(path, text, 0o644)
         _remove_drop_ins(set(_drop_ins()) - set(files))
-        directories = [walked[0] for walked in os.walk(RUNTIME_DIRECTORY)]
-        for directory in directories + [os.path.dirname(path) for path in _drop_ins()]:
-            os.chmod(directory, 0o755)
         if self.systemd:
             self._systemctl("daemon-reload")
             self._systemctl("enable", *_units.NAMES)
@@ -171,7 +193,7 @@ class Service:
 
     def _files(self, units: Iterable[str]) -> Dict[str, str]:
         """Path and text of each file of the code, our units, and what these units get."""
-        files = {_LAUNCHER: _units.launcher(RUNTIME_DIRECTORY)}
+        files = {LAUNCHER: _units.launcher(RUNTIME_DIRECTORY)}
         package = os.path.join(RUNTIME_DIRECTORY, *__name__.split(".")[:-2])
         directory = package
         while directory != RUNTIME_DIRECTORY:
@@ -181,7 +203,8 @@ class Service:
             suffix = "/__init__.py" if hasattr(module, "__path__") else ".py"
             files[os.path.join(package, name.replace(".", "/") + suffix)] = _source(module)
         if self.systemd:
-            own = dict(_units.units(COMMAND), **_units.drop_ins(COMMAND, units))
+            command = self.command()
+            own = dict(_units.units(command), **_units.drop_ins(command, units))
             for unit, text in own.items():
                 files[os.path.join(UNIT_DIRECTORY, unit)] = text
         return files
@@ -194,6 +217,20 @@ class Service:
                     " ".join(args), " ".join(err.split())
                 )
             )
+
+
+def _make_directory(path: str) -> None:
+    """Make a directory that all may read, where it is missing; somebody else's drop-in directory stays as it is."""
+    if os.path.isdir(path):
+        return
+    _make_directory(os.path.dirname(path))
+    try:
+        os.mkdir(path)
+        os.chmod(path, 0o755)
+    except OSError as exc:
+        raise SenetError(
+            "The directory {0} cannot be made ({1}); make its file system writable.".format(path, exc.strerror)
+        ) from exc
 
 
 def _drop_ins() -> Iterable[str]:

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs once, as root, in a chroot of the new image. The stock policy keeps all its modules: one boolean is all that is set.
+# Runs once, as root, in a chroot of the new image. The policy keeps all its modules: one boolean is all that is set.
 set -eu
 
 a2enmod -q proxy proxy_http
@@ -9,7 +9,8 @@ systemctl enable --quiet systemd-networkd.service
 # Neighbours that rewrite tables: installed, and quiet until a test starts them.
 systemctl disable --quiet containerd.service docker.service docker.socket firewalld.service ufw.service
 # The services of pairs: installed, and quiet until a scenario starts them.
-for unit in chrony dovecot haproxy mariadb memcached named nginx php8.2-fpm podman podman-auto-update podman-restart \
+php=$(basename --suffix=.service /lib/systemd/system/php*-fpm.service)
+for unit in chrony dovecot haproxy mariadb memcached named nginx "$php" podman podman-auto-update podman-restart \
     postfix prometheus-node-exporter rsyslog slapd snmpd spamd spamassassin squid unbound unbound-resolvconf \
     zabbix-agent zabbix-server; do
     systemctl disable --quiet "$unit.service" 2>/dev/null || true
@@ -17,7 +18,8 @@ done
 systemctl disable --quiet podman.socket podman-auto-update.timer
 systemctl mask --quiet \
     apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service \
-    fstrim.timer logrotate.timer man-db.timer systemd-networkd-wait-online.service systemd-tmpfiles-clean.timer
+    fstrim.timer logrotate.timer man-db.timer phpsessionclean.timer systemd-networkd-wait-online.service \
+    systemd-tmpfiles-clean.timer
 systemd-machine-id-setup
 mkdir -p /var/log/journal
 chown root:systemd-journal /var/log/journal

@@ -107,7 +107,7 @@ def plugin_for(target: Target, task: Task) -> flows.ActionModule:
 def run(target: Target, check_mode: bool = False, **arguments: Any) -> dict[str, Any]:
     """What the action plugin returns, which is never unreachable."""
     task = Task()
-    task.args = {"flows": [], "token": "t1", **arguments}
+    task.args = {"flows": [{"pair": "httpd_to_redis"}], "token": "t1", **arguments}
     task.check_mode = check_mode
     result = plugin_for(target, task).run(task_vars={})
     assert "unreachable" not in result
@@ -142,13 +142,13 @@ def test_a_token_is_made_up_and_is_the_same_for_both_modules(clock: Clock) -> No
     run(target, token="abc1")
     assert [arguments["token"] for dummy, arguments in target.calls] == ["abc1", "abc1"]
     task = Task()
-    task.args = {"flows": []}
+    task.args = {"state": "absent"}
     target = Target(clock, flows=[APPLIED], confirmed=[KEPT])
     plugin_for(target, task).run(task_vars={})
     made = [arguments["token"] for dummy, arguments in target.calls]
     assert made[0] == made[1]
     assert len(made[0]) == 12
-    assert task.args == {"flows": []}
+    assert task.args == {"state": "absent"}
 
 
 @pytest.mark.parametrize("arguments", [{"check_mode": True}, {"confirm_timeout": 0}, {"confirm_timeout": "0"}])
@@ -247,12 +247,19 @@ def test_health_commands_run_over_the_new_connection_and_must_succeed(clock: Clo
     assert run(target, health_commands=["one", "two"])["guard"]["confirmed"]
     assert target.names() == ["flows", "command", "command", "confirmed"]
     assert target.drops_at_call[1] == 1
-    target = Target(clock, flows=[APPLIED], command=[{"rc": 7, "stderr": "refused\n"}], aborted=[UNDONE])
+    target = Target(clock, flows=[APPLIED], command=[{"rc": 7, "stdout": "", "stderr": ""}], aborted=[UNDONE])
     result = run(target, health_commands="curl a,b")
     assert target.names() == ["flows", "command", "aborted"]
-    assert target.calls[1][1] == {"cmd": "curl a,b"}
-    assert "The health command 'curl a,b' failed with return code 7: refused" in result["msg"]
+    assert target.calls[1][1] == {"cmd": "exec 2>&1\ncurl a,b"}
+    assert "The health command 'curl a,b' failed with return code 7." in result["msg"]
     assert result["rolled_back"]
+
+
+@pytest.mark.parametrize(("said", "told"), [("refused\n", "return code 7: refused."), ("", "return code 7.")])
+def test_what_a_health_command_said_is_told_without_what_ssh_says(clock: Clock, said: str, told: str) -> None:
+    answer = {"rc": 7, "stdout": said, "stderr": "Shared connection to web closed.\n"}
+    result = run(Target(clock, flows=[APPLIED], command=[answer], aborted=[UNDONE]), health_commands="curl")
+    assert result["msg"].startswith(f"The health command 'curl' failed with {told} ")
 
 
 def test_a_health_command_over_a_lost_connection_undoes_the_change(clock: Clock) -> None:
@@ -283,6 +290,18 @@ def test_a_health_check_that_is_no_endpoint_is_refused_before_anything_runs(cloc
 )
 def test_an_endpoint_is_a_host_and_a_port(text: str, endpoint: tuple[str, int]) -> None:
     assert action._endpoint(text) == endpoint
+
+
+@pytest.mark.parametrize("nothing", [None, "", []])
+def test_an_option_that_is_given_and_empty_is_refused_before_anything_runs(clock: Clock, nothing: Any) -> None:
+    target = Target(clock, flows=[APPLIED])
+    with pytest.raises(AnsibleActionFail, match=r"health_checks is given and empty; leave it out if nothing has to"):
+        run(target, health_checks=nothing)
+    with pytest.raises(
+        AnsibleActionFail, match=r"source_addresses of the flow 'a' is given and empty; leave it out if any"
+    ):
+        run(target, flows=[{"name": "a", "source_addresses": nothing}])
+    assert target.calls == []
 
 
 def test_a_timeout_that_is_no_number_is_refused(clock: Clock) -> None:

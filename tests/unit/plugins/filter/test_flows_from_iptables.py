@@ -131,6 +131,34 @@ def test_saved_rules_are_read_with_their_tables() -> None:
         meaning("*mangle", FIRST)
 
 
+@pytest.mark.parametrize("chain", ["OUTPUT", "INPUT"])
+@pytest.mark.parametrize(
+    "line", [":{0} DROP [0:0]", "-P {0} DROP", "iptables -P {0} DROP", "sudo ip6tables --policy {0} DROP"]
+)
+def test_a_policy_that_drops_is_noted_however_it_is_written(line: str, chain: str) -> None:
+    found = meaning(line.format(chain), FIRST)
+    assert found["flows"] == [WEB_DB]
+    [note] = [note for note in found["notes"] if note.startswith("Line 1:")]
+    assert f"as the policy DROP of {chain} does: what no flow names stays open" in note
+
+
+@pytest.mark.parametrize(
+    "line", [":OUTPUT ACCEPT [0:0]", "-P INPUT ACCEPT", ":f2b-sshd - [0:0]", ":OUTPUT", "iptables -P FORWARD ACCEPT"]
+)
+def test_a_policy_that_accepts_needs_no_note(line: str) -> None:
+    assert not [note for note in meaning(line, FIRST)["notes"] if note.startswith("Line 1:")]
+
+
+def test_forwarding_is_left_to_its_own_policy() -> None:
+    assert any("keep this policy of FORWARD" in note for note in meaning(":FORWARD DROP [0:0]", FIRST)["notes"])
+
+
+@pytest.mark.parametrize("line", ["-P OUTPUT", "-P OUTPUT DROP -v", "-P OUTPUT REJECT"])
+def test_a_policy_that_is_none_is_told(line: str) -> None:
+    with pytest.raises(AnsibleFilterError, match=f"Line 1, '{line}': a policy is a chain and ACCEPT or DROP"):
+        meaning(line)
+
+
 def test_lines_on_one_conversation_are_one_flow() -> None:
     other = FIRST.replace("5432", "5433") + " --selinux-dest postgresql_t"
     both = meaning(

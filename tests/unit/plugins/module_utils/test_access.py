@@ -13,7 +13,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._access import (
 from ansible_collections.senet.firewall.plugins.module_utils._host.selinuxfs import Decision
 from ansible_collections.senet.firewall.plugins.module_utils._model import flow_set
 from tests.unit.flows import WEB_DB, flow
-from tests.unit.scripted_host import process
+from tests.unit.scripted_host import listens, process
 
 NONE: frozenset[str] = frozenset()
 SEND = frozenset(["send"])
@@ -88,3 +88,11 @@ def test_the_running_domains_that_lack_a_permission_are_cut() -> None:
     assert ("system_u:system_r:httpd_t:s0", "system_u:object_r:unlabeled_t:s0", "packet") in asked
     assert cut_domains(ask, running, ["unlabeled_t", "other_t"], mls=True) == ["httpd_t", "sshd_t"]
     assert sorted(contexts_by_domain(running)) == ["httpd_t", "sshd_t"]
+
+
+def test_the_label_of_a_socket_counts_as_a_running_domain() -> None:
+    # As systemd makes it for a service that is started by its first connection
+    waiting = process(1, "init_t", listens(22)._replace(context="system_u:system_r:sshd_t:s0"))
+    assert contexts_by_domain([waiting]) == {
+        "init_t": "system_u:system_r:init_t:s0", "sshd_t": "system_u:system_r:sshd_t:s0"
+    }  # fmt: skip

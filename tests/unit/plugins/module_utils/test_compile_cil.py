@@ -74,6 +74,16 @@ def test_what_every_domain_may_is_told_of_nobody(source: str, destination: str) 
 
 
 @given(flow_sets())
+def test_what_the_kernel_receives_for_others_is_told_while_observing(flows: FlowSet) -> None:
+    # It has no recv in the mode enforce, so whatever it receives would be cut: MPTCP below Linux 6.5 is such.
+    text = cil.compile_policy(flows)
+    for one in flows.flows:
+        told = [f"(auditallow kernel_t {name} (packet (recv)))" in text for name in (one.client_type, one.server_type)]
+        permitted = {"domain", "kernel_t"}.intersection(one.domains) or "domain" in one.source + one.destination
+        assert told == [one.mode == "observe" and not permitted] * 2
+
+
+@given(flow_sets())
 def test_confined_domains_are_left_out_of_what_everybody_may(flows: FlowSet) -> None:
     text = cil.compile_policy(flows)
     confined = sorted(domain for domain, mode in flows.confine if mode == "enforce")

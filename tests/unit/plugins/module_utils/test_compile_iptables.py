@@ -63,7 +63,8 @@ def matches(options: dict[str, str], packet: dict[str, str]) -> bool:
 def met(options: dict[str, str], packet: dict[str, str]) -> bool:
     if "--tcp-flags" in options:
         assert options["--tcp-flags"] == "SYN,ACK"
-        if "--tcp-flags" not in packet or (packet["--tcp-flags"] == "SYN") == options["inverted"].endswith("--tcp-flags"):
+        inverted = options["inverted"] == "--tcp-flags"
+        if "--tcp-flags" not in packet or (packet["--tcp-flags"] == "SYN") == inverted:
             return False
     if options.get("-p", packet["-p"]) != packet["-p"]:
         return False

@@ -119,3 +119,10 @@ def test_the_layer_owner_needs_one_backend() -> None:
     nothing = owner_layer(GOOD._replace(iptables={}, nft=None))
     assert (nothing["available"], nothing["units"], nothing["notes"]) == (False, False, [])
     assert len(nothing["reasons"]) == 3
+
+
+def test_mptcp_that_goes_past_the_domains_is_noted() -> None:
+    assert caveats(GOOD) == []
+    [note] = caveats(GOOD._replace(unlabelled_mptcp=True))
+    assert "a confined domain gets out by it" in note
+    assert layer(GOOD._replace(unlabelled_mptcp=True))["notes"] == [note]

@@ -87,14 +87,40 @@ def test_from_any_set_to_any_other_and_to_nothing(first: FlowSet, second: FlowSe
     assert host.state() == empty
 
 
-def test_a_type_leaves_the_rules_before_it_leaves_the_policy() -> None:
+def test_types_stay_in_the_policy_until_no_rule_carries_them_and_go_with_the_next_one() -> None:
     host = ScriptedHost()
     apply(host, _survey.Replace(flow_set([flow(), flow("cache", ports=[6379])])))
     host.writes.clear()
-    apply(host, _survey.Replace(flow_set([flow(), flow("mail", ports=[25])])))
-    assert host.writes == [
-        "restore ipv4", "restore ipv6", "install policy", "restore ipv4", "restore ipv6", "write intent",
-    ]  # fmt: skip
+    mail = flow("mail", ports=[25])
+    predicted = apply(host, _survey.Replace(flow_set([flow(), mail])), check_mode=True)
+    done = apply(host, _survey.Replace(flow_set([flow(), mail])))
+    assert host.writes == ["install policy", "restore ipv4", "restore ipv6", "write intent"]
+    retired = set(flow("cache").packet_types)
+    assert cil.declared_types(host.policy) == {*flow_set([flow(), mail]).packet_types, *retired}
+    assert predicted.diffs == done.diffs
+    assert host.policy == done.diffs[0]["after"]
+    assert not apply(host, _survey.Replace(flow_set([flow(), mail]))).changed
+    apply(host, _survey.Replace(flow_set([mail])))
+    assert retired.isdisjoint(cil.declared_types(host.policy))
+    apply(host, NOTHING)
+    assert host.state() == ScriptedHost().state()
+
+
+def test_a_flow_that_changes_its_place_and_its_domains_has_another_name_on_the_way() -> None:
+    host = ScriptedHost()
+    apply(host, _survey.Replace(WEB_DB))
+    moved = flow_set([flow(source=["redis_t"], ports=[5433]), flow("other")])
+    host.writes.clear()
+    # It is killed on the way, with no guard, and the next run adds a flow to what was asked for.
+    host.die_at = host.touches + 4
+    with pytest.raises(Killed):
+        apply(host, _survey.Replace(moved))
+    assert host.writes == ["install policy", "restore ipv4", "restore ipv6"]
+    assert "senet_changing1_client_packet_t" in host.families["ipv4"].save()
+    outcome = apply(host, _survey.Merge((flow("mail", ports=[25]),)))
+    assert [one.name for one in outcome.flows.flows] == ["mail", "other", "web_db"]
+    assert not apply(host, _survey.Replace(outcome.flows)).changed
+    assert "senet_changing1" not in host.families["ipv4"].save() + host.families["ipv6"].save()
 
 
 def test_flows_are_merged_and_removed_by_name() -> None:
@@ -176,6 +202,28 @@ def test_the_access_matrix_is_the_kernels_answer() -> None:
         "kernel_t": (False, False),
     }
     assert rows["init_t"]["client"] == rows["init_t"]["server"] == []
+
+
+def test_a_source_that_the_policy_lets_connect_to_no_such_port_is_told() -> None:
+    host = ScriptedHost()
+    host.no_name_connect = {("httpd_t", 5432), ("postgresql_t", 5432), ("httpd_t", 5440)}
+    outcome = apply(host, _survey.Replace(flow_set([flow(ports=["5432", "5440-5449", "6000"])])))
+    rows = {row.domain: row.as_dict() for row in outcome.access}
+    assert (rows["httpd_t"]["can_connect"], rows["httpd_t"]["refused_ports"]) == (False, [5432, 5440])
+    assert "refused_ports" not in rows["postgresql_t"]
+    said = "The policy does not let 'httpd_t' connect to port 5432, 5440 of the flow 'web_db'"
+    assert [warning for warning in outcome.warnings if said in warning]
+    # It is the policy's answer to something else, and no deviation from the flow.
+    again = apply(host, _survey.Replace(flow_set([flow(ports=["5432", "5440-5449", "6000"])])))
+    assert (again.changed, again.warnings) == (False, outcome.warnings)
+
+
+@pytest.mark.parametrize("change", [{"protocol": "udp"}, {"source": ["domain"]}])
+def test_only_named_sources_of_tcp_are_asked_for_their_ports(change: dict[str, Any]) -> None:
+    host = ScriptedHost()
+    host.no_name_connect = {("httpd_t", 5432), ("init_t", 5432)}
+    outcome = apply(host, _survey.Replace(flow_set([flow(**change)])))
+    assert not [row for row in outcome.access if row.refused_ports]
 
 
 @pytest.mark.parametrize(
@@ -319,15 +367,15 @@ def test_a_guarded_run_writes_down_what_was_before_anything_else_and_stops_short
     assert outcome.pending
     assert outcome.steps == (
         "arm the guard, which undoes the change unless it is confirmed",
-        "restore the ipv4 rules",
-        "restore the ipv6 rules",
         "install the policy module senet_firewall",
         "ask the kernel for every running domain's access",
+        "restore the ipv4 rules",
+        "restore the ipv6 rules",
         "read everything back and ask the kernel for the flows' access",
         "wait for the confirmation over a new connection",
-        "make it permanent in /etc/senet and senet-firewall.service",
+        "make it permanent in /etc/senet",
     )
-    assert host.writes == ["arm apply", "restore ipv4", "restore ipv6", "install policy", "arm confirm"]
+    assert host.writes == ["arm apply", "install policy", "restore ipv4", "restore ipv6", "arm confirm"]
     # before each step the record says which one it is; only the last says that the change is whole
     assert tuple(dict.fromkeys(stage.step for stage in host.guard.stages)) == outcome.steps[:-1]
     assert [stage.complete for stage in host.guard.stages].index(True) == len(host.guard.stages) - 1
@@ -352,6 +400,72 @@ def test_a_second_change_is_refused_while_one_waits(check_mode: bool) -> None:
     assert (host.state(), host.writes) == (before, writes)
 
 
+def overdue(host: ScriptedHost) -> ScriptedHost:
+    """A change whose time is over, and that the host has not managed to undo."""
+    apply(host, _survey.Replace(WEB_DB), options=GUARDED)
+    assert host.guard.record is not None
+    host.guard.record = host.guard.record._replace(deadline=0.0)
+    host.writes.clear()
+    return host
+
+
+def test_a_change_whose_time_is_over_is_a_dead_one_and_undone_first() -> None:
+    host = ScriptedHost()
+    before = host.state()
+    overdue(host)
+    with pytest.raises(SenetError, match="t1 of this host was not confirmed in time.*has not managed to undo it yet"):
+        apply(host, _survey.Replace(SEVERAL), check_mode=True)
+    outcome = apply(host, NOTHING)
+    assert any("The earlier change t1 was not confirmed in time" in said for said in outcome.warnings)
+    assert host.guard.record is None
+    assert host.guard.last == {"token": "t1", "rolled_back": True, "reason": "it was not confirmed in time"}
+    assert host.state() == before
+
+
+def test_a_dead_change_that_cannot_be_undone_now_either_is_told_and_stays_on_record() -> None:
+    host = overdue(ScriptedHost())
+    host.fail = "remove policy"
+    with pytest.raises(SenetError, match="Could not remove policy"):
+        apply(host, _survey.Replace(SEVERAL))
+    assert host.guard.record is not None
+    assert apply(host, _survey.Replace(SEVERAL)).changed
+
+
+def test_the_guard_is_armed_only_when_the_launcher_was_seen_to_run() -> None:
+    host = ScriptedHost()
+    apply(host, _survey.Replace(WEB_DB), options=GUARDED)
+    assert host.guard.proved == ["t1"]
+    host = ScriptedHost(fail="prove")
+    before = host.state()
+    with pytest.raises(SenetError, match="A trial run of the guard failed. What had been done was undone"):
+        apply(host, _survey.Replace(WEB_DB), options=GUARDED)
+    assert host.guard.timers == []
+    assert host.state() == before
+    assert not any(write.startswith(("restore", "install policy")) for write in host.writes)
+
+
+@pytest.mark.parametrize("options", [GUARDED, UNGUARDED])
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_without_an_interpreter_for_root_nothing_is_changed(options: _engine.Options, check_mode: bool) -> None:
+    host = ScriptedHost()
+    host.service.interpreter = ""
+    with pytest.raises(SenetError, match="No Python interpreter"):
+        apply(host, _survey.Replace(WEB_DB), check_mode, options)
+    assert host.writes == []
+    assert host.guard.stages == []
+
+
+@pytest.mark.parametrize("systemd", [True, False])
+def test_without_systemd_no_service_is_claimed(systemd: bool) -> None:
+    host = ScriptedHost()
+    host.service.systemd = systemd
+    for dummy in range(2):
+        outcome = apply(host, _survey.Replace(WEB_DB))
+        assert any("systemd does not run this host" in said for said in outcome.warnings) != systemd
+        assert not any("senet-firewall.service" in step for step in outcome.steps)
+    assert apply(host, NOTHING).warnings == ()
+
+
 def test_a_change_of_an_earlier_boot_is_undone_first() -> None:
     host = ScriptedHost()
     apply(host, _survey.Replace(WEB_DB), options=GUARDED)
@@ -359,7 +473,7 @@ def test_a_change_of_an_earlier_boot_is_undone_first() -> None:
     outcome = apply(host, _survey.Replace(SEVERAL), options=_engine.Options(30, "t2"))
     assert host.guard.last is not None
     assert (host.guard.last["token"], host.guard.last["rolled_back"]) == ("t1", True)
-    assert any("An earlier run died while it was to wait for the confirmation" in said for said in outcome.warnings)
+    assert any("The earlier change t1 was not confirmed in time" in said for said in outcome.warnings)
     assert host.guard.record is not None
     assert host.guard.record.token == "t2"
     assert host.guard.record.before["policy"] is None
@@ -466,7 +580,7 @@ def test_observing_cuts_nobody_and_audits_whoever_would_be() -> None:
         (domain, True, True) for domain in ("init_t", "httpd_t", "postgresql_t", "unconfined_t")
     }
     assert host.policy is not None
-    assert host.policy.count("(auditallow ") == 4
+    assert host.policy.count("(auditallow ") == 6
 
 
 def test_observing_is_not_refused_for_those_it_would_cut() -> None:

@@ -23,11 +23,12 @@ from tests.unit.commands import Commands
 from tests.unit.owner import pretend_owner
 
 PENDING = Pending("t1", "b", True, "wait", 12.5, {"policy": None}, {"policy": "é"})
+LAUNCHER = ("/usr/bin/python3", "-IB", "/var/lib/senet-firewall/code/senet-firewall")
 HOLDS = """
 import sys
 from ansible_collections.senet.firewall.plugins.module_utils._host import guard
 guard._LOCK = sys.argv[1]
-with guard.Guard(None, None, False).lock(0):
+with guard.Guard(None, None, False, None).lock(0):
     print("locked", flush=True)
     sys.stdin.read()
 """
@@ -44,9 +45,11 @@ def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def make(commands: Optional[Commands] = None, systemd: bool = True) -> Guard:
+def make(
+    commands: Optional[Commands] = None, systemd: bool = True, command: tuple[str, ...] = LAUNCHER
+) -> Guard:
     commands = commands or Commands("systemctl", "systemd-run")
-    return Guard(commands.run, commands.find, systemd)
+    return Guard(commands.run, commands.find, systemd, lambda: command)
 
 
 @contextmanager
@@ -157,13 +160,51 @@ def test_the_timer_is_a_unit_of_systemd() -> None:
         "--description=Undo the unconfirmed change t1 of senet.firewall",
         "--on-active=30",
         "--timer-property=AccuracySec=100ms",
+        # not for an exit code: it ends with one only where nothing is left to undo
+        "--property=Restart=on-abnormal",
+        "--property=RestartSec=30",
         "--",
-        sys.executable,
-        "-IB",
-        "/usr/local/lib/senet-firewall/senet-firewall",
+        *LAUNCHER,
         "rollback",
         "t1",
     )
+
+
+def test_the_launcher_is_tried_as_the_timer_will_run_it_and_its_answer_awaited() -> None:
+    commands = Commands("systemd-run")
+    make(commands).prove("t1")
+    words = commands.calls[0].args
+    assert words[:4] == ("/sbin/systemd-run", "--quiet", "--wait", "--collect")
+    assert words[words.index("--") + 1:] == (*LAUNCHER, "check", "t1")
+    assert any(word.startswith("--property=RuntimeMaxSec=") for word in words)
+    without = Commands()
+    make(without, systemd=False).prove("t1")
+    assert without.calls[0].args == (*LAUNCHER, "check", "t1")
+
+
+@pytest.mark.parametrize("systemd", [True, False])
+def test_a_launcher_that_cannot_be_run_is_told_with_what_to_look_at(systemd: bool) -> None:
+    commands = Commands("systemd-run")
+    commands.answers["/sbin/systemd-run"] = commands.answers["/usr/bin/python3"] = (203, "", "")
+    message = r"trial run .*-IB \S+ check t1' ended with 203.*could not undo.*'journalctl -u senet-firewall-check-t1'"
+    with pytest.raises(SenetError, match=message):
+        make(commands, systemd).prove("t1")
+
+
+@pytest.mark.parametrize(
+    ("complete", "boot", "now", "overdue"),
+    [
+        (True, "b", 12.5, False),
+        (True, "b", 12.6, True),
+        (False, "b", 99999.0, False),
+        (True, "another", 0.0, True),
+        (False, "another", 0.0, True),
+    ],
+)
+def test_a_change_is_overdue_when_its_time_is_over_or_its_boot(
+    complete: bool, boot: str, now: float, overdue: bool
+) -> None:
+    assert PENDING._replace(complete=complete).overdue(boot, now) == overdue
 
 
 def test_a_timer_that_cannot_be_started_is_told() -> None:
@@ -180,8 +221,7 @@ def test_without_systemd_the_timer_is_a_process_that_is_no_child_of_ours(
     os.mkfifo(answer)
     reader = os.open(answer, os.O_RDONLY | os.O_NONBLOCK)
     script = "import os, sys; open(sys.argv[1], 'w').write(' '.join([*sys.argv[2:], str(os.getsid(0)), os.getcwd()]))"
-    monkeypatch.setattr(guard_module, "COMMAND", (sys.executable, "-c", script, str(answer)))
-    guard = make(systemd=False)
+    guard = make(systemd=False, command=(sys.executable, "-c", script, str(answer)))
     started = time.monotonic()
     with guard.lock(0):
         guard.arm("t1", "apply", 1)

@@ -6,7 +6,7 @@ import pytest
 from ansible_collections.senet.firewall.plugins.module_utils import _engine, _survey
 from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables, nftables
 from ansible_collections.senet.firewall.plugins.module_utils._host.netfilter import Saved
-from ansible_collections.senet.firewall.plugins.module_utils._labels import foreign_labels
+from ansible_collections.senet.firewall.plugins.module_utils._labels import foreign_labels, lasting_labels
 from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet, SenetError
 from tests.unit.flows import WEB_DB
 from tests.unit.scripted_host import ScriptedHost
@@ -90,6 +90,65 @@ def test_other_tools_are_asked_for_a_change_of_flows_only() -> None:
     host.listed = listed("inet mine", "input", "meta secmark set 0x1")
     host.reads.clear()
     assert not _engine.run(host.host(), _survey.Replace(WEB_DB), options, check_mode=False).changed
-    # what takes our labels away can be done beside anybody's
-    _engine.run(host.host(), _survey.Replace(FlowSet(())), options, check_mode=False)
-    assert {"saves", "ruleset"}.isdisjoint(host.reads)
+    # only an object of nft's turns packet checks on, so what takes our labels away can be done beside these
+    host.legacy["ipv4"] = saved("mangle", "-A INPUT -j CONNSECMARK --restore").text
+    assert _engine.run(host.host(), _survey.Replace(FlowSet(())), options, check_mode=False).changed
+
+
+@pytest.mark.parametrize("check_mode", [True, False])
+@pytest.mark.parametrize("left", ["later", "legacy", "ours", "object", "table"])
+def test_the_policy_stays_while_a_label_does(left: str, check_mode: bool) -> None:
+    host = ScriptedHost()
+    options = _engine.Options(0, "t1")
+    _engine.run(host.host(), _survey.Replace(WEB_DB), options, check_mode=False)
+    if left == "later":
+        host.families["ipv4"].restore(f"*mangle\n-A OUTPUT -p tcp -m tcp --dport 80 {LABEL}\nCOMMIT\n")
+        said = f"'iptables mangle: -A OUTPUT -p tcp -m tcp --dport 80 {LABEL}'"
+    elif left == "legacy":
+        host.legacy["ipv6"] = saved("security", f"-A INPUT {LABEL}").text
+        said = f"'ip6tables-legacy security: -A INPUT {LABEL}'"
+    elif left == "ours":
+        host.legacy["ipv4"] = saved("security", *OURS).text
+        said = f"'iptables-legacy security: {OURS[0]}' .and {len(OURS) - 1} more."
+    elif left == "object":
+        host.listed = 'table inet mine {\n\tsecmark web {\n\t\t"system_u:object_r:http_server_packet_t:s0"\n\t}\n}\n'
+        said = "'nft inet mine: secmark web'"
+    else:
+        # of a run by the other backend, which this host has no record of
+        host.listed = "\n".join(nftables.compile_rules(WEB_DB, mls=True))
+        said = "'nft inet senet: secmark senet_default_packet_t' .and 2 more."
+    host.writes.clear()
+    message = f"Labels would stay behind on this host, {said}.*cut off domains such as sshd_t. Nothing was changed"
+    with pytest.raises(SenetError, match=message):
+        _engine.run(host.host(), _survey.Replace(FlowSet(())), options, check_mode)
+    assert host.writes == []
+    # Another set of flows keeps the default type, and is refused for what relabels only.
+    host.families["ipv4"].tables.pop("mangle", None)
+    host.legacy = {"ipv4": "", "ipv6": ""}
+    host.listed = ""
+    assert _engine.run(host.host(), _survey.Replace(FlowSet(())), options, check_mode).changed
+
+
+def test_our_own_labels_are_no_reason_to_stay() -> None:
+    host = ScriptedHost()
+    for backend in ("iptables", "nftables"):
+        _engine.run(host.host(), _survey.Replace(WEB_DB), _engine.Options(0, "t1", backend), check_mode=False)
+        if backend == "nftables":
+            host.listed = host.families["inet"].save()
+        assert _engine.run(host.host(), _survey.Replace(FlowSet(())), _engine.Options(0, "t1"), False).changed
+
+
+def test_a_label_of_nft_is_told_of_whether_used_or_not_and_an_unused_map_is_not() -> None:
+    ruleset = (
+        'table ip mangle {\n\tsecmark web {\n\t\t"system_u:object_r:http_server_packet_t:s0"\n\t}\n'
+        "\tmap ports {\n\t\ttype inet_service : secmark\n\t}\n"
+        '\tchain OUTPUT {\n\t\txt target "SECMARK"\n\t\txt target "CONNSECMARK"\n\t}\n}\n'
+    )
+    unread = [saved("filter"), saved("filter", family="ipv6")]
+    assert lasting_labels(unread, ruleset, ("ipv4", "ipv6")) == [
+        "nft ip mangle: secmark web", 'nft ip mangle OUTPUT: xt target "SECMARK"'
+    ]  # fmt: skip
+    told = saved("mangle", f"-A OUTPUT {LABEL}")
+    assert lasting_labels([told], ruleset, ("ipv4", "ipv6")) == [
+        f"iptables mangle: -A OUTPUT {LABEL}", "nft ip mangle: secmark web"
+    ]  # fmt: skip

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 
 from ansible_collections.senet.firewall.plugins.module_utils import _engine, _peers, _recovery, _survey
-from ansible_collections.senet.firewall.plugins.module_utils._compile import netlabel
+from ansible_collections.senet.firewall.plugins.module_utils._compile import cil, netlabel
+from ansible_collections.senet.firewall.plugins.module_utils._compile import peers as peers_cil
 from ansible_collections.senet.firewall.plugins.module_utils._host.netlabel import NetLabel
 from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError, flow_set
 from ansible_collections.senet.firewall.plugins.module_utils._peers import peering
 from tests.unit.commands import Commands
-from tests.unit.flows import PEERS, WEB_DB, flow
+from tests.unit.flows import LABELLED, PEERS, WEB_DB, flow
 from tests.unit.netlabel_kernel import NetLabelKernel
 from tests.unit.scripted_host import ScriptedHost, before_call, process
 
@@ -176,6 +177,37 @@ def test_a_running_domain_that_would_be_cut_is_told_and_the_change_undone() -> N
         f"(allow stranger_t {name} (packet (send recv)))\n" for name in ("senet_default_packet_t", "unlabeled_t")
     )
     with pytest.raises(SenetError, match="Peer labels would cut off stranger_t.*What had been done was undone"):
+        apply(host, LOOPBACK)
+    assert "restore netlabel" not in host.writes
+
+
+def may_forward(host: ScriptedHost, sender: str, packets: str) -> bool:
+    context, target = (f"system_u:object_r:{name}:s0" for name in (sender, packets))
+    return {"forward_in", "forward_out"} <= host.access(context, target, "packet").allowed
+
+
+def test_what_labelled_peers_send_may_still_be_forwarded() -> None:
+    # With a label of its own the peer is what the kernel asks about, and unlabeled_t no more.
+    host = ScriptedHost()
+    host.other_types.add("dmz_iface_t")
+    host.policy = cil.compile_policy(LABELLED)
+    assert {"partner_peer_t", "backup_peer_t", "senet_default_peer_t"} <= set(peering(LABELLED).types)
+    for sender in (*peering(LABELLED).types, "unlabeled_t"):
+        for packets in ("unlabeled_t", "senet_default_packet_t", "senet_cache_client_packet_t"):
+            assert may_forward(host, sender, packets), (sender, packets)
+
+
+def test_peers_without_flows_may_be_forwarded_though_no_packet_type_is_declared() -> None:
+    host = ScriptedHost()
+    host.policy = cil.compile_policy(LABELLED._replace(flows=(), loopback_domains=()))
+    assert may_forward(host, "partner_peer_t", "unlabeled_t")
+    assert "senet_packet_type" not in host.policy
+
+
+def test_a_policy_that_would_not_forward_is_told_before_the_first_peer_label(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = ScriptedHost()
+    monkeypatch.setattr(peers_cil, "_FORWARDED", "")
+    with pytest.raises(SenetError, match="would cut off .*senet_loopback_peer_t:s0.*not be forwarded.*was undone"):
         apply(host, LOOPBACK)
     assert "restore netlabel" not in host.writes
 

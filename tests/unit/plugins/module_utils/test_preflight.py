@@ -33,6 +33,18 @@ def test_who_is_cut_and_whether_that_is_meant(processes: list[Process], cut: boo
     assert (refusal(cuts) is None) == (not cut or meant)
 
 
+def test_a_socket_counts_by_its_own_label_and_not_by_the_process_that_holds_it() -> None:
+    ssh = flow_set([flow("ssh", source=["domain"], destination=["sshd_t"], ports=[22])])
+    listening = process(1, "init_t", listens(22)._replace(context="system_u:system_r:sshd_t:s0"))
+    session = connected(22, 40001)._replace(context="system_u:system_r:sshd_t:s0-s0:c0.c1023")
+    # As sshd has it on the RHEL family: a child in its user's domain, on a socket that sshd accepted
+    child = process(7, "unconfined_t", session, command="sshd")
+    assert find_cuts(ssh, [listening, child], OWN) == []
+    strangers = connected(22, 40002)._replace(context="system_u:system_r:unconfined_t:s0")
+    cuts = find_cuts(ssh, [listening, process(8, "sshd_t", strangers)], OWN)
+    assert [(one.domain, one.pid) for one in cuts] == [("unconfined_t", 8)]
+
+
 def far(domain: str, local: tuple[str, int], remote: tuple[str, int]) -> Process:
     """A process with a connection between two addresses."""
     sock = connected(local[1], remote[1])._replace(local_address=local[0], remote_address=remote[0])

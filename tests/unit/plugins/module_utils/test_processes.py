@@ -283,7 +283,7 @@ def test_the_summary_counts_a_shared_socket_once() -> None:
             "pids": [10, 11],
             "users": ["root", "www-data"],
             "executables": ["/usr/sbin/httpd"],
-            "listening": [{"protocol": "tcp", "family": "ipv4", "address": "0.0.0.0", "port": 80}],
+            "listening": [{"protocol": "tcp", "family": "ipv4", "address": "0.0.0.0", "port": 80, "context": None}],
             "connected": [
                 {
                     "protocol": "tcp",
@@ -293,6 +293,7 @@ def test_the_summary_counts_a_shared_socket_once() -> None:
                     "remote_address": "127.0.0.1",
                     "remote_port": 5432,
                     "state": "established",
+                    "context": None,
                 }
             ],
         }
@@ -309,7 +310,8 @@ def test_the_summary_gives_the_number_of_a_user_without_a_name() -> None:
 
 
 def test_a_process_as_the_module_returns_it() -> None:
-    assert process_as_dict(PROCESSES[2]) == {
+    with_arguments = process_as_dict(PROCESSES[2], True)
+    assert with_arguments == {
         "pid": 20,
         "ppid": 1,
         "context": {
@@ -329,11 +331,13 @@ def test_a_process_as_the_module_returns_it() -> None:
         "user_unit": None,
         "cgroup": "/system.slice/httpd.service",
         "network_namespace": 4026531840,
-        "listening": [{"protocol": "tcp", "family": "ipv4", "address": "0.0.0.0", "port": 5432}],
+        "listening": [{"protocol": "tcp", "family": "ipv4", "address": "0.0.0.0", "port": 5432, "context": None}],
         "connected": [],
         "sockets_readable": True,
     }
-    assert process_as_dict(PROCESSES[4])["context"] is None
+    del with_arguments["command_line"]
+    assert process_as_dict(PROCESSES[2], False) == with_arguments
+    assert process_as_dict(PROCESSES[4], False)["context"] is None
 
 
 def test_a_complete_list_has_no_gaps() -> None:

@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
+import socket
 import subprocess
 import threading
 from pathlib import Path
@@ -154,6 +156,44 @@ def test_a_socket_passed_in_from_another_namespace_is_found(tmp_path: Path) -> N
 def test_a_socket_open_twice_is_listed_once(tmp_path: Path) -> None:
     add_process(tmp_path, 1, sockets=(500, 500), tcp=TABLE_HEADER + LISTENING_ON_80)
     assert read(tmp_path)[1].listening == (ON_80,)
+
+
+def test_a_socket_has_a_label_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = {"500": b"system_u:system_r:sshd_t:s0-s0:c0.c1023\0"}
+    asked: list[str] = []
+
+    def getxattr(path: str, name: str) -> bytes:
+        assert name == "security.selinux"
+        asked.append(path)
+        inode = os.readlink(path)[len("socket:["):-1]
+        if inode not in labels:
+            raise OSError(errno.ENODATA, "No data available")
+        return labels[inode]
+
+    monkeypatch.setattr(os, "getxattr", getxattr)
+    add_process(
+        tmp_path, 1, context=b"user_u:user_r:user_t:s0\0", sockets=(500, 501),
+        tcp=TABLE_HEADER + LISTENING_ON_80 + LISTENING_ON_5432
+    )
+    found = read(tmp_path)[1]
+    assert [(sock.local_port, sock.domain) for sock in found.listening] == [(80, "sshd_t"), (5432, None)]
+    assert found.listening[0].context == "system_u:system_r:sshd_t:s0-s0:c0.c1023"
+    asked.clear()
+    assert read(tmp_path, selinux=False)[1].listening[0].context == ""
+    assert asked == []
+
+
+def test_the_label_of_a_socket_of_this_machine_is_what_the_kernel_says_of_the_socket() -> None:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        one.listen()
+        try:
+            label = os.getxattr(one.fileno(), "security.selinux").rstrip(b"\0").decode()
+        except OSError:  # without SELinux
+            label = ""
+        own = next(process for process in procfs.read_processes(True) if process.pid == os.getpid())
+        port = one.getsockname()[1]
+    assert [sock.context for sock in own.listening if sock.local_port == port] == [label]
 
 
 def test_a_table_longer_than_one_read(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 
 from ansible_collections.senet.firewall.plugins.module_utils import _agent, _engine, _recovery, _survey
-from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables
+from ansible_collections.senet.firewall.plugins.module_utils._compile import cil, iptables
 from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet, SenetError, flow_set
 from tests.unit.flows import SEVERAL, WEB_DB, flow, flow_sets
 from tests.unit.scripted_host import Killed, ScriptedHost, before_call
@@ -37,10 +37,11 @@ def host_with(flows: FlowSet, pending: Optional[FlowSet] = None) -> ScriptedHost
 
 
 def view(host: ScriptedHost) -> tuple[object, ...]:
-    """What a host enforces and keeps, whatever the order of its chains, and whether an empty table stayed behind."""
+    """What a host enforces and keeps, whatever the order of its chains, whether an empty table stayed behind, and
+    which types are retired."""
     tables = [iptables.parse_save(table.save()) for table in host.families.values()]
     rules = [(table.rules, table.jumps) for table in tables]
-    return (host.policy, rules, host.service.text, host.service.installed)
+    return (cil.live(host.policy), rules, host.service.text, host.service.installed)
 
 
 def is_in_force(host: ScriptedHost, flows: FlowSet) -> bool:
@@ -86,7 +87,7 @@ def test_a_confirmed_removal_keeps_the_units_until_the_guard_needs_them_no_more(
 def test_a_change_that_is_not_there_can_be_neither_confirmed_nor_undone(end: Callable[..., object]) -> None:
     host = host_with(NOTHING, pending=WEB_DB)
     before = view(host)
-    with pytest.raises(SenetError, match="no change t9 to confirm or undo; see its flows with"):
+    with pytest.raises(SenetError, match="no change t9 to confirm or undo; the module flows_info tells what waits"):
         end(host.host(), "t9")
     assert host.writes == []
     assert view(host) == before
@@ -129,27 +130,133 @@ def test_a_change_that_cannot_be_made_permanent_is_undone(first: FlowSet) -> Non
     assert host.guard.last == {"token": TOKEN, "rolled_back": True, "reason": "Could not write intent."}
 
 
-def test_an_aborted_change_lets_traffic_through_then_brings_policy_rules_and_files_back() -> None:
-    host = host_with(SEVERAL)
+# What undoing does first: the old rules, or none at all where they need the policy of before.
+RULES = ["restore ipv4", "restore ipv6"]
+UNDOES = [
+    pytest.param(SEVERAL, WEB_DB, [*RULES, "install policy"], id="removed"),
+    pytest.param(WEB_DB, flow_set([flow("webdb")]), [*RULES, "install policy"], id="renamed"),
+    pytest.param(WEB_DB, flow_set([flow(ports=[5433])]), [*RULES, "install policy"], id="other-ports"),
+    pytest.param(WEB_DB, flow_set([flow(source=["redis_t"])]), [*RULES, "install policy", *RULES], id="other-domains"),
+    pytest.param(WEB_DB, flow_set([flow(mode="observe")]), [*RULES, "install policy", *RULES], id="observed"),
+    pytest.param(
+        WEB_DB, flow_set([flow()], {"httpd_t": "enforce"}.items()), [*RULES, "install policy", *RULES], id="confined"
+    ),
+]
+
+
+@pytest.mark.parametrize(("first", "second", "writes"), UNDOES)
+@pytest.mark.parametrize("aborted", [True, False])
+def test_undoing_takes_effect_at_once_and_opens_nothing_where_the_old_rules_are_right_under_the_new_policy(
+    first: FlowSet, second: FlowSet, writes: list[str], aborted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = host_with(first)
     before = view(host)
+    make(host, second, GUARDED)
+    host.writes.clear()
+    rules_then: list[bool] = []
+    before_call(monkeypatch, host, "install", lambda: rules_then.append(is_in_force(host, first)))
+    if aborted:
+        assert abort(host) == {"token": TOKEN, "rolled_back": True, "reason": "it was not confirmed in time"}
+    else:
+        assert host.guard.record is not None
+        with host.guard.lock(0):
+            _recovery.undo_pending(host.host(), host.guard.record, "it died")
+    assert host.writes == writes
+    assert rules_then == [writes[-1] == "install policy"]
+    assert view(host) == before
+
+
+def test_undoing_lets_traffic_through_where_the_old_rules_cannot_be_loaded() -> None:
+    host = host_with(SEVERAL)
     make(host, WEB_DB, GUARDED)
     host.writes.clear()
-    assert abort(host) == {"token": TOKEN, "rolled_back": True, "reason": "it was not confirmed in time"}
-    assert host.writes == ["restore ipv4", "restore ipv6", "install policy", "restore ipv4", "restore ipv6"]
-    assert view(host) == before
+    host.fail = "restore ipv6"
     assert abort(host)["rolled_back"]
+    assert host.writes == ["restore ipv4", "restore ipv4", "restore ipv6", "restore ipv4", "restore ipv6",
+                           "install policy"]  # fmt: skip
 
 
-def test_a_dead_run_is_undone_in_the_same_order() -> None:
-    host = host_with(SEVERAL)
+class Slow:
+    """A run that holds the lock when its time is over, and then ends: how, ``end`` does to the host."""
+
+    def __init__(self, host: ScriptedHost, end: Callable[[], object]) -> None:
+        self.host = host
+        self.end = end
+        self.waited = 0.0
+        self.lock = host.guard.lock
+
+    def __call__(self, wait: float) -> Any:
+        self.host.guard.lock = self.lock  # type: ignore[method-assign]
+        self.waited = wait
+        assert self.host.writes == [], "traffic was let through beside a run that was at work"
+        self.end()
+        return self.lock(wait)
+
+
+def incomplete(host: ScriptedHost) -> None:
+    """As if the run that made the host's change were still at it."""
+    make(host, WEB_DB, GUARDED)
+    assert host.guard.record is not None
+    host.guard.record = host.guard.record._replace(complete=False)
+    host.writes.clear()
+
+
+def expire(host: ScriptedHost) -> dict[str, Any]:
+    return _recovery.expire(host.host(), TOKEN, "it was not confirmed in time")
+
+
+def test_a_run_that_is_slow_and_ends_well_is_left_to_its_confirmation() -> None:
+    host = ScriptedHost()
+    incomplete(host)
+    record = host.guard.record
+    assert record is not None
+
+    def complete() -> None:
+        host.guard.record = record._replace(complete=True)
+
+    slow = host.guard.lock = Slow(host, complete)  # type: ignore[method-assign,assignment]
+    assert expire(host) == {"token": TOKEN, "rolled_back": False, "reason": ""}
+    assert (host.writes, host.guard.record is not None) == ([], True)
+    assert slow.waited > 300
+
+
+def test_a_run_that_is_slow_and_dies_is_undone() -> None:
+    host = ScriptedHost()
     before = view(host)
+    incomplete(host)
+    host.guard.lock = Slow(host, lambda: None)  # type: ignore[method-assign,assignment]
+    assert expire(host) == {"token": TOKEN, "rolled_back": True, "reason": "it was not confirmed in time"}
+    assert view(host) == before
+
+
+def test_a_run_that_is_slow_and_undoes_its_change_has_said_what_became_of_it() -> None:
+    host = ScriptedHost()
+    incomplete(host)
+
+    def undo() -> None:
+        host.guard.record, host.guard.last = None, {"token": TOKEN, "rolled_back": True, "reason": "a step failed"}
+
+    host.guard.lock = Slow(host, undo)  # type: ignore[method-assign,assignment]
+    assert expire(host)["reason"] == "a step failed"
+
+
+def test_beside_a_run_that_is_stuck_traffic_is_let_through_in_the_end() -> None:
+    host = ScriptedHost()
+    incomplete(host)
+    host.guard.locked = True
+    with pytest.raises(SenetError, match="Another run"):
+        expire(host)
+    assert host.writes == ["restore ipv4", "restore ipv6"]
+
+
+def test_a_change_that_nobody_confirmed_is_undone_without_waiting() -> None:
+    host = ScriptedHost()
     make(host, WEB_DB, GUARDED)
     host.writes.clear()
-    assert host.guard.record is not None
-    with host.guard.lock(0):
-        _recovery.undo_pending(host.host(), host.guard.record, "it died")
-    assert host.writes == ["restore ipv4", "restore ipv6", "install policy", "restore ipv4", "restore ipv6"]
-    assert view(host) == before
+    host.guard.locked = True
+    with pytest.raises(SenetError, match="Another run"):
+        expire(host)
+    assert host.writes == ["restore ipv4", "restore ipv6"]
 
 
 def test_undoing_takes_the_units_away_last_when_the_record_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,6 +315,131 @@ def test_an_abort_after_the_guard_tells_what_the_guard_did() -> None:
     host.writes.clear()
     assert _recovery.abort(host.host(), TOKEN, "too late")["reason"] == "it was not confirmed in time"
     assert _recovery.confirm(host.host(), TOKEN)["rolled_back"]
+    assert host.writes == []
+
+
+def test_a_change_whose_time_is_over_is_not_confirmed_any_more() -> None:
+    host = host_with(NOTHING, pending=WEB_DB)
+    assert host.guard.record is not None
+    # Undoing has let traffic through, and came no further.
+    host.fail = "remove policy"
+    with pytest.raises(SenetError, match="Could not remove policy"):
+        abort(host)
+    host.guard.record = host.guard.record._replace(deadline=0.0)
+    with pytest.raises(SenetError, match="t1 was not confirmed in time"):
+        _recovery.confirm(host.host(), TOKEN)
+    assert host.service.text is None
+    assert abort(host)["rolled_back"]
+    assert view(host) == view(ScriptedHost())
+
+
+class Slept(list[float]):
+    """The pauses that were made, none of which takes any time."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        super().__init__()
+        monkeypatch.setattr(_agent.time, "sleep", self.append)
+
+
+def test_the_timers_rollback_tries_until_it_works_with_ever_longer_pauses(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    host = host_with(NOTHING, pending=WEB_DB)
+    slept = Slept(monkeypatch)
+    failures = ["remove policy"] * 9
+
+    def fail_again() -> None:
+        host.fail = failures.pop() if failures else ""
+
+    before_call(monkeypatch, host, "remove", fail_again)
+    assert _agent._rollback(host.host(), TOKEN) == 0
+    assert slept == [5, 10, 20, 40, 80, 160, 300, 300, 300]
+    assert view(host) == view(ScriptedHost())
+    said = capsys.readouterr().err
+    assert "Could not remove policy. Undoing the change t1 is tried again in 5 seconds." in said
+    assert "The change t1 was undone: it was not confirmed in time." in said
+
+
+def test_the_timers_rollback_ends_when_somebody_else_has_ended_the_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = host_with(NOTHING, pending=WEB_DB)
+    slept = Slept(monkeypatch)
+    host.guard.locked = True
+
+    def undone_meanwhile(seconds: float) -> None:
+        slept.append(seconds)
+        host.guard.locked = False
+        abort(host)
+
+    monkeypatch.setattr(_agent.time, "sleep", undone_meanwhile)
+    with redirect_stderr(io.StringIO()):
+        assert _agent._rollback(host.host(), TOKEN) == 0
+    assert slept == [5]
+    host.writes.clear()
+    with pytest.raises(SenetError, match="no change t9"):
+        _agent._rollback(host.host(), "t9")
+    assert host.writes == []
+
+
+class EndOfWatch(BaseException):
+    """Ends the watch, which no error does."""
+
+
+def watch(host: ScriptedHost, monkeypatch: pytest.MonkeyPatch, rounds: int) -> str:
+    """What the watch says in some rounds of ten seconds each."""
+    now = [1000.0]
+
+    class Rounds:
+        def wait(self, seconds: float) -> None:
+            now[0] += seconds
+            if now[0] >= 1000 + rounds * seconds:
+                raise EndOfWatch
+
+    monkeypatch.setattr(_agent, "_Events", Rounds)
+    monkeypatch.setattr(_agent, "clock", lambda: now[0])
+    with redirect_stderr(io.StringIO()) as said, pytest.raises(EndOfWatch):
+        _agent._watch(host.host())
+    return said.getvalue()
+
+
+@pytest.mark.parametrize("restarted", [True, False])
+def test_the_watch_undoes_what_timer_or_boot_could_not(monkeypatch: pytest.MonkeyPatch, restarted: bool) -> None:
+    host = host_with(SEVERAL, pending=WEB_DB)
+    assert host.guard.record is not None
+    before = view(host_with(SEVERAL))
+    host.guard.record = host.guard.record._replace(**({"boot": "an earlier one"} if restarted else {"deadline": 900.0}))
+    attempts = []
+
+    def fail_twice() -> None:
+        attempts.append(1)
+        host.fail = "install policy" if len(attempts) < 3 else ""
+
+    before_call(monkeypatch, host, "install", fail_twice)
+    said = watch(host, monkeypatch, 6)
+    assert len(attempts) == 3
+    assert said.count("Could not install policy") == 1
+    assert "The change t1 was undone" in said
+    assert view(host) == before
+
+
+def test_the_watch_leaves_a_change_alone_that_may_yet_be_confirmed_or_undone(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = host_with(SEVERAL, pending=WEB_DB)
+    assert host.guard.record is not None
+    for record in (
+        host.guard.record._replace(deadline=1100.0),
+        # Its timer has just fired.
+        host.guard.record._replace(deadline=1000.0),
+        host.guard.record._replace(complete=False, deadline=0.0),
+    ):
+        host.guard.record = record
+        assert watch(host, monkeypatch, 3) == ""
+    assert host.writes == []
+
+
+@pytest.mark.parametrize(("token", "code"), [(TOKEN, 0), ("t9", 1)])
+def test_the_trial_run_succeeds_where_it_finds_the_record(token: str, code: int) -> None:
+    host = host_with(NOTHING, pending=WEB_DB)
+    with redirect_stderr(io.StringIO()):
+        assert _agent._check(host.host(), token) == code
     assert host.writes == []
 
 

@@ -20,6 +20,8 @@ from tests.unit.commands import Commands
 from tests.unit.owner import pretend_owner
 
 PACKAGE = "ansible_collections.senet.firewall.plugins.module_utils"
+USAGE = "usage: senet-firewall load | refresh | clear | watch | check TOKEN | rollback TOKEN\n"
+INTERPRETER = "/usr/bin/python3"
 IMPORTED = f"""
 import json, sys
 import {PACKAGE}._agent
@@ -31,7 +33,7 @@ class Root:
     """A host's files below a directory, with systemctl as far as files show what it did."""
 
     def __init__(self, root: Path) -> None:
-        self.runtime = root / "lib/senet-firewall"
+        self.runtime = root / "lib/senet-firewall/code"
         self.units = root / "systemd"
         self.cgroup = root / "cgroup"
         self.first_cgroup = root / "first_cgroup"
@@ -69,10 +71,11 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Root]:
     made = Root(tmp_path)
     monkeypatch.setattr(service_module, "INTENT_PATH", str(made.intent))
     monkeypatch.setattr(service_module, "RUNTIME_DIRECTORY", str(made.runtime))
-    monkeypatch.setattr(service_module, "_LAUNCHER", str(made.runtime / "senet-firewall"))
+    monkeypatch.setattr(service_module, "LAUNCHER", str(made.runtime / "senet-firewall"))
     monkeypatch.setattr(service_module, "UNIT_DIRECTORY", str(made.units))
     monkeypatch.setattr(service_module, "_CGROUP_ROOTS", (str(made.cgroup),))
     monkeypatch.setattr(service_module, "_FIRST_CGROUP", str(made.first_cgroup))
+    monkeypatch.setattr(service_module, "find_interpreter", lambda run, installed: INTERPRETER)
     monkeypatch.setattr(Service, "systemd", property(lambda self: made.systemd))
     old = os.umask(0o077)
     yield made
@@ -165,6 +168,62 @@ def test_whatever_is_missing_or_changed_is_noticed_and_put_back(root: Root, harm
     assert service.in_place()
 
 
+def test_somebody_elses_drop_in_directory_keeps_its_mode(root: Root) -> None:
+    theirs = root.units / "apache2.service.d"
+    theirs.mkdir(mode=0o700)
+    service = root.service()
+    service.install(["apache2.service"])
+    assert stat.S_IMODE(theirs.stat().st_mode) == 0o700
+    service.install(["apache2.service"])
+    assert stat.S_IMODE(theirs.stat().st_mode) == 0o700
+
+
+def test_the_code_is_where_image_based_systems_can_be_written() -> None:
+    assert service_module.RUNTIME_DIRECTORY.startswith("/var/lib/")
+
+
+def test_the_units_are_the_same_whatever_interpreter_a_run_has(root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
+    service = root.service()
+    service.install(["apache2.service"])
+    service.start()
+    inodes = {path: path.stat().st_ino for path in root.tree()}
+    monkeypatch.setattr(sys, "executable", "/home/admin/venv/bin/python")
+    again = root.service()
+    assert again.in_place(["apache2.service"])
+    again.install(["apache2.service"])
+    assert {path: path.stat().st_ino for path in root.tree()} == inodes
+    assert "/home/admin" not in "".join(path.read_text() for path in root.tree() if path.is_file())
+
+
+def test_the_interpreter_that_the_units_name_is_asked_about(root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+
+    def ask(run: object, installed: object) -> str:
+        asked.append(installed)
+        return "/opt/py/bin/python3"
+
+    monkeypatch.setattr(service_module, "find_interpreter", ask)
+    root.service().install()
+    root.service().install()
+    assert asked == [None, "/opt/py/bin/python3"]
+
+
+def test_without_an_interpreter_nothing_is_in_place_and_installing_says_why(
+    root: Root, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(*args: object) -> str:
+        raise SenetError("No Python interpreter.")
+
+    root.service().install()
+    root.service().start()
+    monkeypatch.setattr(service_module, "find_interpreter", none)
+    assert not root.service().in_place()
+    with pytest.raises(SenetError, match=r"No Python interpreter\."):
+        root.service().install()
+    root.service().uninstall()
+    assert not root.runtime.exists()
+
+
 def test_without_systemd_there_is_the_code_and_no_unit(root: Root) -> None:
     root.systemd = False
     service = root.service()
@@ -186,7 +245,7 @@ def test_a_refusal_of_systemd_is_told(root: Root) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
-    [(["load"], 0, ""), (["unload"], 2, "usage: senet-firewall load | refresh | clear | watch | rollback TOKEN\n")],
+    [(["load"], 0, ""), (["unload"], 2, USAGE)],
 )
 def test_what_is_installed_runs_without_ansible(root: Root, arguments: list[str], code: int, said: str) -> None:
     root.service().install()
@@ -240,7 +299,7 @@ def test_the_services_of_flows_tell_when_they_start(root: Root) -> None:
     drop_ins = {f"{unit}.d/50-senet-firewall.conf" for unit in ("apache2.service", "app@1.service")}
     assert {str(path.relative_to(root.units)) for path in root.units.glob("*.d/*")} == drop_ins
     text = (root.units / "apache2.service.d" / "50-senet-firewall.conf").read_text()
-    assert f"\nExecCondition=-+{' '.join(service_module.COMMAND)} refresh\n" in text
+    assert f"\nExecCondition=-+{INTERPRETER} -IB {service_module.LAUNCHER} refresh\n" in text
     assert stat.S_IMODE((root.units / "apache2.service.d").stat().st_mode) == 0o755
     assert service.in_place(["apache2.service", "app@1.service", "app.slice"])
     assert not service.in_place(["apache2.service"])

@@ -91,7 +91,7 @@ def may(domain: str, permission: str, packet_type: str, flows: FlowSet = FLOWS) 
 
 @BACKENDS
 @pytest.mark.parametrize("forgetful", [False, True])
-def test_a_confined_domain_gets_nowhere_from_a_port_of_its_flow(compiled: Callable[..., Label], forgetful: bool) -> None:
+def test_a_confined_domain_gets_nowhere_from_its_flows_port(compiled: Callable[..., Label], forgetful: bool) -> None:
     for source in ("80", "8080", "5432", "6379", "7000"):
         syn = Connection(compiled(FLOWS, forgetful), "tcp", source, "22").types("ORIGINAL", "SYN", "NEW")
         assert syn == (DEFAULT, DEFAULT)

@@ -11,7 +11,7 @@ import pytest
 
 from ansible_collections.senet.firewall.plugins.module_utils import _units
 
-COMMAND = (sys.executable, "-IB", "/usr/local/lib/senet-firewall/senet-firewall")
+COMMAND = (sys.executable, "-IB", "/var/lib/senet-firewall/code/senet-firewall")
 
 
 def parsed(unit: str) -> configparser.RawConfigParser:
@@ -42,7 +42,7 @@ def test_labels_are_loaded_before_the_network_and_after_all_that_empties_tables(
     assert unit["Wants"].split() == ["network-pre.target", _units.WATCH_UNIT]
     emptying = {"nftables", "iptables", "ip6tables", "netfilter-persistent", "ufw", "firewalld"}
     assert {name.removesuffix(".service") for name in unit["After"].split()} == emptying
-    assert {"/etc", "/usr/local/lib", "/var/lib"} <= set(unit["RequiresMountsFor"].split())
+    assert {"/etc", "/var/lib"} <= set(unit["RequiresMountsFor"].split())
 
 
 def test_the_watch_goes_with_the_unit_it_watches_and_comes_back_by_itself() -> None:

@@ -49,7 +49,9 @@ def test_a_host_that_enforces_says_so(run: Run) -> None:
         "path": "/sbin/ip6tables", "version": "1.8.9", "variant": "nf_tables", "selinux_match": False
     }  # fmt: skip
     assert result["nft"] == {"path": "/sbin/nft", "version": "1.0.6"}
-    assert result["kernel"] == {"release": os.uname().release, "modules": MODULES}
+    assert result["kernel"] == {
+        "release": os.uname().release, "modules": MODULES, "unlabelled_mptcp": False
+    }  # fmt: skip
     assert (result["label_rules"], result["domains_cut"]) == ([], [])
     layer = result["layers"]["selinux"]
     assert (layer["available"], layer["enforced"], layer["reasons"], layer["notes"]) == (True, True, [], [])

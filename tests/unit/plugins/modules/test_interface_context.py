@@ -20,6 +20,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._interface import (
 from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet, SenetError, parse_peer_label
 from ansible_collections.senet.firewall.plugins.modules import interface_context
 from tests.unit.flows import SEVERAL, WEB_DB
+from tests.unit.module_run import assert_documented, run_module
 from tests.unit.scripted_host import ScriptedHost, before_call
 
 PUBLIC = IfContext("system_u", "object_r", "public_iface_t", "s0")
@@ -235,9 +236,21 @@ def test_what_the_store_says_is_told(run: Run, store: Store) -> None:
         run()
 
 
-def test_without_selinux_nothing_is_done(store: Store) -> None:
-    with pytest.raises(SenetError, match="SELinux is disabled"):
-        interface_context._run({}, ScriptedHost(mode="disabled").host(), False)
+def test_without_selinux_no_interface_has_a_context_and_none_can_have_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Such a host need not have the bindings
+    monkeypatch.setattr(interface_context, "seobject", None)
+    host = ScriptedHost(mode="disabled")
+
+    def run(**arguments: Any) -> dict[str, Any]:
+        return run_module(monkeypatch, capsys, interface_context, host, {"interface": "eth0", **arguments})
+
+    assert "SELinux is disabled" in run(type="public_iface_t")["msg"]
+    for create_type, types in ((False, None), (True, [])):
+        gone = run(state="absent", create_type=create_type)
+        assert_documented(interface_context, gone)
+        assert (gone["changed"], gone["context"], gone["created_types"]) == (False, None, types)
 
 
 def test_the_plan_is_the_least() -> None:

@@ -163,7 +163,11 @@ def test_without_selinux_peers_have_no_labels(run: Run, host: ScriptedHost) -> N
     host.reboot()
     host.mode = "disabled"
     assert "SELinux is disabled" in run(**PARTNER)["msg"]
+    # It is on record, and would be back with SELinux
     assert "SELinux is disabled" in run(type="partner_peer_t", state="absent")["msg"]
+    gone = run(type="other_peer_t", loopback_domains=["httpd_t"], state="absent")
+    assert_documented(plugin, gone)
+    assert not gone["changed"]
     # and keep no flow of the layer owner from it
     outcome = flows(host, _survey.Merge((flow(users=["www-data"]),)))
     assert (outcome.changed, outcome.flows.labels_peers) == (True, False)

@@ -1,0 +1,25 @@
+# Copyright: (c) 2026, senet.firewall contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Disagreements that are known, by name. Each line of ``HOLES`` goes with its repair: a hole that nothing shows any
+more fails the test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .model import Step
+from .promise import Wish, Word, in_place
+
+
+def _observed_flow(wish: Wish, step: Step, domain: str, sends: bool, word: Word) -> bool:
+    """A flow that is only observed lets confined domains through that it does not name."""
+    seen = step.seen
+    return domain in wish.confined and any(
+        flow.observe and in_place(flow, seen, end) for flow in wish.flows for end in (seen.caller, seen.called)
+    )
+
+
+HOLES: dict[str, Callable[[Wish, Step, str, bool, Word], bool]] = {
+    "observed flow and confined domain": _observed_flow,
+}
