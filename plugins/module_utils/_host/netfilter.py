@@ -29,8 +29,11 @@ _INFIXES = {"nf_tables": "-nft", "legacy": "-legacy"}
 # The tables that the legacy variant has in this network namespace, a line each
 _LEGACY_TABLES = {"ipv4": "ip_tables_names", "ipv6": "ip6_tables_names"}
 _BUILT_IN = ("INPUT", "FORWARD", "OUTPUT")
-# A table that nft is only to check
-_LABEL_TRIAL = "table inet senet_trial {{\n\tchain trial {{\n\t\tct label {0}\n\t}}\n}}\n".format(iptables.BEGAN)
+# Rules that give connections a label, and packets none
+_INET_TRIAL = "table inet senet_trial {{\n\tchain trial {{\n\t\tct label set {0}\n\t}}\n}}\n".format(iptables.BEGAN)
+_XTABLES_TRIAL = (
+    "*security\n:SENET_TRIAL - [0:0]\n-A SENET_TRIAL -m connlabel --label {0} --set\nCOMMIT\n".format(iptables.BEGAN)
+)
 _CHAIN = re.compile(r"^\s+chain (\S+) \{", re.MULTILINE)
 _VERSION = re.compile(r"v?([0-9]+(?:\.[0-9]+)+)(?: \((nf_tables|legacy)\))?")
 
@@ -273,11 +276,15 @@ class Netfilter:
         return code == 0
 
     def remembers(self, family: str) -> bool:
-        """Whether rules of a family can put labels on connections here (asked without a label for packets, which would
-        turn the kernel's packet checks on)."""
-        if family not in _INET_TABLES:
-            return self.has_match(family, "connlabel")
-        code, dummy, dummy2 = self._run([self._need("nft"), "-c", "-f", "-"], data=_LABEL_TRIAL)
+        """Whether the kernel takes rules of a family that put labels on connections. It is tried in a new network
+        namespace, which ends with the command: no tool says what the kernel lacks before it loads a rule."""
+        unshare = self._find("unshare")
+        if unshare is None:
+            return False
+        inet = family in _INET_TABLES
+        command = [self._need("nft"), "-f", "-"] if inet else [self._need(COMMANDS[family] + "-restore")]
+        trial = _INET_TRIAL if inet else _XTABLES_TRIAL
+        code, dummy, dummy2 = self._run([unshare, "--net"] + command, data=trial)
         return code == 0
 
     def source_ports(self) -> Tuple[Tuple[int, int], ...]:
