@@ -77,10 +77,9 @@ def compile_rules(backend: str, flows: FlowSet, mls: bool) -> Dict[str, Rules]:
         return {"inet": nftables.compile_rules(flows, mls)}
     rules = {}  # type: Dict[str, Rules]
     for family in FAMILIES[backend]:
-        # Most sets name no address, and their rules need not be compiled twice.
-        first = rules.get(FAMILIES[backend][0])
-        same = first is not None and all(flow.everywhere for flow in flows.flows)
-        rules[family] = iptables.of_ipv6(first or ()) if same else iptables.compile_rules(flows, mls, family)
+        # Most sets name no address, and compile to the same rules twice.
+        same = rules and all(flow.everywhere for flow in flows.flows)
+        rules[family] = rules[FAMILIES[backend][0]] if same else iptables.compile_rules(flows, mls, family)
     return rules
 
 

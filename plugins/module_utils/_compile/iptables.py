@@ -49,8 +49,6 @@ _FAN_OUT = 4
 BEGAN = "107"
 _SYN = "--tcp-flags SYN,ACK SYN "
 
-# ip6tables knows AH as a header before the protocol, which it finds.
-_IPV4_ALONE = "-p ah "
 _OURS = re.compile(r"security: -A (?:{0}) ".format(PLACE.own.pattern))
 _REMEMBERS = " -m connlabel "
 _RELABELS = re.compile(r" -j (?:CONN)?SECMARK\b")
@@ -79,11 +77,6 @@ def compile_rules(flows: FlowSet, mls: bool, family: str = "ipv4") -> Tuple[str,
     for hook in HOOKS:
         _hook_rules(chains, hook, flows, mls, family)
     return tuple(rule for name in sorted(chains, key=name_order) for rule in chains[name])
-
-
-def of_ipv6(rules: Iterable[str]) -> Tuple[str, ...]:
-    """The rules for IPv6 of flows that name no address, from those for IPv4."""
-    return tuple(rule for rule in rules if _IPV4_ALONE not in rule)
 
 
 def forgetful(rules: Iterable[str]) -> Tuple[str, ...]:
@@ -194,7 +187,7 @@ _END_ORDER = ("-s", "-d", "--ctorigsrc", "--ctreplsrc")
 
 def _hook_rules(chains: Chains, hook: str, flows: FlowSet, mls: bool, family: str) -> None:
     name = PLACE.chain(hook)
-    rules = chains[name] = list(_transformed(name, family)) if hook == "OUTPUT" else []
+    rules = chains[name] = list(_transformed(name)) if hook == "OUTPUT" else []
     rules.append(_label(name, "", DEFAULT_PACKET_TYPE, mls))
     if not flows.flows:
         return
@@ -213,11 +206,11 @@ def _hook_rules(chains: Chains, hook: str, flows: FlowSet, mls: bool, family: st
     _phase_rules(chains, name, hook, _Phase("dport", "--dport", originator), flows, mls, family)
 
 
-def _transformed(name: str, family: str) -> Iterator[str]:
-    """What IPsec sends passes a second time, transformed, and is to keep the label that decides who may send it."""
-    if family == "ipv4":
-        yield "-A {0} {1}-j RETURN".format(name, _IPV4_ALONE)
-    yield "-A {0} -p esp -j RETURN".format(name)
+def _transformed(name: str) -> Iterator[str]:
+    """What IPsec sends passes a second time, transformed, and is to keep the label that decides who may send it. AH of
+    IPv6 is a header before the protocol: ip6tables matches what is behind it, and that the first of these never does."""
+    for protocol in ("ah", "esp"):
+        yield "-A {0} -p {1} -j RETURN".format(name, protocol)
 
 
 def _beginnings(name: str, direction: str, flows: FlowSet) -> Iterator[str]:
