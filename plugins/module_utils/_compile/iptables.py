@@ -207,8 +207,10 @@ def _hook_rules(chains: Chains, hook: str, flows: FlowSet, mls: bool, family: st
 
 
 def _transformed(name: str) -> Iterator[str]:
-    """What IPsec sends passes a second time, transformed, and is to keep the label that decides who may send it. AH of
-    IPv6 is a header before the protocol: ip6tables matches what is behind it, and that the first of these never does."""
+    """What IPsec sends passes a second time, transformed, and is to keep the label that decides who may send it.
+
+    AH of IPv6 is a header before the protocol: ip6tables sees what is behind it, and the first of these never matches.
+    """
     for protocol in ("ah", "esp"):
         yield "-A {0} -p {1} -j RETURN".format(name, protocol)
 

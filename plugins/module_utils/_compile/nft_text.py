@@ -17,6 +17,8 @@ _L4PROTO = re.compile(r"\bmeta l4proto (\S+) ")
 # What plain "reject" is listed as beside an address of one family
 _UNREACHABLE = re.compile(r"\breject with icmp(?:v6|x)?(?: type)? port-unreachable\b")
 _SET = re.compile(r"\{ ([^{}]+) \}")
+# A host may have names for the labels of connections, in connlabel.conf.
+_LABEL = re.compile(r'\bct label (set )?(?:"[^"]*"|[0-9]+)')
 # The same flags under a mask in other words
 _FLAGS = re.compile(r"\btcp flags (!= )?syn / (?:syn,ack|ack,syn)(?= |$)")
 
@@ -156,7 +158,7 @@ def table_lines(name: str, blocks: Blocks) -> Tuple[str, ...]:
 
 def _canonical(lines: Iterable[str]) -> List[str]:
     """The lines with what releases of nft spell in different ways spelled in one."""
-    return [_canonical_line(line.replace('"', "")) for line in lines]
+    return [_canonical_line(_LABEL.sub(r"ct label \1", line).replace('"', "")) for line in lines]
 
 
 def _canonical_line(line: str) -> str:
