@@ -10,7 +10,8 @@ options:
   confirm_timeout:
     description:
       - Seconds after which the host undoes the change if it was not confirmed.
-      - With V(0) there is no guard, and a change that cuts the connection leaves the host cut.
+      - With V(0) there is no guard, and a change that cuts the connection leaves the host cut. O(health_checks) and
+        O(health_commands) are then an error, since nothing would make them.
     type: int
     default: 30
   health_checks:

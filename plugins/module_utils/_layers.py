@@ -189,6 +189,16 @@ def warnings(layers: Sequence[str], enabled: bool, flows: FlowSet, accounts: Acc
     return found
 
 
+def lost(recorded: Sequence[str], layers: Sequence[str], flows: FlowSet) -> List[str]:
+    """What a layer enforces no longer, each a sentence."""
+    names = ", ".join(flow.name for flow in flows.flows)
+    return [
+        "The layer {0} no longer enforces the flows of this host: {1}.".format(layer, names)
+        for layer in recorded
+        if layer not in layers and names
+    ]
+
+
 def unheeded(flows: Iterable[Flow]) -> List[str]:
     """What flows ask for and the layer selinux alone does not do, each a sentence."""
     return [

@@ -21,6 +21,7 @@ REMOVE_POLICY = "remove_policy"
 CHECK_ACCESS = "check_access"
 RESTORE_RULES = "restore_rules"
 DROP_TABLE = "drop_table"
+SET_INTERFACE = "set_interface"
 VERIFY = "verify"
 AWAIT_CONFIRMATION = "await_confirmation"
 PERSIST = "persist"
@@ -30,8 +31,10 @@ class HostState(NamedTuple):
     """What a host has of ours.
 
     ``policy`` is the policy module's text and ``loaded`` whether the kernel has it; ``tables`` has a table per family
-    that was looked at;
-    ``intent`` is the text of /etc/senet/flows.json; ``service`` says whether the units are in place and run.
+    that was looked at, ``texts`` what the tools printed of them;
+    ``intent`` is the text of /etc/senet/flows.json; ``service`` says whether the units are in place and run;
+    ``interfaces`` has the context that an interface was given on this host, None without one, for those that were
+    looked at.
     """
 
     policy: Optional[str]
@@ -39,18 +42,23 @@ class HostState(NamedTuple):
     tables: Mapping[str, Any]
     intent: Optional[str]
     service: bool
+    texts: Mapping[str, str] = {}
+    interfaces: Mapping[str, Optional[str]] = {}
 
 
 class Desired(NamedTuple):
-    """What a host shall have: policy text, rules per family, the text of flows.json; None for nothing of ours."""
+    """What a host shall have: policy text, rules per family, the text of flows.json; None for nothing of ours.
+    Interfaces that are not named keep their contexts."""
 
     policy: Optional[str]
     rules: Mapping[str, Rules]
     intent: Optional[str]
+    interfaces: Mapping[str, Optional[str]] = {}
 
 
 class Step(NamedTuple):
-    """One action. ``payload`` is the policy text or the restore input, ``family`` is set for rules and tables."""
+    """One action. ``payload`` is the policy text, the restore input, or an interface's context; ``family`` is set for
+    rules and tables, and is the interface's name."""
 
     action: str
     family: Optional[str] = None
@@ -67,6 +75,7 @@ _SAID = {
     CHECK_ACCESS: "ask the kernel for every running domain's access",
     RESTORE_RULES: "restore the {family} rules",
     DROP_TABLE: "drop the empty {family} table that was made for them",
+    SET_INTERFACE: "give the interface {family} its context",
     VERIFY: "read everything back and ask the kernel for the flows' access",
     AWAIT_CONFIRMATION: "wait for the confirmation over a new connection",
     PERSIST: "make it permanent in /etc/senet",
@@ -98,12 +107,13 @@ def enforcement_steps(observed: HostState, desired: Desired) -> Tuple[Step, ...]
     # What gets rules comes before what loses them: a host that changes its backend is labelled by both in between.
     families = sorted(observed.tables, key=lambda family: (desired.rules[family] is None, family))
     rules = {family: _rule_steps(family, observed.tables[family], desired.rules[family]) for family in families}
+    freed, given = _interface_steps(observed, desired)
     if desired.policy is None:
-        steps = [step for family in families for step in rules[family]]
+        steps = freed + [step for family in families for step in rules[family]] + given
         return tuple(steps + ([Step(REMOVE_POLICY)] if observed.policy is not None else []))
 
     early = _early([family for family in families if rules[family]], desired)
-    before = [step for family in early for step in rules[family]]
+    before = freed + [step for family in early for step in rules[family]]
     after = [step for family in families if family not in early for step in rules[family]]
     install = []  # type: List[Step]
     if cil.live(observed.policy) != cil.live(desired.policy) or not observed.loaded:
@@ -111,9 +121,26 @@ def enforcement_steps(observed: HostState, desired: Desired) -> Tuple[Step, ...]
         carried = _backends.carried_types(rule for own in kept for rule in own)
         lost = carried.intersection(cil.declared_types(observed.policy)) - cil.declared_types(desired.policy)
         install.append(Step(INSTALL_POLICY, None, cil.with_retired(desired.policy, observed.policy, lost)))
+    after += given
     if before or install or after:
         install.append(Step(CHECK_ACCESS))
     return tuple(before + install + after)
+
+
+def _interface_steps(observed: HostState, desired: Desired) -> Tuple[List[Step], List[Step]]:
+    """The steps before the policy changes, which free the types that go with it, and those after it."""
+    lost = cil.declared_types(observed.policy) - cil.declared_types(desired.policy)
+    freed, given = [], []  # type: List[Step], List[Step]
+    for name, context in sorted(desired.interfaces.items()):
+        now = observed.interfaces.get(name)
+        if now == context:
+            continue
+        if now is not None and now.split(":")[2] in lost:
+            freed.append(Step(SET_INTERFACE, name))
+            now = None
+        if now != context:
+            given.append(Step(SET_INTERFACE, name, context))
+    return freed, given
 
 
 def _early(changing: Sequence[str], desired: Desired) -> List[str]:
@@ -137,7 +164,12 @@ def _reached(observed: HostState, desired: Desired, steps: Iterable[Step]) -> Ho
     tables = {
         family: _backends.restored(family, table, desired.rules[family]) for family, table in observed.tables.items()
     }
-    return observed._replace(policy=(installed or [observed.policy])[-1], loaded=True, tables=tables)
+    return observed._replace(
+        policy=(installed or [observed.policy])[-1],
+        loaded=True,
+        tables=tables,
+        interfaces=dict(observed.interfaces, **desired.interfaces),
+    )
 
 
 def release_steps(tables: Mapping[str, Any]) -> Tuple[Step, ...]:
@@ -173,18 +205,23 @@ def _same_grants(policy: Optional[str], before: Optional[str], rules: Iterable[s
 def as_desired(observed: HostState) -> Desired:
     """An observed state as one to return to."""
     rules = {family: table.rules if table.ours else None for family, table in observed.tables.items()}
-    return Desired(observed.policy, rules, observed.intent)
+    return Desired(observed.policy, rules, observed.intent, observed.interfaces)
 
 
 def as_record(desired: Desired) -> Dict[str, Any]:
     """A state as plain data for the guard's record."""
-    return {"policy": desired.policy, "rules": dict(desired.rules), "intent": desired.intent}
+    return {
+        "policy": desired.policy,
+        "rules": dict(desired.rules),
+        "intent": desired.intent,
+        "interfaces": dict(desired.interfaces),
+    }
 
 
 def from_record(record: Mapping[str, Any]) -> Desired:
     """The state in the guard's record."""
     rules = {family: None if lines is None else tuple(lines) for family, lines in record["rules"].items()}
-    return Desired(record["policy"], rules, record["intent"])
+    return Desired(record["policy"], rules, record["intent"], record.get("interfaces", {}))
 
 
 def diffs(observed: HostState, desired: Desired, steps: Iterable[Step]) -> List[Dict[str, Any]]:
@@ -196,6 +233,8 @@ def diffs(observed: HostState, desired: Desired, steps: Iterable[Step]) -> List[
     for family, table in observed.tables.items():
         after = desired.rules[family] or ()
         result.append(_diff("{0} rules".format(family), _text(table.rules or ()), _text(after)))
+    for name, context in sorted(desired.interfaces.items()):
+        result.append(_diff("interface {0}".format(name), _context(observed.interfaces.get(name)), _context(context)))
     result.append(_diff("/etc/senet/flows.json", observed.intent or "", desired.intent or ""))
     return [diff for diff in result if diff["before"] != diff["after"]]
 
@@ -215,6 +254,10 @@ def _rule_steps(family: str, table: Any, rules: Rules) -> List[Step]:
 
 def _diff(header: str, before: str, after: str) -> Dict[str, Any]:
     return {"before_header": header, "after_header": header, "before": before, "after": after}
+
+
+def _context(context: Optional[str]) -> str:
+    return "" if context is None else context + "\n"
 
 
 def _text(rules: Tuple[str, ...]) -> str:

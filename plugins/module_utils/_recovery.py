@@ -59,6 +59,8 @@ def take(host: Host, step: _plan.Step) -> None:
         host.store.remove()
     elif step.action == _plan.RESTORE_RULES:
         host.restore(step.family or "", step.payload or "")
+    elif step.action == _plan.SET_INTERFACE:
+        host.store.set_interface(step.family or "", step.payload)
     elif step.action == _plan.DROP_TABLE:
         host.netfilter.drop_empty_table(_backends.source(step.family or ""), _backends.table_name(step.family or ""))
 
@@ -192,9 +194,9 @@ def roll_back(host: Host, before: _plan.Desired) -> None:
     mls = _survey.mls(host)
     failures = _retreat(host, before)
     before = _with_owners_of_now(host, before)
-    failures += _take_all(host, _plan.enforcement_steps(_survey.observe(host, mls, before.rules), before))
+    failures += _take_all(host, _steps_to(host, before, mls))
     # What failed may have had nothing to bring back
-    if failures and _plan.enforcement_steps(_survey.observe(host, mls, before.rules), before):
+    if failures and _steps_to(host, before, mls):
         raise failures[0]
     # Not where it is the same: a file system that has become read-only must not keep us from the end.
     if host.service.intent() != before.intent:
@@ -202,6 +204,10 @@ def roll_back(host: Host, before: _plan.Desired) -> None:
     units = _survey.units_of(before.intent)
     if before.intent is not None and not host.service.hears(units):
         host.service.install(units)
+
+
+def _steps_to(host: Host, state: _plan.Desired, mls: bool) -> Tuple[_plan.Step, ...]:
+    return _plan.enforcement_steps(_survey.observe(host, mls, state.rules, state.interfaces), state)
 
 
 def _with_owners_of_now(host: Host, before: _plan.Desired) -> _plan.Desired:

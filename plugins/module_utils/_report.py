@@ -57,7 +57,7 @@ def drift(host: Host, intent: Optional[Intent]) -> Tuple[Tuple[str, ...], Any]:
         wanted = wanted._replace(flows=without_types(wanted.flows))
     desired = _survey.desired_state(wanted, mls, _survey.look_up(host, wanted), families)
     steps = _plan.plan(observed, desired, False)
-    return tuple(str(step) for step in steps), _plan.diffs(observed, desired) if steps else []
+    return tuple(str(step) for step in steps), _plan.diffs(observed, desired, steps) if steps else []
 
 
 def _pending(pending: Pending) -> Dict[str, Any]:

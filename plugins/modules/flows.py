@@ -223,16 +223,16 @@ EXAMPLES = r"""
       - pair: httpd_to_postgresql
     layers: [selinux, owner]
 
-- name: On a host without SELinux, by user and unit alone
+- name: A client that shares its domain with others, by its user and its unit as well
   senet.firewall.flows:
     flows:
       - name: reports
-        source: [cron_t]
+        source: [httpd_t]
         destination: [postgresql_t]
-        ports: [5432]
+        ports: [5433]
         users: [reports]
         units: [reports.service]
-    layers: [owner]
+    layers: [selinux, owner]
 
 - name: Only these clients, and only through this interface
   senet.firewall.flows:
@@ -254,7 +254,7 @@ EXAMPLES = r"""
 - name: Remove one flow
   senet.firewall.flows:
     flows:
-      - name: web_db
+      - name: reports
     state: absent
 
 - name: Remove all flows, the rules and the policy module

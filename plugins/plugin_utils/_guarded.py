@@ -22,6 +22,12 @@ _DEFAULT_TIMEOUT = 30
 _UNDO_SECONDS = 300
 _RETRY_SECONDS = 1
 _HEALTH_SECONDS = 10
+# Connection plugins that reach a host from within itself
+_NOT_REMOTE = ("local", "chroot", "jail", "lxc", "lxd", "zone", "buildah", "docker", "docker_api", "podman", "nsenter")
+_LOCAL = (
+    "The connection to this host does not come over the network, so a new one does not show that the host can still be "
+    "reached; name a port of it that must answer in health_checks, or run over SSH."
+)
 
 
 class GuardedAction(ActionBase):
@@ -45,7 +51,13 @@ class GuardedAction(ActionBase):
         # In an ad-hoc call a list is one string with commas.
         texts = ",".join(_listed(arguments.get("health_checks")))
         checks = [_endpoint(text.strip()) for text in texts.split(",") if text]
+        commands = _listed(arguments.get("health_commands"))
         timeout = _seconds(arguments.get("confirm_timeout", _DEFAULT_TIMEOUT))
+        if timeout <= 0 and (checks or commands):
+            raise AnsibleActionFail(
+                "With confirm_timeout=0 there is no guard, and nothing would make the health checks; give it some "
+                "seconds, or leave health_checks and health_commands out."
+            )
         try:
             # A host that is down is known before it is changed.
             self._low_level_execute_command(":", sudoable=False)
@@ -64,10 +76,17 @@ class GuardedAction(ActionBase):
         if result.get("failed") or "guard" not in result:
             return result
         deadline = time.monotonic() + timeout
-        reason = self._health(checks, _listed(arguments.get("health_commands")), deadline)
+        reason = self._health(checks, commands, deadline)
         if reason:
             return self._recover(result, token, timeout, reason)
-        return self._confirm(result, token, timeout, deadline)
+        confirmed = self._confirm(result, token, timeout, deadline)
+        if self._is_local() and not checks and not confirmed.get("failed"):
+            confirmed["warnings"] = [*confirmed.get("warnings", []), _LOCAL]
+        return confirmed
+
+    def _is_local(self) -> bool:
+        """Whether the connection does not come over the network."""
+        return str(getattr(self._connection, "transport", "")).rpartition(".")[2] in _NOT_REMOTE
 
     def _health(self, checks: list[tuple[str, int]], commands: list[str], deadline: float) -> str:
         """Why the change must not be confirmed; empty if nothing speaks against it."""

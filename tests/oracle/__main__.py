@@ -23,8 +23,8 @@ from .mutations import MUTATIONS, outcome
 from .promise import Wish
 from .wishes import wishes
 
-VERDICTS = 40_000_000
-_BATCH = 50
+VERDICTS = 20_000_000
+_BATCH = 25
 _FRAMES = 150
 
 

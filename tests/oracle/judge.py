@@ -15,7 +15,7 @@ from .compilers import Emitted
 from .known import HOLES
 from .model import Journey, Step, journeys
 from .packet import Ruleset
-from .promise import KERNEL, End, Seen, Wish, Word, promise, promise_elsewhere
+from .promise import KERNEL, End, Seen, Wish, Word, enforced, promise, promise_elsewhere
 
 BACKENDS = ("iptables", "nftables")
 NAMED = ("httpd_t", "postgresql_t", "redis_t")
@@ -44,15 +44,17 @@ class Disagreement(NamedTuple):
     label: str
     step: Step
     wish: Wish
+    logged: bool = True
 
     def size(self) -> int:
         return len(repr(self.wish)) + self.step.packet.reply
 
     def __str__(self) -> str:
         does, seen, packet = "send" if self.sends else "receive", self.step.seen, self.step.packet
+        what = f"promised: {self.word.value}" if self.logged else "would be refused if enforced, and is not logged"
         return (
-            f"{self.backend}: {self.domain} may {'' if self.allowed else 'not '}{does}, promised: {self.word.value}; "
-            f"{seen.protocol} {_end(seen.caller)} -> {_end(seen.called)}, from the "
+            f"{self.backend}: {self.domain} may {'' if self.allowed else 'not '}{does}, {what}; "
+            f"{seen.protocol} (packet {packet.protocol}) {_end(seen.caller)} -> {_end(seen.called)}, from the "
             f"{'caller' if seen.from_caller else 'called'}, {packet.state} {packet.chunk}, beginning "
             f"{'seen' if seen.began else 'not seen'}, {packet.hook} {packet.interface}, label {self.label or 'none'}"
         )
@@ -79,6 +81,10 @@ class Tally:
         self.examples: list[Disagreement] = []
         self.kept = 20
 
+    def found(self) -> set[str]:
+        """The backends that have shown a disagreement."""
+        return {backend for backend in BACKENDS if any(name.startswith(backend) for name in self.disagreements)}
+
     def trim(self) -> list[Disagreement]:
         self.examples.sort(key=Disagreement.size)
         del self.examples[self.kept :]
@@ -89,13 +95,23 @@ class Tally:
 _Promised = tuple[int, int, list[Word]]
 
 
-def judge(wish: Wish, texts: Emitted, tally: Tally, frames: int, seed: int = 0, holes: dict[str, Hole] = HOLES) -> None:
-    """Compare a wish's texts with the promise, over so many frames of the model."""
+def judge(
+    wish: Wish,
+    texts: Emitted,
+    tally: Tally,
+    frames: int,
+    seed: int = 0,
+    holes: dict[str, Hole] = HOLES,
+    until_found: bool = False,
+) -> None:
+    """Compare a wish's texts with the promise, over so many frames of the model, or until both backends differ."""
     trial = _Trial(wish, texts, tally, holes)
     tally.wishes += 1
     trial.elsewhere()
     for journey in journeys(wish, frames, Random(seed)):
         trial.follow(journey)
+        if until_found and tally.found() == set(BACKENDS):
+            return
 
 
 class _Trial:
@@ -115,6 +131,9 @@ class _Trial:
         }
         self._granted: dict[tuple[str, bool], tuple[int, int]] = {}
         self._promised: dict[tuple[Seen, bool], _Promised] = {}
+        self._strict = enforced(wish)
+        self._refused: dict[tuple[Seen, bool], int] = {}
+        self._audited: dict[tuple[str, bool], int] = {}
 
     def follow(self, journey: Journey) -> None:
         for backend in BACKENDS:
@@ -122,6 +141,8 @@ class _Trial:
                 if step.packet.connection is not None:
                     step.packet.connection.forget()
             last = journey[0]
+            # By end of the connection, the caller's being True
+            owed, logged = {True: 0, False: 0}, {True: 0, False: 0}
             for step in journey:
                 packet = step.packet
                 packet.secmark, packet.mark = (last.packet.secmark, last.packet.mark) if step.carries else ("", 0)
@@ -132,6 +153,13 @@ class _Trial:
                     # In a namespace of this host without rules the packet arrives as it left.
                     self._compare(backend, step, label, False)
                 last = step
+                if self._strict != self.wish:
+                    sends = packet.hook == "OUTPUT"
+                    owed[sends == step.seen.from_caller] |= self._would_be_refused(step, label, sends)
+                    logged[sends == step.seen.from_caller] |= self._logs(label, sends)
+            for end in (True, False):
+                if owed[end] & ~logged[end]:
+                    self._report_unlogged(backend, journey, owed[end] & ~logged[end])
 
     def elsewhere(self) -> None:
         """Packets that the host's rules never see: of namespaces without rules, and on their way through the host."""
@@ -207,6 +235,48 @@ class _Trial:
                 self.tally.examples.append(one)
                 if len(self.tally.examples) > 2 * self.tally.kept:
                     self.tally.trim()
+
+    def _would_be_refused(self, step: Step, label: str, sends: bool) -> int:
+        """The domains that get through only because something is observed. The kernel's own sending is left out."""
+        key = step.seen, sends
+        if key not in self._refused:
+            words = [promise(self._strict, step.seen, domain, sends) for domain in DOMAINS]
+            self._refused[key] = sum(
+                1 << at for at, word in enumerate(words) if word is Word.NO and DOMAINS[at] != KERNEL
+            )
+        return self._refused[key] & self._grants(label, sends)[0]
+
+    def _logs(self, label: str, sends: bool) -> int:
+        key = label, sends
+        if key not in self._audited:
+            packet_type, way = self.policy.type_of(label) or "unlabeled_t", "send" if sends else "recv"
+            audited = self.policy.audited
+            self._audited[key] = sum(
+                1 << at for at, domain in enumerate(DOMAINS) if way in audited.get((domain, packet_type, "packet"), ())
+            )
+        return self._audited[key]
+
+    def _report_unlogged(self, backend: str, journey: Journey, missing: int) -> None:
+        for at, domain in enumerate(DOMAINS):
+            if not missing >> at & 1:
+                continue
+            hole = next(
+                (
+                    name
+                    for name, is_it in self.holes.items()
+                    if any(is_it(self._strict, step, domain, True, Word.NO) for step in journey)
+                ),
+                "",
+            )
+            if hole:
+                self.tally.known[hole, backend] += 1
+                continue
+            self.tally.disagreements[f"{backend}: not logged"] += 1
+            first = journey[0]
+            label, sends = first.packet.secmark, first.packet.hook == "OUTPUT"
+            self.tally.examples.append(
+                Disagreement(backend, domain, sends, True, Word.NO, label, first, self.wish, logged=False)
+            )
 
 
 def _bits(policy: cil.Policy, packet_type: str, way: str) -> int:

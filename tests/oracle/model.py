@@ -39,8 +39,9 @@ _BEGUN = {
 _MIDDLE = {
     "tcp": (
         ((True, ACK), (False, ACK), (True, ACK)),
-        # A first packet of the other end, on an entry that is there already, begins nothing.
+        # A SYN on an entry that is there already begins nothing.
         ((True, ACK), (False, SYN), (True, ACK), (False, ACK)),
+        ((True, ACK), (False, ACK), (True, SYN), (False, ACK)),
     ),
     "sctp": (((True, "HEARTBEAT"), (False, "HEARTBEAT_ACK"), (True, "DATA")),),
     "dccp": (((True, "DATA"), (False, "ACK"), (True, "DATA")),),
@@ -73,6 +74,8 @@ class Frame(NamedTuple):
     interface: str
     caller: End
     called: End
+    # A port that a translation may use
+    other: int
 
 
 def journeys(wish: Wish, limit: int, random: Random) -> Iterator[Journey]:
@@ -95,9 +98,10 @@ def _frames(wish: Wish, random: Random) -> Iterator[Frame]:
         for protocol in protocols:
             ports = _ports(wish.flows, protocol, random)
             for (interface, source, target), one, other in product(places, ports, ports):
-                yield Frame(protocol, family, interface, End(source, one), End(target, other))
+                third = random.choice(ports)
+                yield Frame(protocol, family, interface, End(source, one), End(target, other), third)
         yield Frame(
-            "icmp" if family == 4 else "icmpv6", family, _INTERFACE, End(callers[0], None), End(called[0], None)
+            "icmp" if family == 4 else "icmpv6", family, _INTERFACE, End(callers[0], None), End(called[0], None), 0
         )
 
 
@@ -163,9 +167,8 @@ def _tuples(frame: Frame, random: Random) -> Iterator[tuple[Ends, Ends]]:
     translated = _number(_TRANSLATED[frame.family])
     plain, answer = Ends(caller, called, here, there), Ends(called, caller, there, here)
     yield plain, answer
-    dialled = random.choice([port for port in (here, 22, 5432, 15432) if port != there])
-    yield Ends(caller, random.choice((called, translated)), here, dialled), answer
-    yield plain, Ends(called, translated, there, random.choice((here, there, 61000)))
+    yield Ends(caller, random.choice((called, translated)), here, frame.other), answer
+    yield plain, Ends(called, translated, there, frame.other)
 
 
 def _tracked(
@@ -176,10 +179,7 @@ def _tracked(
     entry = Connection(PROTOCOLS[frame.protocol], original, reply)
     for from_caller, word in steps:
         answered = answered or not from_caller
-        crosses = word == SYN and not from_caller
-        seen = Seen(
-            frame.protocol, frame.interface, frame.caller, frame.called, from_caller, began, crosses=crosses
-        )
+        seen = Seen(frame.protocol, frame.interface, frame.caller, frame.called, from_caller, began, word == SYN)
         journey.append(_packet(frame, seen, word, "ESTABLISHED" if answered else "NEW", entry))
     yield from _hosts(frame, journey)
 
@@ -248,7 +248,8 @@ def _encapsulated(frame: Frame, random: Random) -> Iterator[Journey]:
     word = {"tcp": SYN, "sctp": "INIT", "dccp": "REQUEST", "udp": ""}[frame.protocol]
     seen = Seen(frame.protocol, frame.interface, frame.caller, frame.called, True, began=frame.protocol == "tcp")
     first = _at(_packet(frame, seen, word, "NEW", inner), "OUTPUT", False)
-    # AH of IPv6 is a header before the protocol, and both conntrack and ip6tables see what is behind it.
+    # Of IPv6, AH is an extension header: netfilter looks through it and sees the packet once more.
+    yield [first, _at(first, "OUTPUT", True)] if frame.family == 6 else [first]
     for number in (PROTOCOLS["esp"], PROTOCOLS["ah"])[: 2 if frame.family == 4 else 1]:
         ends = first.packet.ends._replace(sport=0, dport=0)
         entry = Connection(number, ends, Ends(ends.daddr, ends.saddr, 0, 0))

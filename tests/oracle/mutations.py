@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import cache
 from typing import NamedTuple
 
 from .compilers import Emitted, emitted
@@ -75,17 +76,22 @@ def outcome(mutation: Mutation, frames: int = 40) -> Outcome:
     changed: set[str] = set()
     found: set[str] = set()
     for wish in EXAMPLES:
-        sound = emitted(wish)
+        sound = _sound(wish)
         texts = mutation.of(sound)
         if texts == sound:
             continue
         changed.update(_changed(sound, texts))
         tally = Tally()
-        judge(wish, texts, tally, frames)
-        found.update(backend for backend in BACKENDS if any(name.startswith(backend) for name in tally.disagreements))
+        judge(wish, texts, tally, frames, until_found=True)
+        found |= tally.found()
         if found == set(BACKENDS):
             break
     return Outcome(frozenset(changed), frozenset(found))
+
+
+@cache
+def _sound(wish: Wish) -> Emitted:
+    return emitted(wish)
 
 
 def _changed(sound: Emitted, texts: Emitted) -> set[str]:
@@ -100,27 +106,35 @@ def _without(pattern: str) -> Change:
     return lambda text: "".join(line for line in text.splitlines(True) if not re.search(pattern, line))
 
 
+def _without_rule(pattern: str) -> Change:
+    """The rules of a policy with this left out, wherever they stand."""
+    rule = r"\((?:audit)?allow \S+ \S+ \(\w+ \([^()]*\)\)\)"
+    return lambda text: re.sub(rule, lambda match: "" if re.search(pattern, match.group()) else match.group(), text)
+
+
 def _sub(pattern: str, new: str, count: int = 0) -> Change:
     return lambda text: re.sub(pattern, new, text, count=count, flags=re.MULTILINE)
 
 
-def _exchanged(one: str, other: str, where: str = "", before: str = "") -> Change:
-    """Both words put in the place of each other, in the lines with that, where they stand before something."""
+def _exchanged(one: str, other: str, where: str = "") -> Change:
+    """Both words put in the place of each other, in the lines with that."""
 
     def change(text: str) -> str:
         lines = []
-        words = f"(?i)(?:{one}|{other}){before}"
+        words = f"{one}|{other}"
         for line in text.splitlines(True):
             swaps = bool(re.search(where, line))
-            lines.append(re.sub(words, lambda match: _like(match.group(), one, other), line) if swaps else line)
+            lines.append(re.sub(words, lambda match: other if match.group() == one else one, line) if swaps else line)
         return "".join(lines)
 
     return change
 
 
-def _like(word: str, one: str, other: str) -> str:
-    new = other if word.lower() == one else one
-    return new.upper() if word.isupper() else new
+def _turned(text: str) -> str:
+    """What is asked of originals asked of replies, and the other way round. Names of chains stay."""
+    other = {"original": "reply", "reply": "original", "ORIGINAL": "REPLY", "REPLY": "ORIGINAL"}
+    words = r"(?<=ctdir )(?:ORIGINAL|REPLY)|(?<=direction )(?:original|reply)|\b(?:original|reply)(?= : )"
+    return re.sub(words, lambda match: other[match.group()], text)
 
 
 def _reordered(text: str) -> str:
@@ -141,19 +155,20 @@ def _reordered(text: str) -> str:
 
 
 def _default_last(text: str) -> str:
-    """The rule of the default label behind all others of its chain."""
-    result: list[str] = []
-    held = ""
-    for line in [*text.splitlines(True), ""]:
-        own = line.split()[1] if line.startswith("-A") else ""
-        if held and (held.split()[1] != own if held.startswith("-A") else line.strip() == "}"):
-            result.append(held)
-            held = ""
-        if re.search(rf"(SECMARK|secmark set).*{_DEFAULT}|\tjump \w+_rest$", line):
-            held = line
-        else:
-            result.append(line)
-    return "".join(result)
+    """A last rule of all that gives the default label."""
+    if text.startswith("*"):
+        last = f"-j SECMARK --selctx system_u:object_r:{_DEFAULT}:s0\n"
+        return text.replace("COMMIT", f"-A INPUT {last}-A OUTPUT {last}COMMIT")
+    chain = '\tchain late_{0} {{\n\t\ttype filter hook {0} priority 60;\n\t\tmeta secmark set "{1}"\n\t}}\n'
+    return (
+        text.rstrip("}\n") + "\n\t}\n" + "".join(chain.format(hook, _DEFAULT) for hook in ("input", "output")) + "}\n"
+    )
+
+
+def _one_way(text: str) -> str:
+    """What is for replies is for originals, or the verdict for originals is that for replies."""
+    text = re.sub(r"(original : (\w+ \w+), reply : )\w+ \w+", r"\1\2", text)
+    return text.replace("--ctdir REPLY", "--ctdir ORIGINAL").replace("ct direction reply", "ct direction original")
 
 
 def _v4_only(text: str) -> str:
@@ -174,6 +189,7 @@ def _granted(pattern: str) -> Change:
     )
 
 
+_HEADER_PORTS = r"--{0}port |\b(?:tcp|udp|sctp|dccp|th) {0}port "
 _DEFAULT = "senet_default_packet_t"
 _CLIENT, _SERVER = "_client_packet_t", "_server_packet_t"
 
@@ -183,18 +199,18 @@ MUTATIONS = (
         "connections seen from the server's side first are left out",
         rules=_without("ctorigsrcport|ct original proto-src"),
     ),
-    Mutation("untracked packets are left out", rules=_without("(--| )[sd]port ")),
-    Mutation("untracked packets by their source port are left out", rules=_without("(--| )sport ")),
+    Mutation("ports of the packet itself are not looked for", rules=_without(_HEADER_PORTS.format("[sd]"))),
+    Mutation("source ports of the packet itself are not looked for", rules=_without(_HEADER_PORTS.format("s"))),
     Mutation(
         "a client's first packet counts as a server's", rules=_without("(?<!! )--tcp-flags SYN,ACK SYN| == syn ")
     ),
     Mutation("how a connection began is forgotten", rules=_without("connlabel|ct label")),
     Mutation("the rules stand in the opposite order", rules=_reordered),
-    Mutation("the default label comes last", rules=_default_last),
+    Mutation("the default label overrides all others", rules=_default_last),
     Mutation("no default label", rules=_without(rf"(SECMARK|secmark set).*{_DEFAULT}")),
     Mutation("IPv6 is left out", ipv6=_v4_only),
-    Mutation("the direction does not count", rules=_sub(r"--ctdir \w+ |ct direction \w+ ", "")),
-    Mutation("original and reply are exchanged", rules=_exchanged("original", "reply", "(?i)ct ?dir", "(?= -g| goto)")),
+    Mutation("replies count as originals", rules=_one_way),
+    Mutation("original and reply are exchanged", rules=_turned),
     Mutation(
         "client and server are exchanged in the rules", rules=_exchanged(_CLIENT, _SERVER, r"--selctx|secmark set| : ")
     ),
@@ -207,28 +223,30 @@ MUTATIONS = (
     Mutation("a range is its first port", rules=_sub(r"(port \d+):\d+|^(\s*\d+)-\d+( :)", r"\1\2\3")),
     Mutation("udp is left out", rules=_without(r"-p udp|(?:l4proto|set) udp|udp [sd]port")),
     Mutation("incoming packets are left out", rules=_without(r"^-I INPUT |hook input")),
-    Mutation("a source domain too many", policy=_sub(rf"^\(allow httpd_t (\S+{_CLIENT})", r"(allow domain \1")),
-    Mutation("a destination domain too many", policy=_sub(rf"^\(allow redis_t (\S+{_SERVER})", r"(allow domain \1")),
+    Mutation("a source domain too many", policy=_sub(rf"\(allow httpd_t (\S+{_CLIENT})", r"(allow domain \1")),
+    Mutation("a destination domain too many", policy=_sub(rf"\(allow redis_t (\S+{_SERVER})", r"(allow domain \1")),
     Mutation(
-        "sources may send as servers", policy=_sub(rf"^(\(allow \S+ \S+{_SERVER} \(packet \()recv\)", r"\1send recv)")
+        "sources may send as servers", policy=_sub(rf"(\(allow \S+ \S+{_SERVER} \(packet \()recv\)", r"\1send recv)")
     ),
     Mutation(
-        "destinations may not send", policy=_sub(rf"^(\(allow \S+ \S+{_SERVER} \(packet \()send recv\)", r"\1recv)")
+        "destinations may not send", policy=_sub(rf"(\(allow \S+ \S+{_SERVER} \(packet \()send recv\)", r"\1recv)")
     ),
-    Mutation("nobody receives", policy=_sub(rf"^(\(allow \S+ \S+{_CLIENT} \(packet \()send recv\)", r"\1send)")),
-    Mutation("the kernel may not answer", policy=_without(r"allow kernel_t")),
+    Mutation("nobody receives", policy=_sub(rf"(\(allow \S+ \S+{_CLIENT} \(packet \()send recv\)", r"\1send)")),
+    Mutation("the kernel may not answer", policy=_without_rule(r"allow kernel_t")),
     Mutation("the default label is everybody's", policy=_sub(rf"\(allow \S+ {_DEFAULT}", f"(allow domain {_DEFAULT}")),
-    Mutation("the default label is nobody's", policy=_without(rf"\(allow \S+ {_DEFAULT}")),
+    Mutation("the default label is nobody's", policy=_without_rule(rf"\(allow \S+ {_DEFAULT}")),
     Mutation(
         "unlabelled packets are everybody's",
         policy=_sub(r"\(allow \S+ unlabeled_t \(packet \(send", "(allow domain unlabeled_t (packet (send"),
     ),
-    Mutation("unlabelled packets are nobody's", policy=_without(r"unlabeled_t \(packet \(send")),
+    Mutation("unlabelled packets are nobody's", policy=_without_rule(r"unlabeled_t \(packet \(send")),
     Mutation("one confined domain is forgotten", policy=_sub(r"(\(and \(domain\) \(not \()[\w.]+", r"\1")),
     Mutation("enforced flows are granted as observed ones", policy=_granted(rf"\w+{_CLIENT}")),
     Mutation("refused clients are let in", policy=_granted(r"\w+_refused_packet_t")),
-    Mutation("an observed flow refuses", policy=_without(r"^\(allow domain \S+_(client|server)_packet_t")),
-    Mutation("forwarded packets are refused", policy=_without("forward_in")),
+    Mutation("an observed flow refuses", policy=_without_rule(r"\(allow domain \S+_(client|server)_packet_t")),
+    Mutation("nobody is logged", policy=_sub("auditallow", "dontaudit")),
+    Mutation("watched domains are not logged", policy=_without_rule(rf"auditallow \S+ {_DEFAULT}")),
+    Mutation("forwarded packets are refused", policy=_without_rule("forward_in")),
     Mutation("a label without a role", policy=_without(rf"roletype object_r \S+{_SERVER}")),
     Mutation("labels that nobody may load", policy=_sub("relabelto", "relabelfrom")),
 )

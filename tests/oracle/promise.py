@@ -53,9 +53,7 @@ class Seen(NamedTuple):
     """What a host can know of a packet. The caller sent the first packet that the host saw, the called one got it.
 
     ``began``: that was the connection's true beginning. ``opens``: this packet says of itself that it begins a
-    connection, though the host remembers none; ``crosses``: it says so of itself, and
-    the called end sent it. The caller's address is that before a translation, the called end is
-    the one that answers.
+    connection. The caller's address is that before a translation, the called end is the one that answers.
     """
 
     protocol: str
@@ -65,7 +63,6 @@ class Seen(NamedTuple):
     from_caller: bool
     began: bool
     opens: bool = False
-    crosses: bool = False
 
 
 class Word(Enum):
@@ -76,17 +73,15 @@ class Word(Enum):
     # A packet keeps its sender's label on the way to another network namespace, so both sides may receive both.
     EITHER_SIDE_RECEIVES = "the flow's other side receives"
     # A packet from a flow's port to a port of none, of a connection whose beginning was not seen, or of a protocol that
-    # does not mark it: the flow's answer, or a call of a domain that is confined. The flow's own rule holds, and may
-    # be closed to confined domains.
+    # does not mark it: the flow's answer, or a call of a confined domain. The flow lets it through, but may be closed to
+    # confined domains here.
     BEGINNING_NOT_SEEN = "from a flow's port, beginning not seen, the domain confined"
     # Both ends have a flow's port, the beginning was not seen, and the flow of the end that was sent to has no
     # objection.
     BETWEEN_TWO_FLOWS = "between the ports of two flows, beginning not seen"
-    # The first packet of a connection that is not tracked: those that follow it can never be known as the caller's.
-    UNTRACKED_BEGINNING = "first packet from a flow's port, untracked"
-    # A beginning that comes back: two ends that call each other at once, or a first packet that somebody forged in the
-    # server's name so as to pass for the called one. A flow's own rule may hold.
-    BEGINNING_COMES_BACK = "first packet to a flow's port, from the end that was called from there"
+    # A SYN of a connection that is not tracked, or that was there before: what follows it cannot be known as the
+    # caller's.
+    SYN_NOT_REMEMBERED = "SYN from a flow's port, untracked or of a connection that was there before"
 
 
 def promise(wish: Wish, seen: Seen, domain: str, sends: bool) -> Word:
@@ -94,18 +89,25 @@ def promise(wish: Wish, seen: Seen, domain: str, sends: bool) -> Word:
     if domain == KERNEL and sends:
         return Word.YES  # resets and the last acknowledgements of everybody's connections
     forward, forward_flow = _reading(wish, seen, domain, sends, backward=False)
-    if seen.began and not seen.crosses:
+    if seen.began and (seen.from_caller or not seen.opens):
         return forward
+    # Either end may be the server: the beginning was not seen, or the called end calls as well.
     backward, backward_flow = _reading(wish, seen, domain, sends, backward=True)
     if forward == backward or not backward_flow:
         return forward
-    if seen.began:
-        return forward if forward_flow or forward is Word.NO else Word.BEGINNING_COMES_BACK
     if forward_flow:
         return Word.NO if forward is Word.NO else Word.BETWEEN_TWO_FLOWS
-    if seen.opens:
-        return Word.NO if forward is Word.NO else Word.UNTRACKED_BEGINNING
+    if seen.opens and forward is Word.NO:
+        return Word.NO
+    if seen.opens and not seen.began:
+        return Word.SYN_NOT_REMEMBERED
     return Word.BEGINNING_NOT_SEEN if forward is Word.NO else backward
+
+
+def enforced(wish: Wish) -> Wish:
+    """The wish with nothing only observed. Whoever it refuses and this one does not is logged, once a connection."""
+    flows = tuple(flow._replace(observe=False) for flow in wish.flows)
+    return Wish(flows, (*wish.confined, *wish.watched))
 
 
 def promise_elsewhere(wish: Wish, domain: str) -> Word:

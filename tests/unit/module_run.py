@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible.module_utils.testing import patch_module_args
 
+from tests.unit.module_arguments import patch_module_args
 from tests.unit.scripted_host import ScriptedHost
 
 _KINDS = {"str": str, "bool": bool, "int": int, "dict": dict, "list": list}

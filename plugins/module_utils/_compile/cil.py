@@ -8,8 +8,15 @@ The flows stand in the module's own first comment, so the policy store remembers
 
 import json
 import re
-from typing import Dict, FrozenSet, Iterable, Iterator, List, Optional, Sequence, Set
+from typing import Dict, FrozenSet, Iterable, List, Optional, Sequence, Set
 
+from ansible_collections.senet.firewall.plugins.module_utils._compile.cil_text import (
+    ALLOW,
+    WORD,
+    attribute,
+    optional,
+    statements,
+)
 from ansible_collections.senet.firewall.plugins.module_utils._compile.peers import compile_peers
 from ansible_collections.senet.firewall.plugins.module_utils._fields import EVERY_DOMAIN
 from ansible_collections.senet.firewall.plugins.module_utils._model import (
@@ -28,9 +35,6 @@ MODULE_NAME = "senet_firewall"
 _FLOWS_LINE = "; flows: "
 _TYPE_LINE = re.compile(r"^\(type ([^ )]+)\)$", re.MULTILINE)
 _ATTRIBUTE_LINE = re.compile(r"^\(typeattribute ([^ )]+)\)$", re.MULTILINE)
-_COMMENT = re.compile(r"^;.*\n", re.MULTILINE)
-_WORD = re.compile(r"[^\s()]+")
-_ALLOW = re.compile(r"\(allow [^()]+ \([^()]+ \([^()]+\)\)\)")
 _RETIRED_MARK = "\n; Of an earlier set: no rule has these types once the change is made, and the next one drops them.\n"
 
 # Who may put a label on packets: rules are loaded by Ansible over SSH (no transition to iptables_t), by an init
@@ -62,13 +66,8 @@ _PACKETS = """\
 
 # The attribute must have a name to be granted anything.
 _CONFINED = """\
-(typeattribute senet_not_confined)
-(typeattributeset senet_not_confined (and (domain) (not ({domains}))))
-"""
-
-_LOADER = """\
-(optional senet_loader_{domain}
-    (allow {domain} senet_packet_type (packet (relabelto))))
+{members}(typeattribute senet_not_confined)
+(typeattributeset senet_not_confined (and (domain) (not (senet_confined))))
 """
 
 # Interfaces are checked while peer labels are in use. Everybody may use this one, as the policy lets them use others.
@@ -111,12 +110,12 @@ _MIDSTREAM = """\
 # Everybody may, and whoever would be refused in the mode enforce is logged as granted. Not kernel_t, which may send
 # in that mode too and would fill the log with its acknowledgements.
 _OBSERVED = """\
-(typeattribute senet_{name}_not_source)
-(typeattributeset senet_{name}_not_source (and (domain) (not (kernel_t {source}))))
+{members}(typeattribute senet_{name}_not_source)
+(typeattributeset senet_{name}_not_source (and (domain) (not (kernel_t senet_{name}-source))))
 (typeattribute senet_{name}_not_destination)
-(typeattributeset senet_{name}_not_destination (and (domain) (not (kernel_t {destination}))))
+(typeattributeset senet_{name}_not_destination (and (domain) (not (kernel_t senet_{name}-destination))))
 (typeattribute senet_{name}_outsider)
-(typeattributeset senet_{name}_outsider (and (domain) (not (kernel_t {domains}))))
+(typeattributeset senet_{name}_outsider (and (domain) (not (kernel_t senet_{name}-source senet_{name}-destination))))
 """
 
 _OBSERVED_TYPES = """\
@@ -151,19 +150,18 @@ def compile_policy(flows: FlowSet, remembered: Optional[FlowSet] = None) -> str:
     parts = [_HEAD.format(flows_line=_FLOWS_LINE + compact)]
     if flows.labels_packets:
         parts.append(_packets(flows))
-        parts.extend(_LOADER.format(domain=domain) for domain in _LOADERS)
+        relabel = "(allow {0} senet_packet_type (packet (relabelto)))".format
+        parts.extend(optional("senet_loader_" + domain, [relabel(domain)]) for domain in _LOADERS)
     for flow in flows.flows:
         parts.append(_fill(_FLOW, flow))
         if flow.mode == OBSERVE:
             parts.append(_fill(_OBSERVED, flow))
-            if not {KERNEL, EVERY_DOMAIN}.intersection(flow.source + flow.destination):
-                parts.append(_fill(_OBSERVED_KERNEL, flow))
-        parts.extend(_grants(flow, flow.client_type, flow.server_type, EVERY_DOMAIN, ()))
+        parts.extend(_grants(flow, flow.client_type, flow.server_type))
         if flows.parts_midstream(flow):
             parts.append(_MIDSTREAM.format(*flow.midstream_types))
             client, server = flow.midstream_types
             parts.extend(_grants(flow, client, server, _others(flows), _confined(flows, ENFORCE)))
-            parts.extend(_audited(_confined(flows, OBSERVE), flow.midstream_types))
+            parts.extend(_audited(flow.name, _confined(flows, OBSERVE), flow.midstream_types))
         if flow.source_addresses:
             parts.append(_fill(_REFUSED, flow))
             if flow.mode == OBSERVE:
@@ -212,13 +210,13 @@ def with_retired(text: str, old: Optional[str], types: Iterable[str]) -> str:
         return text
     attributes = set(_ATTRIBUTE_LINE.findall(text))
     lines = []
-    for statement in _statements(old or ""):
-        words = _WORD.findall(statement)
+    for statement in statements(old or ""):
+        words = WORD.findall(statement)
         member = words[0] == "typeattributeset" and words[1] in attributes and len(words) == 3
         if (member or words[0] in ("type", "roletype")) and words[-1] in gone:
             lines.append(statement)
-        for allow in _ALLOW.findall(statement):
-            subject, thing = _WORD.findall(allow)[1:3]
+        for allow in ALLOW.findall(statement):
+            subject, thing = WORD.findall(allow)[1:3]
             if gone.intersection((subject, thing)):
                 # An attribute of ours that the new module does not have left somebody out, whom nothing is kept from.
                 lost = subject.startswith("senet_") and subject not in attributes.union(gone)
@@ -233,37 +231,25 @@ def grants(text: Optional[str], types: Iterable[str]) -> FrozenSet[str]:
     """What a module of ours grants on these types, and whom its own attributes in there stand for, as statements."""
     wanted = set(types)
     sets = {}  # type: Dict[str, Set[str]]
-    found = set()
-    for statement in _statements(text or ""):
-        words = _WORD.findall(statement)
+    found = set()  # type: Set[str]
+    for statement in statements(text or ""):
+        words = WORD.findall(statement)
         if "typeattributeset" in words:
             sets.setdefault(words[words.index("typeattributeset") + 1], set()).add(statement)
-        found.update(allow for allow in _ALLOW.findall(statement) if wanted.intersection(_WORD.findall(allow)[1:3]))
-    named = {word for allow in found for word in _WORD.findall(allow)}
-    groups = named.union(_WORD.findall(" ".join(each for name in named for each in sets.get(name, ()))))
+        found.update(allow for allow in ALLOW.findall(statement) if wanted.intersection(WORD.findall(allow)[1:3]))
+    named = {word for allow in found for word in WORD.findall(allow)}
+    groups = named.union(WORD.findall(" ".join(each for name in named for each in sets.get(name, ()))))
     # Who is in the attribute of our own types is no grant.
     groups.difference_update(("senet_packet_type", "senet_peer_type"))
     return frozenset(found).union(*(sets.get(name, ()) for name in groups))
 
 
-def _statements(text: str) -> Iterator[str]:
-    """The statements of a module, each on one line."""
-    words = []  # type: List[str]
-    depth = 0
-    for line in _COMMENT.sub("", text).splitlines():
-        depth += line.count("(") - line.count(")")
-        words.append(line.strip())
-        if depth <= 0:
-            if any(words):
-                yield " ".join(words)
-            words = []
-
-
 def _packets(flows: FlowSet) -> str:
     confined = _confined(flows, ENFORCE)
-    lines = _CONFINED.format(domains=" ".join(confined)) if confined else ""
+    lines = _CONFINED.format(members=attribute("senet_confined", confined)) if confined else ""
     packets = _PACKETS.format(default=DEFAULT_PACKET_TYPE, confined=lines, others=_others(flows))
-    return packets + "".join(_audited(_confined(flows, OBSERVE), (DEFAULT_PACKET_TYPE, "unlabeled_t")))
+    types = (DEFAULT_PACKET_TYPE, "unlabeled_t")
+    return packets + "".join(_audited("observed", _confined(flows, OBSERVE), types))
 
 
 def _confined(flows: FlowSet, mode: str) -> List[str]:
@@ -275,9 +261,12 @@ def _others(flows: FlowSet) -> str:
     return "senet_not_confined" if _confined(flows, ENFORCE) else EVERY_DOMAIN
 
 
-def _audited(domains: Iterable[str], types: Iterable[str]) -> List[str]:
-    audited = "(auditallow {0} {1} (packet (send recv)))\n".format
-    return [audited(domain, packet_type) for domain in domains for packet_type in types]
+def _audited(name: str, domains: Iterable[str], types: Sequence[str]) -> List[str]:
+    audited = "(auditallow {0} {1} (packet (send recv)))".format
+    return [
+        optional("senet_{0}-{1}-audited".format(name, domain), [audited(domain, packet_type) for packet_type in types])
+        for domain in domains
+    ]
 
 
 def _fill(template: str, flow: Flow) -> str:
@@ -285,7 +274,10 @@ def _fill(template: str, flow: Flow) -> str:
         name=flow.name,
         source=" ".join(flow.source),
         destination=" ".join(flow.destination),
-        domains=" ".join(sorted(set(flow.source + flow.destination))),
+        members="".join(
+            attribute("senet_{0}-{1}".format(flow.name, side), domains)
+            for side, domains in (("source", flow.source), ("destination", flow.destination))
+        ),
         protocol=flow.protocol,
         ports=" ".join(str(ports) for ports in flow.ports),
         mode=flow.mode,
@@ -295,12 +287,22 @@ def _fill(template: str, flow: Flow) -> str:
     )
 
 
-def _grants(flow: Flow, client: str, server: str, everybody: str, left_out: Sequence[str]) -> Iterator[str]:
+def _grants(
+    flow: Flow, client: str, server: str, everybody: str = EVERY_DOMAIN, left_out: Sequence[str] = ()
+) -> List[str]:
     """Each side sends its own type only. Both receive both: across network namespaces a packet keeps its sender's."""
-    allow = "(allow {0} {1} (packet ({2})))\n".format
+    allow = "(allow {0} {1} (packet ({2})))".format
+    kind = "" if client == flow.client_type else "-midstream"
+    blocks = []
     for domain in sorted(set(flow.source + flow.destination).difference(left_out)):
         subject = everybody if domain == EVERY_DOMAIN else domain
-        yield allow(subject, client, "send recv" if domain in flow.source else "recv")
-        yield allow(subject, server, "send recv" if domain in flow.destination else "recv")
+        lines = [
+            allow(subject, client, "send recv" if domain in flow.source else "recv"),
+            allow(subject, server, "send recv" if domain in flow.destination else "recv"),
+        ]
+        blocks.append(optional("senet_{0}-{1}{2}".format(flow.name, domain, kind), lines))
     if flow.mode == OBSERVE:
-        yield _OBSERVED_TYPES.format(name=flow.name, client=client, server=server, everybody=everybody)
+        blocks.append(_OBSERVED_TYPES.format(name=flow.name, client=client, server=server, everybody=everybody))
+        if not {KERNEL, EVERY_DOMAIN}.intersection(flow.source + flow.destination):
+            blocks.append(_OBSERVED_KERNEL.format(client=client, server=server))
+    return blocks

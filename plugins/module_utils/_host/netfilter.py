@@ -6,7 +6,7 @@
 import os
 import re
 import socket
-from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Set, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Set, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables, nftables, owner
 from ansible_collections.senet.firewall.plugins.module_utils._host.namespaces import other_namespaces
@@ -91,12 +91,14 @@ class Netfilter:
             return self._list_inet(_INET_TABLES[family])
         return self._read(self._need(COMMANDS[family] + "-save"))
 
-    def saves(self) -> List[Saved]:
+    def saves(self, read: Optional[Mapping[str, str]] = None) -> List[Saved]:
         """What the save command of every variant prints, the default one's first: the other's rules are in force too.
+
+        What is ``read`` already of a family is not read again.
 
         :raises SenetError: a command fails on rules that are there.
         """
-        return [saved for family in COMMANDS for saved in self._saves(family)]
+        return [saved for family in COMMANDS for saved in self._saves(family, (read or {}).get(family))]
 
     def elsewhere(self, families: Iterable[str]) -> Dict[str, Dict[str, str]]:
         """What :meth:`save` says of each family in each other network namespace, by a file that stands for it.
@@ -153,10 +155,10 @@ class Netfilter:
                 "conntrack.".format(command, family, _last_line(err))
             )
 
-    def _saves(self, family: str) -> Iterator[Saved]:
+    def _saves(self, family: str, read: Optional[str]) -> Iterator[Saved]:
         default = self._variant(family)
         if self._find(COMMANDS[family] + "-save") is not None:
-            yield Saved(family, COMMANDS[family], default, True, self.save(family))
+            yield Saved(family, COMMANDS[family], default, True, self.save(family) if read is None else read)
         for variant, infix in _INFIXES.items():
             command = COMMANDS[family] + infix
             path = self._find(command + "-save")

@@ -31,6 +31,7 @@ RUNTIME = (
     "_bridge",
     "_compile",
     "_compile.cil",
+    "_compile.cil_text",
     "_compile.iptables",
     "_compile.netlabel",
     "_compile.nft_text",
@@ -41,6 +42,7 @@ RUNTIME = (
     "_fields",
     "_host",
     "_host.accounts",
+    "_host.addresses",
     "_host.commands",
     "_host.connecting",
     "_host.decisions",
@@ -54,15 +56,19 @@ RUNTIME = (
     "_host.netlabel",
     "_host.policystore",
     "_host.procfs",
+    "_host.saved_rules",
     "_host.selinuxfs",
     "_host.service",
     "_intent",
+    "_interface",
+    "_labels",
     "_layers",
     "_model",
     "_peers",
     "_plan",
     "_processes",
     "_recovery",
+    "_rescue",
     "_sockets",
     "_survey",
     "_units",
@@ -169,6 +175,18 @@ class Service:
         if self.systemd:
             self._systemctl("start", _units.LOAD_UNIT)
             self._systemctl("restart", _units.WATCH_UNIT)
+
+    def show(self, enforced: bool) -> None:
+        """Have the first unit be failed while flows are not enforced, and active once they are, without waiting for it.
+
+        It takes labels away when it stops, and says what it cannot load when it starts.
+        """
+        if not self.systemd:
+            return
+        systemctl = self._find("systemctl") or "systemctl"
+        asked, verb = ("is-failed", "start") if enforced else ("is-active", "restart")
+        if not self._run([systemctl, asked, "--quiet", _units.LOAD_UNIT])[0]:
+            self._run([systemctl, "--no-block", verb, _units.LOAD_UNIT])
 
     def uninstall(self) -> None:
         """Remove and stop the units and remove the code; nothing where they are not.

@@ -10,7 +10,7 @@ import yaml
 
 from ansible_collections.senet.firewall.plugins.filter.role_variables import SHARED
 from ansible_collections.senet.firewall.plugins.module_utils._catalogue import PAIRS, expand
-from ansible_collections.senet.firewall.plugins.module_utils._change import FLOW_OPTIONS
+from ansible_collections.senet.firewall.plugins.module_utils._change import FLOW_OPTIONS, GUARD_OPTIONS, OPTIONS
 from ansible_collections.senet.firewall.plugins.module_utils._model import flow_set, parse_flow
 from ansible_collections.senet.firewall.plugins.module_utils._services import FAMILIES
 from tests.collection_tree import ROOT
@@ -18,7 +18,15 @@ from tests.pair_roles.tree import files, stale, write
 
 ROLES = ROOT / "roles"
 GENERIC = {"service_pair", "flow_set"}
+# About no flow of its own
+OTHERS = {"container_hook"}
 NAMES = sorted(PAIRS)
+# What the module does without the option
+OTHERWISE = {
+    option: spec["default"]
+    for option, spec in {**OPTIONS, **GUARD_OPTIONS}.items()
+    if option in SHARED and "default" in spec
+}
 
 
 def content(path: Path) -> Any:
@@ -36,7 +44,7 @@ def defaults(name: str) -> dict[str, Any]:
 
 
 def test_every_pair_has_a_role_and_every_role_a_pair() -> None:
-    assert {path.name for path in ROLES.iterdir() if path.is_dir()} == set(PAIRS) | GENERIC
+    assert {path.name for path in ROLES.iterdir() if path.is_dir()} == set(PAIRS) | GENERIC | OTHERS
 
 
 def test_the_files_in_the_tree_are_those_that_are_made() -> None:
@@ -61,8 +69,11 @@ def test_a_file_changed_by_hand_is_found_and_made_anew(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", [*NAMES, *GENERIC])
 def test_what_is_documented_of_a_role_is_what_it_has(name: str) -> None:
     documented = {key: option["default"] for key, option in options(name).items() if "default" in option}
-    shared = {f"{name}_{option}": f"{{{{ senet_firewall_{option} | default(omit) }}}}" for option in SHARED}
+    shared = {key: value for key, value in defaults(name).items() if key.removeprefix(f"{name}_") in SHARED}
     assert {**documented, **shared} == defaults(name)
+    for option in SHARED:
+        otherwise = {"layers": "['auto']"}.get(option, repr(OTHERWISE[option])) if option in OTHERWISE else "omit"
+        assert shared[f"{name}_{option}"] == f"{{{{ senet_firewall_{option} | default({otherwise}) }}}}"
     assert not any(default == [] for default in defaults(name).values())
     readme = (ROLES / name / "README.md").read_text()
     assert set(options(name)) == set(re.findall(rf"`({name}_[a-z_]+)`", readme)) - {"flow_set_result"}

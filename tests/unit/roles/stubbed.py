@@ -59,6 +59,8 @@ class Stubbed:
         environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")},
             "ANSIBLE_COLLECTIONS_PATH": str(self._collections),
+            # Nor those of the package ansible
+            "ANSIBLE_COLLECTIONS_SCAN_SYS_PATH": "false",
             "ANSIBLE_LOCAL_TEMP": str(self._directory / "tmp"),
             "ANSIBLE_REMOTE_TEMP": str(self._directory / "tmp"),
             "ANSIBLE_NOCOLOR": "1",

@@ -12,7 +12,7 @@ from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.playbook.task import Task
 from ansible.plugins.connection import ConnectionBase
 
-from ansible_collections.senet.firewall.plugins.action import flow, flows, peer_label
+from ansible_collections.senet.firewall.plugins.action import flow, flows, interface_context, peer_label
 from ansible_collections.senet.firewall.plugins.plugin_utils import _guarded as action
 
 LOST = AnsibleConnectionFailure("no route to host")
@@ -39,6 +39,7 @@ class Connection:
 
     def __init__(self) -> None:
         self._shell = SimpleNamespace(tmpdir=None)
+        self.transport = "ssh"
         self.resets = 0
         self.fail = False
 
@@ -157,6 +158,33 @@ def test_without_a_guard_the_module_runs_and_no_more(clock: Clock, arguments: di
     assert run(target, **arguments) == APPLIED
     assert target.names() == ["flows"]
     assert target.connection.resets == 0
+
+
+@pytest.mark.parametrize("checks", [{"health_checks": ["www.example.com:443"]}, {"health_commands": ["true"]}])
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_checks_that_nobody_would_make_are_an_error(
+    clock: Clock, checks: dict[str, list[str]], check_mode: bool
+) -> None:
+    target = Target(clock, flows=[APPLIED])
+    with pytest.raises(AnsibleActionFail, match="nothing would make the health checks"):
+        run(target, check_mode, confirm_timeout=0, **checks)
+    assert target.calls == []
+
+
+@pytest.mark.parametrize(("transport", "told"), [("local", True), ("containers.podman.podman", True), ("ssh", False)])
+def test_a_new_connection_that_proves_nothing_is_told(
+    clock: Clock, transport: str, told: bool, open_port: int
+) -> None:
+    target = Target(clock, flows=[APPLIED], confirmed=[KEPT])
+    target.connection.transport = transport
+    result = run(target)
+    assert result["guard"]["confirmed"]
+    assert [one for one in result.get("warnings", []) if "does not come over the network" in one] == (
+        result["warnings"] if told else []
+    )
+    assert bool(result.get("warnings")) == told
+    # What the controller itself connects to does prove something.
+    assert "warnings" not in run(target, health_checks=[f"127.0.0.1:{open_port}"])
 
 
 @pytest.mark.parametrize("said", [{"failed": True, "msg": "refused"}, {"changed": False}])
@@ -325,8 +353,8 @@ def test_a_connection_is_closed_where_it_cannot_be_reset(clock: Clock) -> None:
 
 
 def test_each_module_has_the_same_guard_around_itself() -> None:
-    plugins = (flow, flows, peer_label)
+    plugins = (flow, flows, interface_context, peer_label)
     assert all(issubclass(plugin.ActionModule, action.GuardedAction) for plugin in plugins)
     assert [plugin.ActionModule.module_name for plugin in plugins] == [
-        "senet.firewall.flow", "senet.firewall.flows", "senet.firewall.peer_label",
+        "senet.firewall.flow", "senet.firewall.flows", "senet.firewall.interface_context", "senet.firewall.peer_label",
     ]  # fmt: skip

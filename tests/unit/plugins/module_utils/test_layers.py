@@ -96,6 +96,14 @@ def test_a_flow_whose_client_nobody_knows_is_refused_and_one_for_all_needs_none(
     assert owners(flow_set([flow(source=["domain"])])) == [((), ())]
 
 
+def test_a_layer_that_is_given_up_is_told() -> None:
+    assert _layers.lost(("selinux",), ("owner",), WEB_DB) == [
+        "The layer selinux no longer enforces the flows of this host: web_db."
+    ]
+    assert _layers.lost(("selinux",), ("selinux", "owner"), WEB_DB) == []
+    assert _layers.lost((), ("owner",), WEB_DB) == []
+
+
 def test_what_needs_domains_is_refused() -> None:
     with pytest.raises(SenetError, match="'httpd_t' cannot be confined by the layer owner"):
         _layers.refuse_what_owner_cannot(flow_set([flow()], [("httpd_t", "enforce")]))

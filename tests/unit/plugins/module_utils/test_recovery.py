@@ -214,7 +214,7 @@ def test_a_run_that_is_slow_and_ends_well_is_left_to_its_confirmation() -> None:
     def complete() -> None:
         host.guard.record = record._replace(complete=True)
 
-    slow = host.guard.lock = Slow(host, complete)  # type: ignore[method-assign,assignment]
+    slow = host.guard.lock = Slow(host, complete)  # type: ignore[method-assign]
     assert expire(host) == {"token": TOKEN, "rolled_back": False, "reason": ""}
     assert (host.writes, host.guard.record is not None) == ([], True)
     assert slow.waited > 300
@@ -224,7 +224,7 @@ def test_a_run_that_is_slow_and_dies_is_undone() -> None:
     host = ScriptedHost()
     before = view(host)
     incomplete(host)
-    host.guard.lock = Slow(host, lambda: None)  # type: ignore[method-assign,assignment]
+    host.guard.lock = Slow(host, lambda: None)  # type: ignore[method-assign]
     assert expire(host) == {"token": TOKEN, "rolled_back": True, "reason": "it was not confirmed in time"}
     assert view(host) == before
 
@@ -236,7 +236,7 @@ def test_a_run_that_is_slow_and_undoes_its_change_has_said_what_became_of_it() -
     def undo() -> None:
         host.guard.record, host.guard.last = None, {"token": TOKEN, "rolled_back": True, "reason": "a step failed"}
 
-    host.guard.lock = Slow(host, undo)  # type: ignore[method-assign,assignment]
+    host.guard.lock = Slow(host, undo)  # type: ignore[method-assign]
     assert expire(host)["reason"] == "a step failed"
 
 

@@ -83,11 +83,10 @@ class Connection:
 def may(domain: str, permission: str, packet_type: str, flows: FlowSet = FLOWS) -> bool:
     """What the policy module grants, the attributes in it resolved for the domains of these flows."""
     text = cil.compile_policy(flows)
-    confined = re.search(r"senet_not_confined \(and \(domain\) \(not \((.*)\)\)\)\)", text)
-    subjects = {domain, "domain"}
-    if confined is not None and domain not in confined[1].split():
-        subjects.add("senet_not_confined")
-    granted = re.findall(rf"^\(allow (\w+) {packet_type} \(packet \(([a-z ]+)\)\)\)$", text, re.MULTILINE)
+    confined = re.findall(r"\(typeattributeset senet_confined \((\w+)\)\)", text)
+    assert confined == ["httpd_t"]
+    subjects = {domain, "domain"}.union([] if domain in confined else ["senet_not_confined"])
+    granted = re.findall(rf"\(allow (\w+) {packet_type} \(packet \(([a-z ]+)\)\)\)", text)
     return any(subject in subjects and permission in permissions.split() for subject, permissions in granted)
 
 

@@ -6,15 +6,17 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.senet.firewall.plugins.doc_fragments import change, guarded
 from ansible_collections.senet.firewall.plugins.modules import flows as plugin
+from tests.unit.module_arguments import patch_module_args
 from tests.unit.module_run import assert_documented, run_module
 from tests.unit.scripted_host import ScriptedHost, connected, listens, process
 
 FLOW = {"name": "web_db", "source": ["httpd_t"], "destination": ["postgresql_t"], "ports": [5432]}
 CACHE = {"name": "cache", "source": ["httpd_t"], "destination": ["redis_t"], "ports": ["6379-6380"]}
+
+NOTHING: list[Any] = [[], ""]
 
 Run = Callable[..., dict[str, Any]]
 
@@ -180,7 +182,7 @@ def test_a_pair_fills_in_what_is_not_given(run: Run) -> None:
         ({"flows": [FLOW], "layers": []}, "layers is given and empty"),
         *(
             ({"flows": [{**FLOW, option: nothing}]}, f"The option {option} of the flow 'web_db' is given and empty")
-            for nothing in ([], "")
+            for nothing in NOTHING
             for option in (
                 "source",
                 "destination",
@@ -254,3 +256,15 @@ def test_the_options_are_those_of_the_documentation(monkeypatch: pytest.MonkeyPa
 def test_the_examples_work(run: Run, task: dict[str, Any]) -> None:
     result = run(**task["senet.firewall.flows"])
     assert not result.get("failed"), result
+
+
+def test_the_examples_in_sequence_leave_in_force_what_they_do_not_name(run: Run, host: ScriptedHost) -> None:
+    enforced: set[str] = set()
+    for task in yaml.safe_load(plugin.EXAMPLES):
+        options = task["senet.firewall.flows"]
+        result = run(**options)
+        assert not result.get("failed"), (task["name"], result)
+        after = {flow["name"] for flow in result["flows"] if flow["mode"] == "enforce"}
+        if not options.get("purge") and options.get("flows"):
+            assert enforced - after <= {flow.get("name", flow.get("pair")) for flow in options["flows"]}, task["name"]
+        enforced = after

@@ -19,9 +19,9 @@ from typing import IO, Any, NamedTuple
 
 import pytest
 import yaml
-from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.senet.firewall.plugins.modules import process_context_info as plugin
+from tests.unit.module_arguments import patch_module_args
 from tests.unit.scripted_host import process
 
 # Listens on TCP and UDP, takes one IPv4 connection on each TCP socket, and stays until its input ends.
