@@ -14,6 +14,7 @@ from tests.lab.controller import Controller
 from tests.lab.lab import Lab
 
 from .attempts import ATTEMPTS, PERMITTED, REFERRED, Asker, Attempt
+from .on_host.ask import HOW
 from .scene import BACKENDS, FLOWS, Outcome, Scene
 from .verdicts import THROUGH, good, limits, missing_tests, verdict
 
@@ -58,8 +59,13 @@ def _made(key: Key, before: Outcome, after: Outcome, backend: str) -> dict[str, 
         "without flows": before.happened,
         "happened": after.happened,
         "verdict": said,
-        "shown by": f"tests/bypass/guest.py::{attempt.how}",
+        "shown by": shown_by(attempt),
     }
+
+
+def shown_by(attempt: Attempt) -> str:
+    """The function that makes it, as pytest names things."""
+    return f"{HOW[attempt.how].__module__.replace('.', '/')}.py::{attempt.how}"
 
 
 def _permitted(key: Key, outcome: Outcome, backend: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .guest import Job
+from .on_host.job import Job
 
 V4, V6 = "ipv4", "ipv6"
 BOTH = (V4, V6)

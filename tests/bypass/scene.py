@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shlex
+import zipfile
 from collections.abc import Iterable
 from itertools import groupby
 from pathlib import Path
@@ -25,7 +27,8 @@ from .attempts import (
     Attempt,
     address_of,
 )
-from .guest import ARRIVED, Job
+from .on_host.job import Job
+from .on_host.servers import ARRIVED
 
 BACKENDS = ("iptables", "nftables")
 FLOWS: list[dict[str, Any]] = [
@@ -65,7 +68,7 @@ class Scene:
 
     def __init__(self, host: Host) -> None:
         self._host = host
-        host.put("#!/usr/bin/python3\n" + (HERE / "guest.py").read_text(), GUEST, 0o755)
+        host.put(program(), GUEST, 0o755)
         host.run(PREPARE)
         host.run("bash -s", input=(HERE / "scene.sh").read_text(), timeout=120)
         self._background(f"{GUEST} serve {shlex.quote(json.dumps(here()))}", "serve")
@@ -123,6 +126,16 @@ class Scene:
             lines = self._host.run(f"{user}{command}", timeout=600).stdout
         answers = [json.loads(line) for line in lines.splitlines()]
         return {answer["id"]: Outcome(answer["happened"], answer["domain"]) for answer in answers}
+
+
+def program() -> bytes:
+    """The package on_host as one file that Python runs."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("__main__.py", "import sys\nfrom on_host.__main__ import main\nmain(*sys.argv[1:])\n")
+        for path in sorted((HERE / "on_host").glob("*.py")):
+            archive.write(path, f"on_host/{path.name}")
+    return b"#!/usr/bin/python3\n" + packed.getvalue()
 
 
 def here() -> list[dict[str, Any]]:

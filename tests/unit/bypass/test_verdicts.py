@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.bypass import guest
 from tests.bypass.attempts import ATTEMPTS, CONFINED, PERMITTED, REFERRED, ROOT, Attempt, Limits
+from tests.bypass.on_host import packets
+from tests.bypass.on_host.ask import HOW
 from tests.bypass.verdicts import good, limits, missing_tests, verdict
 
 
@@ -61,7 +62,7 @@ def test_the_limits_are_the_bullets_of_the_readme_and_the_headings_of_the_page(t
 
 
 def test_every_attempt_has_its_function_and_every_limit_its_name() -> None:
-    assert {attempt.how for attempt in ATTEMPTS + PERMITTED} | {"tcp", "udp"} == set(guest.HOW)
+    assert {attempt.how for attempt in ATTEMPTS + PERMITTED} | {"tcp", "udp"} == set(HOW)
     named = {limit for attempt in ATTEMPTS for limit in attempt.limits if limit}
     named |= {one.verdict.removeprefix("limit: ") for one in REFERRED if one.verdict != "blocked"}
     assert named <= limits()
@@ -78,6 +79,6 @@ def test_no_two_attempts_of_one_asker_have_the_same_name() -> None:
 
 
 def test_checksums_are_those_of_a_known_packet() -> None:
-    packet = guest.ipv4_packet("10.0.0.1", "10.0.0.2", 17, guest.datagram("10.0.0.1", "10.0.0.2", 1, 2, b"odd"))
-    assert guest.checksum(packet[:20]) == 0
-    assert guest.checksum(guest.pseudo_header("10.0.0.1", "10.0.0.2", 17, 11) + packet[20:]) == 0
+    packet = packets.ipv4_packet("10.0.0.1", "10.0.0.2", 17, packets.datagram("10.0.0.1", "10.0.0.2", 1, 2, b"odd"))
+    assert packets.checksum(packet[:20]) == 0
+    assert packets.checksum(packets.pseudo_header("10.0.0.1", "10.0.0.2", 17, 11) + packet[20:]) == 0
