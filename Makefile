@@ -3,7 +3,7 @@ SHELL := /bin/bash
 PY := .venv/bin/python
 BIN := .venv/bin
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/senet-firewall
-CORE_2_16 := $(CACHE)/ansible-core-2.16
+GALAXY := $(CACHE)/galaxy
 
 .DEFAULT_GOAL := help
 .PHONY: help
@@ -18,32 +18,66 @@ setup: ## the packages and the virtual environment that every test needs
 
 setup-lab: setup
 	@tests/setup.sh apt tests/lab/apt-packages.txt
-	@tests/setup.sh collections $(CACHE)/collections tests/requirements-collections.txt
 
 .PHONY: demo test unit vm
 demo: setup-lab ## httpd_t reaches PostgreSQL and nobody else does, shown on a virtual machine that enforces SELinux
 	@$(PY) -m tests.demo
 
-test: setup ## everything: lint, unit, molecule, vm; goes on after a failure and still fails
-	@$(MAKE) --no-print-directory --keep-going lint unit molecule vm
+test: setup ## everything: lint, unit, unit-cores, molecule, vm, crash; goes on after a failure and still fails
+	@$(RM) build/times
+	@$(MAKE) --no-print-directory --keep-going $(addprefix timed-,lint unit unit-cores molecule vm crash)
+
+timed-%:
+	@tests/timed.sh $* $(MAKE) --no-print-directory --keep-going $*
 
 unit: setup ## the unit tests, and the built collection
 	@$(PY) -m pytest --numprocesses=auto --junit-xml=build/junit/unit.xml tests/unit tests/package
 
 # Two virtual machines at least, and one core left for the controllers where there are more.
 VMS := $(shell cores=$$(nproc); echo $$((cores > 3 ? cores - 1 : 2)))
-VM_TESTS := $(PY) -m pytest --numprocesses=$(VMS) --dist=loadfile --verbose --durations=20 --junit-xml=build/junit/vm.xml
+VM_TESTS = $(PY) -m pytest --numprocesses=$(VMS) --dist=loadfile --verbose --durations=20 \
+	--junit-xml=build/junit/$@.xml tests/vm
 
-vm: setup-lab ## the tests on virtual machines that enforce SELinux
-	@$(VM_TESTS) -m 'not thorough' tests/vm
+# By guest (its distribution, its policy) and kernel: the newest one but for vm-stock, which has the distribution's own.
+VM_RUNS := vm-debian12 vm-fedora vm-debian13 vm-stock
+.PHONY: $(VM_RUNS)
+vm: ## the tests on virtual machines that enforce SELinux, each also a target of its own: vm-fedora, ...
+	@$(MAKE) --no-print-directory --keep-going $(VM_RUNS)
 
-.PHONY: vm-thorough
-vm-thorough: setup-lab ## the same, with what repeats a promise by the other backend or at length: a thousand flows
-	@$(VM_TESTS) tests/vm
+vm-debian12: setup-lab
+	@$(VM_TESTS) -m 'not thorough and not stock_kernel'
+
+vm-fedora: setup-lab
+	@if [ -n "$$($(PY) -c 'from tests.lab.policy import policy_source; print(policy_source() or "")')" ]; then \
+	  $(VM_TESTS) --guest=debian12-fedora -m '(core or policy) and not thorough and not stock_kernel'; \
+	else echo "$@: not run, since SENET_POLICY_SOURCE names no source of Fedora's policy (see CONTRIBUTING.md)"; fi
+
+vm-debian13: setup-lab
+	@$(VM_TESTS) --guest=debian13 -m 'core and not thorough and not stock_kernel'
+
+vm-stock: setup-lab
+	@$(VM_TESTS) --kind=qemu -m '(smoke or stock_kernel) and not thorough'
+
+.PHONY: vm-thorough vm-thorough-debian12 vm-thorough-stock vm-debian11
+vm-thorough: ## the same at length: both backends everywhere, a thousand flows, all on the stock kernel, the oldest tools
+	@$(MAKE) --no-print-directory --keep-going vm-thorough-debian12 vm-fedora vm-debian13 vm-thorough-stock vm-debian11
+
+vm-thorough-debian12: setup-lab
+	@$(VM_TESTS) -m 'not stock_kernel'
+
+vm-thorough-stock: setup-lab
+	@$(VM_TESTS) --kind=qemu -m 'core or stock_kernel'
+
+vm-debian11: setup-lab
+	@$(VM_TESTS) --guest=debian11 --kind=qemu -m 'smoke and not thorough'
 
 .PHONY: crash
 crash: setup-lab ## a change ended after each of its steps, by kill -9 and by a power cut, into build/crash.json
 	@$(PY) -m tests.crash build/crash.json
+
+.PHONY: oracle
+oracle: setup ## what the rules and the policy decide against the promise, packet by packet, into build/oracle.json
+	@$(PY) -m tests.oracle build/oracle.json
 
 .PHONY: bench
 bench: setup-lab ## what the collection costs a packet, a play and a host, into build/bench.json
@@ -53,25 +87,54 @@ bench: setup-lab ## what the collection costs a packet, a play and a host, into 
 .PHONY: molecule
 molecule: setup ## the container scenarios, or one of them: make molecule SCENARIO=no_selinux
 	@tests/setup.sh apt tests/containers/apt-packages.txt
-	@$(PY) -m tests.containers $(SCENARIO)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" NO_COLOR=1 $(PY) -m tests.containers.engine \
+		molecule test $(if $(SCENARIO),--scenario-name $(SCENARIO),--all --exclude default)
 
 .PHONY: roles
 roles: setup ## the roles of the service pairs, anew from the catalogue
 	@PYTHONPATH=build/collections $(PY) -m tests.pair_roles
 
-CHECKS := lint-sanity-2.16 lint-sanity-2.19 lint-ansible lint-mypy lint-ruff lint-vermin lint-yaml lint-changelog lint-shell
+# What takes long runs only when a file that it reads has changed since it passed.
+UNCHANGED := tests/unchanged.sh
+SANITY_FILES := ':!docs' ':!*.md'
+
+# The ansible-core versions beside that of .venv, 2.19, each with a Python that it supports
+CORES := 2.16 2.18 2.20 2.21
+core = $(if $(filter 2.19,$1),.venv,$(CACHE)/core-$1)
+PYTHON_3_13 := $(CACHE)/python3.13/usr/bin/python3.13
+PYTHON_2.20 := $(PYTHON_3_13)
+PYTHON_2.21 := $(PYTHON_3_13)
+SETUP_CORES := $(addprefix setup-core-,$(CORES))
+UNIT_CORES := $(addprefix unit-,$(CORES))
+SANITY := $(addprefix lint-sanity-,$(sort $(CORES) 2.19))
+
+$(PYTHON_3_13): | setup
+	@tests/setup.sh python3.13 $(CACHE)/python3.13
+
+.PHONY: $(SETUP_CORES) $(UNIT_CORES)
+setup-core-2.20 setup-core-2.21: $(PYTHON_3_13)
+$(SETUP_CORES): setup-core-%: setup
+	@PYTHON=$(PYTHON_$*) tests/setup.sh venv $(call core,$*) tests/cores/common.txt tests/cores/$*.txt
+
+.PHONY: unit-cores
+unit-cores: $(UNIT_CORES) ## what of the unit tests meets ansible-core, on each of its versions: unit-2.16, ...
+
+$(UNIT_CORES): unit-%: setup-core-%
+	@tests/quiet.sh $@ $(UNCHANGED) $(SANITY_FILES) -- $(call core,$*)/bin/python -m pytest -p no:cacheprovider \
+		--junit-xml=build/junit/$@.xml tests/unit/plugins/action tests/unit/plugins/filter tests/unit/plugins/modules \
+		tests/package
+
+CHECKS := $(SANITY) lint-ansible lint-mypy lint-ruff lint-vermin lint-yaml lint-changelog lint-galaxy \
+	lint-shell
 .PHONY: lint $(CHECKS)
 lint: setup ## every static check, each also a target of its own: lint-ansible, lint-mypy, ...
 	@$(MAKE) --no-print-directory --keep-going --jobs=$(shell nproc) --output-sync=target $(CHECKS)
 
 $(CHECKS): setup
+$(foreach core,$(CORES),$(eval lint-sanity-$(core): setup-core-$(core)))
 
-lint-sanity-2.16:
-	@tests/setup.sh venv $(CORE_2_16) tests/requirements-core-2.16.txt
-	@tests/quiet.sh $@ tests/sanity.sh $(CORE_2_16)
-
-lint-sanity-2.19:
-	@tests/quiet.sh $@ tests/sanity.sh .venv
+$(SANITY): lint-sanity-%:
+	@tests/quiet.sh $@ $(UNCHANGED) $(SANITY_FILES) -- tests/sanity.sh $(call core,$*)
 
 lint-ansible:
 	@PATH="$(CURDIR)/$(BIN):$$PATH" ANSIBLE_COLLECTIONS_PATH=$(CURDIR)/build/collections tests/quiet.sh $@ ansible-lint --strict
@@ -90,6 +153,10 @@ lint-yaml:
 
 lint-changelog:
 	@tests/quiet.sh $@ $(BIN)/antsibull-changelog lint
+
+lint-galaxy: # what Galaxy says to an upload
+	@tests/setup.sh venv $(GALAXY) tests/requirements-galaxy.txt
+	@tests/quiet.sh $@ $(UNCHANGED) . -- tests/galaxy.sh $(GALAXY)
 
 lint-shell:
 	@tests/quiet.sh $@ shellcheck $$(git ls-files --cached --others --exclude-standard -- '*.sh' .ci/run)

@@ -3,13 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Makes this checkout importable as ansible_collections.senet.firewall: python -m tests.collection_tree."""
 
-import os
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 COLLECTIONS = ROOT / "build" / "collections"
-# Those of others, which setup.sh puts there
-OTHERS = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "senet-firewall" / "collections"
 # Not the checkout itself: build/ inside it would make the tree endless for whoever walks it.
 PARTS = ("galaxy.yml", "meta", "playbooks", "plugins", "roles")
 

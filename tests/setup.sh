@@ -1,9 +1,8 @@
 #!/usr/bin/env bash
 # Makes this machine ready; does nothing when it is.
 #   setup.sh apt LIST...              installs the Debian packages named in the lists
-#   setup.sh venv DIR REQUIREMENTS    makes a virtual environment that holds exactly these requirements
-#   setup.sh collections DIR REQUIREMENTS   has the collections ansible.posix and community.general there, out of the
-#                                     package ansible at the version required
+#   setup.sh venv DIR REQUIREMENTS... makes a virtual environment that holds exactly these requirements
+#   setup.sh python3.13 DIR           has the Python of Debian 13 there
 set -euo pipefail
 
 missing_packages() {
@@ -47,35 +46,39 @@ print(os.path.realpath(sys.executable))' 2>/dev/null && return
 }
 
 make_venv() {
-  local dir=$1 requirements=$2 stamp=$1/.requirements.sha256 python sum
-  sum=$(sha256sum <"$requirements")
+  local dir=$1 stamp=$1/.requirements.sha256 python sum
+  shift
+  sum=$(cat "$@" | sha256sum)
   if [ -x "$dir/bin/python" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$sum" ]; then return; fi
   python=$(find_python)
-  echo "setup: $dir from $requirements, with $("$python" --version)"
+  echo "setup: $dir from $*, with $("$python" --version)"
   "$python" -m venv --clear "$dir"
-  "$dir/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$requirements"
+  "$dir/bin/python" -m pip install --quiet --disable-pip-version-check "${@/#/--requirement=}"
   echo "$sum" >"$stamp"
 }
 
-make_collections() {
-  local dir=$1 requirements=$2 stamp=$1/.requirements.sha256 sum name
-  sum=$(sha256sum <"$requirements")
-  if [ "$(cat "$stamp" 2>/dev/null)" = "$sum" ]; then return; fi
-  echo "setup: $dir from $requirements"
-  rm -rf "$dir" "$dir.part"
-  .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-compile --target "$dir.part" \
-    --requirement "$requirements"
-  for name in ansible/posix community/general; do
-    mkdir -p "$dir/ansible_collections/$(dirname "$name")"
-    mv "$dir.part/ansible_collections/$name" "$dir/ansible_collections/$name"
-  done
+# Debian 12 has Python 3.11, and ansible-core from 2.20 on wants a newer one: that of Debian 13, unpacked beside the
+# system. It finds its C library and its modules' ones in the same directory.
+make_python() {
+  local dir=$1 mirror lib
+  [ ! -x "$dir/usr/bin/python3.13" ] || return 0
+  echo "setup: $dir, the Python of Debian 13"
+  mirror=$(apt-get indextargets --format '$(REPO_URI) $(RELEASE)' 'Created-By: Packages' 'Origin: Debian' |
+    awk '$2 == "bookworm" {print $1; exit}')
   rm -rf "$dir.part"
-  echo "$sum" >"$stamp"
+  mmdebstrap --quiet --variant=extract --include=python3.13-venv trixie "$dir.part" \
+    "deb ${mirror:-http://deb.debian.org/debian} trixie main"
+  lib=usr/lib/$(uname -m)-linux-gnu
+  patchelf --force-rpath --set-rpath "$dir/$lib" --set-interpreter "$(echo "$dir.part/$lib"/ld-linux-*.so.* |
+    sed 's#\.part/#/#')" "$dir.part/usr/bin/python3.13"
+  sed -i "s#'/usr/share/python-wheels/'#'$dir/usr/share/python-wheels/'#" \
+    "$dir.part/usr/lib/python3.13"/_sysconfigdata_*.py
+  mv "$dir.part" "$dir"
 }
 
 case ${1-} in
   apt) shift; install_apt "$@" ;;
-  venv) make_venv "$2" "$3" ;;
-  collections) make_collections "$2" "$3" ;;
-  *) echo "usage: setup.sh apt LIST... | venv DIR REQUIREMENTS | collections DIR REQUIREMENTS" >&2; exit 2 ;;
+  venv) shift; make_venv "$@" ;;
+  python3.13) make_python "$2" ;;
+  *) echo "usage: setup.sh apt LIST... | venv DIR REQUIREMENTS... | python3.13 DIR" >&2; exit 2 ;;
 esac

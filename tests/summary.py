@@ -1,7 +1,10 @@
 # Copyright: (c) 2026, senet.firewall contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Sums up the JUnit files that pytest wrote into a directory, in the form of pytest's own last line."""
+"""Sums up a run of the tests: how long each part took, and the JUnit files in the form of pytest's own last line.
+
+python -m tests.summary DIRECTORY, where timed.sh and pytest left them.
+"""
 
 import sys
 from pathlib import Path
@@ -29,7 +32,19 @@ def sum_up(reports: list[Path]) -> tuple[str, bool]:
     return "\n".join([*lines, f"===== {counts} in {seconds:.1f}s ====="]), good
 
 
+def times(written: str) -> str:
+    """A line for each part of what timed.sh wrote down, with its minutes and seconds."""
+    rows = [line.split() for line in written.splitlines()]
+    return "".join(
+        f"{name:<12}{int(seconds) // 60:>4}:{int(seconds) % 60:02} min{'' if code == '0' else '  FAILED'}\n"
+        for name, seconds, code in rows
+    )
+
+
 if __name__ == "__main__":
-    text, all_good = sum_up(sorted(Path(sys.argv[1]).glob("*.xml")))
+    left = Path(sys.argv[1])
+    text, all_good = sum_up(sorted((left / "junit").glob("*.xml")))
+    if (left / "times").exists():
+        print(times((left / "times").read_text()), end="")
     print(text)
     sys.exit(not all_good)

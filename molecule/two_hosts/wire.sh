@@ -1,8 +1,8 @@
 #!/bin/sh
-# wire.sh CLIENT NET4 NET6: a wire from a container to the container db, with addresses .1 and ::1, .2 and ::2
+# wire.sh CLIENT NET4 NET6: a wire from the container of a host to that of the host db, with addresses .1 and ::1, .2 and ::2
 set -e
-client=$(docker inspect --format '{{.State.Pid}}' "$1")
-server=$(docker inspect --format '{{.State.Pid}}' db)
+client=$(docker inspect --format '{{.State.Pid}}' "senet-$1")
+server=$(docker inspect --format '{{.State.Pid}}' senet-db)
 
 plug() { # PID INTERFACE NUMBER
   nsenter --target "$1" --net ip address add "$net4.$3/24" dev "$2"

@@ -16,9 +16,4 @@ attributes:
     description: Target OS/families that can be operated against.
     support: full
     platforms: linux
-  action_group:
-    description: Use C(group/senet.firewall.firewall) in C(module_defaults) to set defaults for this module.
-    support: full
-    membership:
-      - senet.firewall.firewall
 """

@@ -29,6 +29,14 @@ options:
     type: str
     choices: [auto, iptables, nftables]
     default: auto
+attributes:
+  action_group:
+    description:
+      - Use C(group/senet.firewall.firewall) in C(module_defaults) to set O(mode), O(layers), O(backend),
+        O(confirm_timeout), O(health_checks) and O(health_commands) for all tasks of this module and its like.
+    support: full
+    membership:
+      - senet.firewall.firewall
 notes:
   - Stopping C(senet-firewall.service) opens every flow to everybody. It is logged, and the next run starts it again.
   - Established connections of domains that are not allowed are cut at once.

@@ -10,7 +10,8 @@ options:
   confirm_timeout:
     description:
       - Seconds after which the host undoes the change if it was not confirmed.
-      - With V(0) there is no guard, and a change that cuts the connection leaves the host cut.
+      - With V(0) there is no guard, and a change that cuts the connection leaves the host cut. O(health_checks) and
+        O(health_commands) are then an error, since nothing would make them.
     type: int
     default: 30
   health_checks:
@@ -19,13 +20,11 @@ options:
         brackets. If one fails, the change is undone.
     type: list
     elements: str
-    default: []
   health_commands:
     description: Shell commands that must succeed on the host before the change is confirmed. If one fails, the change
       is undone.
     type: list
     elements: str
-    default: []
   token:
     description:
       - The name of the change for the module M(senet.firewall.guard), lower-case letters and digits, at most 32. One is

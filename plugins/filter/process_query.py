@@ -37,6 +37,7 @@ EXAMPLES = r"""
 # All examples follow this task.
 - name: Read the processes
   senet.firewall.process_context_info:
+    details: true
   register: host
 
 - name: Ports on which one domain listens

@@ -14,7 +14,7 @@ import time
 from contextlib import suppress
 from typing import List, Optional
 
-from ansible_collections.senet.firewall.plugins.module_utils import _recovery, _survey
+from ansible_collections.senet.firewall.plugins.module_utils import _recovery, _rescue, _survey
 from ansible_collections.senet.firewall.plugins.module_utils._host.commands import find_command, run_command
 from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Pending, boot_id, clock
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host, open_host
@@ -28,6 +28,10 @@ _LOCK_SECONDS = 60
 _UNIT_LOCK_SECONDS = 5
 # Undoing that failed is tried again after the first of these, then ever later, up to the second.
 _RETRY_SECONDS = (5, 300)
+# How often to look for labels of others where nothing tells of a change
+_FOREIGN_SECONDS = 300
+# Before a line of the journal that tells of an emergency: sd-daemon(3)
+_ALERT = "<1>"
 # The watch leaves a change that has just run out of time to the timer of its own.
 _OVERDUE_SECONDS = 60
 
@@ -153,15 +157,22 @@ def _is_pending(host: Host, token: str) -> bool:
 def _watch(host: Host) -> int:
     events = _Events()
     retry = _Backoff()
+    rescue = _Backoff()
+    foreign = _Foreign()
     said = None  # type: Optional[str]
     while True:
         try:
             pending = host.guard.pending()
             if pending is None:
+                if rescue.due() and _rescue.types_lost(host):
+                    rescue.failed()
+                    _bring_back(host)
+                    rescue = _Backoff()
                 # Looking takes a while where there are many flows, and must keep no run waiting.
                 if not _recovery.in_force(host):
                     with host.guard.lock(0):
                         _repair(host)
+                foreign.look(host)
             elif retry.due() and _is_left_over(pending):
                 retry.failed()
                 _undo_left_over(host)
@@ -171,7 +182,66 @@ def _watch(host: Host) -> int:
             if str(exc) != said:
                 said = str(exc)
                 _say(said)
-        events.wait(WATCH_SECONDS)
+        if events.wait(WATCH_SECONDS):
+            foreign.expect()
+
+
+def _bring_back(host: Host) -> None:
+    """Bring a policy module back that has gone, with all traffic let through in the meantime."""
+    with host.guard.lock(0):
+        lost = _rescue.types_lost(host)
+        if not lost or host.guard.pending() is not None:
+            return
+        _rescue.let_through(host, lost)
+        _say(
+            "{0}The loaded policy does not have {1} packet or peer types of this host's flows any more, so these flows "
+            "are NOT enforced, and their traffic is let through. The policy module is put back now.".format(
+                _ALERT, len(lost)
+            )
+        )
+        try:
+            _rescue.bring_policy_back(host)
+            left = _rescue.types_lost(host)
+            if left:
+                raise SenetError("The loaded policy does not have the type {0} all the same.".format(left[0]))
+        except (SenetError, OSError) as exc:
+            host.service.show(False)
+            raise SenetError(
+                "{0}The policy module could not be put back ({1}), and flows of this host are NOT enforced; see what "
+                "'semodule -lfull' says of senet_firewall, mend what is named here, and run the play again.".format(
+                    _ALERT, exc
+                )
+            ) from exc
+        _recovery.load(host)
+        host.guard.repaired("the policy module")
+        _say("The policy module was gone and is back; find out who removes or disables it.")
+        host.service.show(True)
+
+
+class _Foreign:
+    """Labels of others, which end enforcement and are not ours to take away: told once each."""
+
+    def __init__(self) -> None:
+        self._due = 0.0
+        self._told = []  # type: List[str]
+
+    def expect(self) -> None:
+        """Look the next time, since something has changed."""
+        self._due = 0.0
+
+    def look(self, host: Host) -> None:
+        """Look if it is time."""
+        if clock() < self._due:
+            return
+        self._due = clock() + _FOREIGN_SECONDS
+        found = _rescue.foreign_labels(host)
+        for rule in found:
+            if rule not in self._told:
+                _say(
+                    "{0}Another rule labels packets too, and the last label wins, so flows may NOT be enforced: '{1}'. "
+                    "Remove it, and find out which program has made it.".format(_ALERT, rule)
+                )
+        self._told = found
 
 
 def _is_left_over(pending: Pending) -> bool:
@@ -201,23 +271,25 @@ class _Events:
     def __init__(self) -> None:
         nft = find_command("nft")
         self._monitor = (
+            # pylint: disable-next=ansible-bad-function
             subprocess.Popen([nft, "monitor"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) if nft else None
         )
 
-    def wait(self, seconds: float) -> None:
-        """Return soon after a change, or when the time is over."""
+    def wait(self, seconds: float) -> bool:
+        """Return soon after a change, or when the time is over; says whether there was a change."""
         if self._monitor is None or self._monitor.stdout is None:
             time.sleep(seconds)
-            return
+            return False
         pipe = self._monitor.stdout.fileno()
         if not select.select([pipe], [], [], seconds)[0]:
-            return
+            return False
         time.sleep(_SETTLE_SECONDS)
         while select.select([pipe], [], [], 0)[0]:
             if not os.read(pipe, 65536):
                 self._monitor.wait()
                 self._monitor = None
-                return
+                break
+        return True
 
 
 def _say(text: str) -> None:

@@ -8,7 +8,8 @@ The rules of the layer owner are families of their own, owner_ipv4 and so on. Pe
 any backend, netlabel, whose rules are NetLabel's configuration.
 """
 
-from typing import Any, Dict, Iterable, Mapping, NamedTuple, Optional, Sequence, Tuple
+import re
+from typing import Any, Dict, FrozenSet, Iterable, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._compile import (
     iptables,
@@ -31,6 +32,7 @@ OWNER_FAMILIES = {IPTABLES: ("owner_ipv4", "owner_ipv6"), NFTABLES: ("owner_inet
 Rules = Optional[Tuple[str, ...]]
 
 _INET = ("inet", "owner_inet")
+_TYPE = re.compile(r"\bsystem_u:object_r:([^:\s\"]+)")
 _MISSING = {
     IPTABLES: "install the package iptables, which brings ip6tables too",
     NFTABLES: "install the package nftables",
@@ -124,9 +126,19 @@ def restore_text(family: str, table: Any, rules: Rules) -> str:
     return text
 
 
-def restored(family: str, table: Any, rules: Tuple[str, ...]) -> Any:
-    """The table as it is once that input has been committed."""
-    return _writer(family).restored(table, rules)
+def restored(family: str, table: Any, rules: Rules) -> Any:
+    """The table as it is once that input has been committed, as far as it is ours."""
+    return parse(family, "") if rules is None else _writer(family).restored(table, rules)
+
+
+def labels_packets(family: str) -> bool:
+    """Whether a family's rules put labels on packets."""
+    return any(family in families for families in FAMILIES.values())
+
+
+def carried_types(rules: Iterable[str]) -> FrozenSet[str]:
+    """The types that rules of any family put on packets and peers."""
+    return frozenset(_TYPE.findall("\n".join(rules)))
 
 
 def without_types(family: str, rules: Tuple[str, ...], types: Iterable[str]) -> Tuple[str, ...]:

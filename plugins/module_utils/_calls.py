@@ -13,8 +13,11 @@ from ansible_collections.senet.firewall.plugins.module_utils import (
     _recovery,
     _survey,
 )
+from ansible_collections.senet.firewall.plugins.module_utils._fields import parse_interface_name
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
+from ansible_collections.senet.firewall.plugins.module_utils._interface import parse_context
 from ansible_collections.senet.firewall.plugins.module_utils._model import (
+    FlowSet,
     SenetError,
     flow_set,
     parse_confined,
@@ -37,6 +40,16 @@ def flow(module: Any, open_host: OpenHost) -> None:
 def flows(module: Any, open_host: OpenHost) -> None:
     """The host's whole set of flows, or some of them."""
     _change.run(module, open_host, _flows_request)
+
+
+def interface_context(module: Any, open_host: OpenHost) -> None:
+    """The context of an interface."""
+    _change.run_guarded(
+        module,
+        open_host,
+        lambda host, params: _change_context(host, params, module.check_mode),
+        lambda outcome: _context_returned(outcome, module.params),
+    )
 
 
 def peer_label(module: Any, open_host: OpenHost) -> None:
@@ -81,16 +94,48 @@ def _flows_request(params: Mapping[str, Any], family: Optional[str]) -> _survey.
         for raw in given
         for flow in _catalogue.expand(raw, family)
     )
+    if params["flows"] is None and params["confine"] is None and _change.leaves_choice(params):
+        raise SenetError(
+            "state=present asks for nothing here; give flows or confine, or a backend or layers for the flows that the "
+            "host has."
+        )
     confine = tuple((domain, params["mode"]) for domain in parse_confined(params["confine"]))
     return _survey.Replace(flow_set(flows, confine)) if params["purge"] else _survey.Merge(flows, confine)
 
 
+def _change_context(host: Host, params: Mapping[str, Any], check_mode: bool) -> _engine.Outcome:
+    name = parse_interface_name(params["interface"])
+    if params["state"] == "absent" and host.selinux.status() == "disabled":
+        return _engine.nothing_done(host, FlowSet(()))._replace(interfaces={name: (None, None)})
+    level = params["level"] if _survey.mls(host) else ""
+    wanted = parse_context(name, params["type"], level) if params["state"] == "present" else None
+    request = _survey.interface_request(host, name, wanted, params["create_type"])
+    return _engine.run(host, request, _engine.Options(params["confirm_timeout"], params["token"]), check_mode)
+
+
+def _context_returned(outcome: _engine.Outcome, params: Mapping[str, Any]) -> Dict[str, Any]:
+    [(name, (before, after))] = outcome.interfaces.items()
+    types = list(outcome.flows.interface_types)
+    return {
+        "interface": name,
+        "context": after,
+        "previous": before,
+        "created_types": types if params["create_type"] else None,
+    }
+
+
 def _change_labels(host: Host, params: Mapping[str, Any], check_mode: bool) -> _engine.Outcome:
     options = _engine.Options(params["confirm_timeout"], params["token"])
-    return _engine.run(host, _labels_request(params), options, check_mode)
+    request = _labels_request(params)
+    if params["state"] == "absent" and host.selinux.status() == "disabled":
+        intent = _survey.stored_intent(host)
+        flows = intent.flows if intent is not None else FlowSet(())
+        if request.change(flows) == flows:
+            return _engine.nothing_done(host, flows)
+    return _engine.run(host, request, options, check_mode)
 
 
-def _labels_request(params: Mapping[str, Any]) -> _survey.Request:
+def _labels_request(params: Mapping[str, Any]) -> _survey.Alter:
     domains = parse_loopback_domains(params["loopback_domains"])
     if params["state"] == "absent":
         types = () if params["type"] is None else (parse_peer_type(params["type"]),)
@@ -118,5 +163,6 @@ CALLS = {
     "flow": flow,
     "flows": flows,
     "guard": guard,
+    "interface_context": interface_context,
     "peer_label": peer_label,
 }  # type: Dict[str, Callable[[Any, OpenHost], None]]

@@ -7,7 +7,13 @@ from typing import Any, Callable, Dict, Mapping, Optional
 
 from ansible_collections.senet.firewall.plugins.module_utils import _catalogue, _engine, _survey
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
-from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError, parse_token
+from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError, parse_token, refuse_empty
+from ansible_collections.senet.firewall.plugins.module_utils._options import OPTIONS
+
+
+def leaves_choice(params: Mapping[str, Any]) -> bool:
+    """Whether neither a backend nor a layer is asked for."""
+    return params["backend"] == OPTIONS["backend"]["default"] and params["layers"] == OPTIONS["layers"]["default"]
 
 
 def run(
@@ -40,6 +46,8 @@ def run_guarded(
     params = dict(module.params)
     try:
         params["token"] = parse_token(params["token"])
+        for options in [params] + list(params.get("flows") or ()):
+            refuse_empty(options)
         outcome = change(open_host(module), params)
     except SenetError as exc:
         module.fail_json(msg=str(exc))
@@ -56,6 +64,7 @@ def run_guarded(
 def _flows_returned(outcome: _engine.Outcome) -> Dict[str, Any]:
     return {
         "flows": [flow.as_dict() for flow in outcome.flows.flows],
+        "removed": list(outcome.removed),
         "access": [row.as_dict() for row in outcome.access if not row.empty],
         "asked": sorted({row.domain for row in outcome.access}),
         "confined": [row.as_dict() for row in outcome.confined],

@@ -46,11 +46,13 @@ class Outcome(NamedTuple):
     """What was done, or in check mode would be.
 
     ``access``, ``confined``, ``peers`` and ``audiences`` are empty while the kernel cannot be asked yet, and without
-    the layer selinux, ``owners`` without the layer owner; ``pending`` says that the change waits for confirmation.
+    the layer selinux, ``owners`` without the layer owner; ``pending`` says that the change waits for confirmation;
+    ``interfaces`` has the context before and after of each that was asked about.
     """
 
     changed: bool
     flows: FlowSet
+    removed: Tuple[str, ...]
     steps: Tuple[str, ...]
     access: Tuple[Access, ...]
     confined: Tuple[Elsewhere, ...]
@@ -64,6 +66,7 @@ class Outcome(NamedTuple):
     backend: _backends.Choice
     layers: Tuple[str, ...]
     pending: bool
+    interfaces: Mapping[str, Tuple[Optional[str], Optional[str]]] = {}
 
 
 class _Change(NamedTuple):
@@ -72,6 +75,8 @@ class _Change(NamedTuple):
     backend: _backends.Choice
     observed: _plan.HostState
     layers: Tuple[str, ...]
+    recorded: Tuple[str, ...]
+    present: FlowSet
     flows: FlowSet
     accounts: Accounts
     desired: _plan.Desired
@@ -114,15 +119,19 @@ def run(host: Host, request: _survey.Request, options: Options, check_mode: bool
     if change.steps:
         warnings.extend(notes(change.peers))
         warnings.extend(_preflight.login_warnings(change.flows, change.processes))
+        warnings.extend(_verdicts.interface_warnings(host, change.desired.interfaces, change.processes))
     else:
+        _check_labels(host, change)
         _verdicts.check_access(asked, access, confined)
         _verdicts.check_hearings(heard, audiences)
         repaired = host.guard.repairs()
         if repaired:
             warnings.append(
-                "Labels had been taken away by another program and were put back, last at {0}; find out which program "
-                "empties the tables.".format(repaired)
+                "Labels or policy had been taken away by another program and were put back, last at {0}; find out "
+                "which program does that.".format(repaired)
             )
+    warnings.extend(_labels.stale_files(host.saved_rules(), change.labelled.packet_types))
+    permissive = _verdicts.permissive_domains(host, change.labelled, change.processes, change.mls)
     if not check_mode:
         host.decisions.keep()
         host.service.keep()
@@ -130,18 +139,26 @@ def run(host: Host, request: _survey.Request, options: Options, check_mode: bool
     warnings.extend(_layers.warnings(change.layers, enabled, change.flows, change.accounts))
     if _layers.AUTO in options.layers and _layers.OWNER not in change.layers:
         warnings.extend(_layers.unheeded(_survey.asked_flows(request)))
+    if _layers.AUTO not in options.layers:
+        warnings.extend(_layers.lost(change.recorded, change.layers, change.flows))
     if not host.service.systemd and not change.flows.empty:
         warnings.append(
             "systemd does not run this host, so nothing loads the flows at boot or puts labels back that another "
             "program takes away; have '{0} load' run at boot.".format(" ".join(host.service.command()))
         )
+    warnings.extend(_survey.purge_warnings(request, change.present, change.flows))
     warnings.extend(_preflight.absent_interfaces(change.flows, host.netfilter.interfaces()))
+    warnings.extend(_preflight.one_family(change.flows, host.netfilter.versions()))
     warnings.extend(_preflight.confinement_warnings(change.cuts))
+    warnings.extend(
+        _verdicts.find_warnings(change.mode, change.labelled, access, confined, change.processes, permissive)
+    )
     if change.labelled.labels_packets and host.unlabelled_mptcp():
         warnings.extend(_preflight.mptcp_warnings(change.labelled, bool(change.steps)))
     return Outcome(
         bool(change.steps),
         change.flows,
+        _survey.removed(change.present, change.flows),
         tuple(str(step) for step in change.steps),
         tuple(access),
         tuple(confined),
@@ -149,12 +166,13 @@ def run(host: Host, request: _survey.Request, options: Options, check_mode: bool
         tuple(audiences),
         tuple(_layers.owner_rows(change.flows, change.accounts) if _layers.OWNER in change.layers else ()),
         change.cuts,
-        _plan.diffs(change.observed, change.desired) if change.steps else [],
-        tuple(warnings + _verdicts.find_warnings(change.mode, change.labelled, access, confined, change.processes)),
+        _plan.diffs(change.observed, change.desired, change.steps) if change.steps else [],
+        tuple(warnings),
         change.mode,
         change.backend,
         change.layers,
         _guarded(change) and not check_mode,
+        {name: (change.observed.interfaces.get(name), text) for name, text in change.desired.interfaces.items()},
     )
 
 
@@ -167,6 +185,14 @@ def _undo_dead(host: Host, dead: Pending) -> str:
     return (
         "The earlier change {0} was not confirmed in time, and the host had not managed to undo it; it was undone "
         "first.".format(dead.token)
+    )
+
+
+def nothing_done(host: Host, flows: FlowSet) -> Outcome:
+    """What is told of a request for which a host needs no change, and no look at it either."""
+    backend = _backends.Choice("", "nothing is to be done")
+    return Outcome(
+        False, flows, (), (), (), (), (), (), (), (), [], (), host.selinux.status(), backend, (), False
     )
 
 
@@ -203,10 +229,7 @@ def _unconfirmed(host: Host, check_mode: bool) -> Optional[Pending]:
 def _prepare(host: Host, request: _survey.Request, options: Options) -> _Change:
     mode = host.selinux.status()
     if mode == "disabled" and isinstance(request, _survey.Alter):
-        raise SenetError(
-            "SELinux is disabled on this host, so peers and interfaces have no types; enable it in /etc/selinux/config "
-            "and on the kernel command line, and reboot."
-        )
+        raise SenetError(_survey.DISABLED)
     mls = _survey.mls(host)
     intent = _survey.stored_intent(host)
     layers = _layers.choose(options.layers, intent.layers if intent is not None else None, mode != "disabled")
@@ -214,7 +237,9 @@ def _prepare(host: Host, request: _survey.Request, options: Options) -> _Change:
     backend = _backends.choose(options.backend, recorded, host.netfilter.backends())
     asked = _survey.asked_flows(request)
     families = _survey.families_to_read(host, backend.backend, intent, layers, _survey.asks_peers(request))
-    observed = _survey.observe(host, mls, families)
+    interfaces = request.interfaces if isinstance(request, _survey.Alter) else {}
+    observed = _survey.observe(host, mls, families, interfaces)
+    present = _survey.present(observed, intent)
     flows = _survey.wanted(request, observed, intent)
     if mode == "disabled":
         flows = _layers.without_types(flows)
@@ -228,34 +253,47 @@ def _prepare(host: Host, request: _survey.Request, options: Options) -> _Change:
         _survey.check_owners(host, asked)
         before = intent.flows if intent is not None else None
         cgroups = host.accounts.matches_cgroups()
-        flows = _layers.with_owners(flows, options.owners, before, host.processes(False), cgroups)
+        flows = _layers.with_owners(flows, options.owners, before, host.processes(False), cgroups, mode != "disabled")
     wanted = Intent(flows, backend.backend, layers)
     accounts = _survey.look_up(host, wanted)
     _survey.check_types(host, flows, observed.policy, mls)
-    desired = _survey.desired_state(wanted, mls, accounts, families)
-    steps = _plan.plan(observed, desired, options.confirm_timeout > 0)
+    desired = _survey.desired_state(wanted, mls, accounts, families)._replace(interfaces=interfaces)
+    between = _survey.state_between(observed, desired, wanted, mls)
+    steps = _plan.plan(observed, desired, options.confirm_timeout > 0, between)
     labelled = wanted.labelled
     # Only a change can cut somebody's sockets.
     processes = host.processes(bool(steps))
-    cuts = tuple(_preflight.find_cuts(labelled, processes, host.pid)) if steps else ()
+    cuts = _cuts(host, labelled, interfaces, processes, mls) if steps else ()
     change = _Change(
-        mode, mls, backend, observed, layers, flows, accounts, desired, steps, processes, cuts, peering(labelled)
+        mode, mls, backend, observed, layers, intent.layers if intent is not None else (), present, flows, accounts,
+        desired, steps, processes, cuts, peering(labelled),
     )
     if steps:
         _refuse(host, change)
     return change
 
 
+def _cuts(
+    host: Host, flows: FlowSet, interfaces: Mapping[str, Optional[str]], processes: List[Process], mls: bool
+) -> Tuple[_preflight.Cut, ...]:
+    """The sockets that lose their traffic: by labels, and by the contexts of interfaces that change, or that begin to
+    count with peer labels."""
+    peers = peering(flows)
+    cuts = _preflight.find_cuts(flows, processes, host.pid)
+    if interfaces:
+        cuts += _verdicts.interface_cuts(host, interfaces, peers, processes, mls)
+    elif not peers.empty:
+        cuts += _verdicts.interface_cuts(host, host.store.interface_contexts(), peering(FlowSet(())), processes, mls)
+    return tuple(cuts)
+
+
 def _refuse(host: Host, change: _Change) -> None:
     """Raise for whatever speaks against the change, before anything is written."""
-    foreign = []  # type: List[str]
-    if change.labelled.labels_packets:
-        foreign = _labels.foreign_labels(host.netfilter.saves(), host.netfilter.ruleset())
+    foreign = _foreign_labels(host, change)
     if foreign:
-        more = " (and {0} more)".format(len(foreign) - 1) if foreign[1:] else ""
         raise SenetError(
-            "Another rule on this host labels packets too, and the last label wins: '{0}'{1}. Nothing was changed; "
-            "remove that rule first.".format(foreign[0], more)
+            "Another rule on this host labels packets too, and the last label wins: {0}. Nothing was changed; "
+            "remove that rule first.".format(foreign)
         )
     _refuse_netlabel(host, change)
     _refuse_labels_that_stay(host, change)
@@ -270,13 +308,33 @@ def _refuse(host: Host, change: _Change) -> None:
         raise SenetError(locked_message(host.selinux.policy_name() or "", holder) + " Nothing was changed.")
 
 
+def _foreign_labels(host: Host, change: _Change) -> str:
+    """The rules of others that label packets beside our own, as an error tells of them."""
+    if not change.labelled.labels_packets:
+        return ""
+    found = _labels.foreign_labels(host.netfilter.saves(change.observed.texts), host.netfilter.ruleset())
+    more = " (and {0} more)".format(len(found) - 1) if found[1:] else ""
+    return "'{0}'{1}".format(found[0], more) if found else ""
+
+
+def _check_labels(host: Host, change: _Change) -> None:
+    """Raise where rules of others label packets on a host whose flows are as wanted."""
+    foreign = _foreign_labels(host, change)
+    if foreign:
+        raise SenetError(
+            "The flows of this host are in place, and yet may not be enforced: another rule labels packets too, and "
+            "the last label wins: {0}. Remove that rule, and find out which program has made it.".format(foreign)
+        )
+
+
 def _refuse_labels_that_stay(host: Host, change: _Change) -> None:
     """Raise where the policy for packets is to go and a label is left, of somebody else's or of ours where this change
     does not reach: it keeps packet checks on for the whole host, and the base policy need not let anybody pass."""
     lost = cil.declared_types(change.observed.policy) - cil.declared_types(change.desired.policy)
     if DEFAULT_PACKET_TYPE not in lost:
         return
-    left = _labels.lasting_labels(host.netfilter.saves(), host.netfilter.ruleset(), change.observed.tables)
+    saves = host.netfilter.saves(change.observed.texts)
+    left = _labels.lasting_labels(saves, host.netfilter.ruleset(), change.observed.tables)
     if left:
         more = " (and {0} more)".format(len(left) - 1) if left[1:] else ""
         raise SenetError(
@@ -361,6 +419,13 @@ def _take(host: Host, change: _Change, options: Options, pending: Pending, step:
         _verdicts.check_nobody_is_deaf(
             host, change.peers, change.processes, change.mls, change.labelled.labels_packets
         )
+        # Of types that were not declared before the kernel could not be asked
+        if change.desired.interfaces:
+            error = _preflight.refusal(
+                _verdicts.interface_cuts(host, change.desired.interfaces, change.peers, change.processes, change.mls)
+            )
+            if error:
+                raise SenetError(error)
     elif step.action == _plan.VERIFY:
         _verify(host, change)
     elif step.action == _plan.AWAIT_CONFIRMATION:
@@ -376,8 +441,12 @@ def _take(host: Host, change: _Change, options: Options, pending: Pending, step:
         _recovery.take(host, step)
 
 
+def _seen(host: Host, change: _Change) -> _plan.HostState:
+    return _survey.observe(host, change.mls, change.desired.rules, change.desired.interfaces)
+
+
 def _verify(host: Host, change: _Change) -> None:
-    left = _plan.enforcement_steps(_survey.observe(host, change.mls, change.desired.rules), change.desired)
+    left = _plan.enforcement_steps(_seen(host, change), change.desired)
     if left:
         raise SenetError(
             "The change did not hold: read back, the host still needs to {0}; look for another program that "

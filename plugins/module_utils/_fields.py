@@ -6,7 +6,7 @@
 import ipaddress
 import re
 import socket
-from typing import Any, Callable, Iterable, List, NamedTuple, Optional, Tuple, Union
+from typing import Any, Callable, Iterable, List, Mapping, NamedTuple, Optional, Tuple, Union
 
 # The attribute of every process domain, in both policy families: for services that everybody uses
 EVERY_DOMAIN = "domain"
@@ -49,6 +49,39 @@ class PortRange(NamedTuple):
 
     def holds(self, port: int) -> bool:
         return self.low <= port <= self.high
+
+
+# What to do about an option that is empty
+_ADVICE = {
+    "flows": "list the flows that are meant",
+    "source_addresses": "leave it out if any address may",
+    "destination_addresses": "leave it out if the server may have any address",
+    "addresses": "list the addresses that are meant",
+    "interfaces": "leave it out if the flow is about every interface",
+    "users": "leave it out if any user may, or the pair's",
+    "units": "leave it out if any unit may, or the pair's",
+    "confine": "leave it out if no domain is to be confined",
+    "health_checks": "leave it out if nothing has to answer",
+    "health_commands": "leave it out if nothing has to succeed",
+    "receivers": "leave it out if every domain may receive",
+}
+
+
+def refuse_empty(options: Mapping[str, Any]) -> None:
+    """Refuse what is given and empty: a variable that holds nothing would otherwise permit everything.
+
+    :raises SenetError: an option is an empty string or list, or has an empty item.
+    """
+    for option, value in sorted(options.items()):
+        if value == "" or (isinstance(value, list) and (not value or "" in value)):
+            named = options.get("name") or options.get("pair")
+            raise SenetError(
+                "The option {0}{1} is given and empty; {2}.".format(
+                    option,
+                    " of the flow '{0}'".format(named) if named else "",
+                    _ADVICE.get(option, "fill it, or leave it out"),
+                )
+            )
 
 
 def parse_domains(flow: str, side: str, raw: Optional[Iterable[Any]], kind: str = "flow") -> Tuple[str, ...]:

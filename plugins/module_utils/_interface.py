@@ -4,13 +4,9 @@
 """The context of a network interface in the policy store. No I/O."""
 
 import re
-from typing import Mapping, NamedTuple, Optional, Set
+from typing import Mapping, NamedTuple, Optional
 
-from ansible_collections.senet.firewall.plugins.module_utils._fields import SenetError
-
-ADD = "add"
-MODIFY = "modify"
-DELETE = "delete"
+from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet, SenetError
 
 _TYPE = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,127}(\.[A-Za-z0-9_]{1,127})*")
 # s0, s0-s0:c0.c1023, s0:c1,c3; or none
@@ -48,16 +44,14 @@ def parse_context(interface: str, setype: str, level: str) -> IfContext:
     return IfContext("system_u", "object_r", setype, level)
 
 
-def plan(before: Optional[IfContext], local: bool, wanted: Optional[IfContext]) -> str:
-    """What to do with the entry that the store has, ``local`` if it was made on the host; empty for nothing."""
-    if wanted is None:
-        return DELETE if local else ""
-    if before is None:
-        return ADD
-    return "" if before == wanted else MODIFY
-
-
-def types_after(types: Mapping[str, str], interface: str, context: Optional[IfContext]) -> Set[str]:
-    """The types that interfaces have once this one has that context; ``types`` by interface."""
-    after = {name: found for name, found in types.items() if name != interface}
-    return set(after.values()).union(() if context is None else (context.type,))
+def altered_types(
+    flows: FlowSet, given: Mapping[str, str], interface: str, context: Optional[IfContext], new: bool, tidy: bool
+) -> FlowSet:
+    """The set with the type of an interface's new context declared if that is ``new``; with ``tidy``, without those
+    that were declared and that no interface and no peer label has any longer. ``given`` are the contexts of now."""
+    after = {name: text.split(":")[2] for name, text in given.items() if name != interface}
+    if context is not None:
+        after[interface] = context.type
+    used = set(after.values()).union(label.interface_type or "" for label in flows.peers)
+    created = [context.type] if context is not None and new else []
+    return flows.with_interface_types(created, set(flows.interface_types) - used if tidy else ())

@@ -3,11 +3,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Rules of other programs that label packets, from what every tool that can hold one says. No I/O."""
 
-from typing import Container, Iterable, List
+import re
+from typing import Container, Iterable, List, Mapping
 
 from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables, nftables
 from ansible_collections.senet.firewall.plugins.module_utils._host.netfilter import NFT_FAMILIES, Saved
 
+_OWN_TYPE = re.compile(r":object_r:(senet_[a-z0-9_]+_packet_t)\b")
 # Our table of nft
 _INET = "inet"
 
@@ -40,6 +42,28 @@ def foreign_labels(saves: Iterable[Saved], ruleset: str) -> List[str]:
         read.extend(_tables_read(saved))
     listed = nftables.foreign_labels(ruleset)
     return rules + ["nft " + rule for rule in listed if not rule.startswith(tuple(read))]
+
+
+def stale_files(texts: Mapping[str, str], wanted: Container[str]) -> List[str]:
+    """The files of saved rules, by their paths, that put types of ours on packets which are not wanted any more: each a
+    sentence that tells the first such line."""
+    warnings = []
+    for path, text in texts.items():
+        found = [
+            (number, name)
+            for number, line in enumerate(text.splitlines(), 1)
+            for name in _OWN_TYPE.findall(line)
+            if name not in wanted
+        ]
+        if found:
+            more = " (and {0} more)".format(len(found) - 1) if found[1:] else ""
+            warnings.append(
+                "{0} has rules of this collection, saved by another program: line {1}{2} names the packet type '{3}', "
+                "which no flow has any more. Once the policy has lost it the file cannot be loaded at boot, and the "
+                "host comes up without its own rules; take the chains SENET_..., the jumps to them and the table inet "
+                "senet out of it.".format(path, found[0][0], more, found[0][1])
+            )
+    return warnings
 
 
 def _tables_read(saved: Saved) -> List[str]:

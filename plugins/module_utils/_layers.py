@@ -89,22 +89,24 @@ def with_owners(
     recorded: Optional[FlowSet],
     processes: Iterable[Process],
     cgroups: bool,
+    enabled: bool,
 ) -> FlowSet:
     """The flows, each with its clients' users and units: its own, else the catalogue's, else those it had before, else
-    those of the processes that run in its source domains. Units go where the host matches no control groups.
+    those of the processes that run in its source domains, which are known where SELinux is ``enabled``. Units go where
+    the host matches no control groups.
 
     :raises SenetError: it is not known who the client of a flow is.
     """
     running = list(processes)
     before = {flow.name: flow for flow in recorded.flows} if recorded is not None else {}
     return flows._replace(
-        flows=tuple(_with_owners(flow, catalogue.get(flow.name), before.get(flow.name), running, cgroups)
+        flows=tuple(_with_owners(flow, catalogue.get(flow.name), before.get(flow.name), running, cgroups, enabled)
                     for flow in flows.flows)
     )  # fmt: skip
 
 
 def _with_owners(
-    flow: Flow, known: Optional[Owners], before: Optional[Flow], processes: List[Process], cgroups: bool
+    flow: Flow, known: Optional[Owners], before: Optional[Flow], processes: List[Process], cgroups: bool, enabled: bool
 ) -> Flow:
     if flow.users or flow.units or EVERY_DOMAIN in flow.source:
         return flow
@@ -113,8 +115,13 @@ def _with_owners(
     owners = known or _running(flow, processes)
     if not owners.users:
         raise SenetError(
-            "The flow '{0}' does not say which users its clients are, and no process of {1} is seen on this host; give "
-            "users, or units, or a pair of the catalogue.".format(flow.name, ", ".join(flow.source))
+            "The flow '{0}' does not say which users its clients are, and the layer owner goes by these{1}; give users "
+            "or units, such as users=[www-data], or a pair of the catalogue.".format(
+                flow.name,
+                ", while no process of {0} runs here to tell".format(" or ".join(flow.source))
+                if enabled
+                else ". It enforces the flows of this host, since SELinux is disabled here",
+            )
         )
     return flow._replace(users=owners.users, units=owners.units if cgroups else ())
 
@@ -180,6 +187,16 @@ def warnings(layers: Sequence[str], enabled: bool, flows: FlowSet, accounts: Acc
                 )
             )
     return found
+
+
+def lost(recorded: Sequence[str], layers: Sequence[str], flows: FlowSet) -> List[str]:
+    """What a layer enforces no longer, each a sentence."""
+    names = ", ".join(flow.name for flow in flows.flows)
+    return [
+        "The layer {0} no longer enforces the flows of this host: {1}.".format(layer, names)
+        for layer in recorded
+        if layer not in layers and names
+    ]
 
 
 def unheeded(flows: Iterable[Flow]) -> List[str]:

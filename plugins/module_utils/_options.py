@@ -27,8 +27,8 @@ FLOW_OPTIONS = {
 GUARD_OPTIONS = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "confirm_timeout": {"type": "int", "default": 30},
-    "health_checks": {"type": "list", "elements": "str", "default": []},
-    "health_commands": {"type": "list", "elements": "str", "default": []},
+    "health_checks": {"type": "list", "elements": "str"},
+    "health_commands": {"type": "list", "elements": "str"},
     "token": {"type": "str", "no_log": False},
 }  # type: Dict[str, Dict[str, Any]]
 OPTIONS = {
@@ -51,10 +51,20 @@ FLOWS = {
             "options": dict(FLOW_OPTIONS, mode={"type": "str", "choices": list(MODES)}),
             "required_one_of": [("name", "pair")],
         },
-        purge={"type": "bool", "default": True},
+        purge={"type": "bool", "default": False},
         confine={"type": "list", "elements": "str"},
     ),
-    "required_if": [("state", "present", ["flows", "confine"], True)],
+    "required_if": [("purge", True, ["flows"])],
+}  # type: Dict[str, Any]
+INTERFACE_CONTEXT = {
+    "argument_spec": dict(
+        GUARD_OPTIONS,
+        interface={"type": "str", "required": True},
+        type={"type": "str"},
+        create_type={"type": "bool", "default": False},
+        level={"type": "str", "default": "s0", "aliases": ["serange"]},
+    ),
+    "required_if": [("state", "present", ["type"])],
 }  # type: Dict[str, Any]
 PEER_LABEL = {
     "argument_spec": dict(
@@ -74,4 +84,10 @@ GUARD = {
         "state": {"type": "str", "choices": ["confirmed", "aborted"], "required": True},
     },
 }  # type: Dict[str, Any]
-MODULES = {"flow": FLOW, "flows": FLOWS, "guard": GUARD, "peer_label": PEER_LABEL}
+MODULES = {
+    "flow": FLOW,
+    "flows": FLOWS,
+    "guard": GUARD,
+    "interface_context": INTERFACE_CONTEXT,
+    "peer_label": PEER_LABEL,
+}

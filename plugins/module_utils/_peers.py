@@ -79,6 +79,20 @@ class Peering(NamedTuple):
         return tuple(sorted(set(self.types) - {label.type for label in self.named if label.receivers}))
 
 
+    def sender_types(self, interface: str, address: str) -> Tuple[str, ...]:
+        """The types that the sender of a packet may have which comes by an interface from an address."""
+        remote = ipaddress.ip_address(address.partition("%")[0])
+        placed = [label for label in self.labels if label.interface == interface]
+        common = [label for label in self.labels if label.interface is None]
+        found = [
+            (label.network.prefixlen, label.type)
+            for label in placed or common
+            if label.network.version == remote.version and remote in label.network
+        ]
+        told = max(found)[1] if found else UNLABELED_TYPE
+        return (told,) + (self.mapped if interface == LOOPBACK else ())
+
+
 class Hearing(NamedTuple):
     """The kernel's answer for a receiver: out of the types of peers that it was asked about, those that it hears."""
 

@@ -4,22 +4,24 @@
 """Which running processes a set of flows would cut, and which of them it does not mean to. No I/O."""
 
 import ipaddress
-from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Sequence, Set
+from typing import Any, Container, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Set
 
 from ansible_collections.senet.firewall.plugins.module_utils._fields import address_text
 from ansible_collections.senet.firewall.plugins.module_utils._model import ENFORCE, Flow, FlowSet, Network
-from ansible_collections.senet.firewall.plugins.module_utils._peers import KERNEL
+from ansible_collections.senet.firewall.plugins.module_utils._peers import KERNEL, LOOPBACK
 from ansible_collections.senet.firewall.plugins.module_utils._processes import Process
 from ansible_collections.senet.firewall.plugins.module_utils._sockets import Socket
 
-_SSH_DOMAIN = "sshd_t"
+SSH_DOMAIN = "sshd_t"
+_FAMILY_NAMES = {4: "IPv4", 6: "IPv6"}
+_LOOPBACKS = {4: "127.0.0.0/8", 6: "::1"}
 
 
 class Cut(NamedTuple):
     """A socket that loses its traffic, or would if the mode were enforce.
 
-    ``flow`` is empty where it is its domain's confinement that takes it, or the peer label ``label``; ``meant`` is True
-    for what these are for.
+    ``flow`` is empty where it is its domain's confinement that takes it, the peer label ``label``, or the context of
+    ``interface``; ``meant`` is True for what these are for.
     """
 
     domain: str
@@ -30,9 +32,14 @@ class Cut(NamedTuple):
     mode: str
     meant: bool
     label: str = ""
+    interface: str = ""
 
     def as_dict(self) -> Dict[str, Any]:
         """The cut as the module returns it."""
+        place = {"interface": self.interface} if self.interface else {}  # type: Dict[str, Any]
+        return dict(place, **self._common())
+
+    def _common(self) -> Dict[str, Any]:
         return {
             "domain": self.domain,
             "flow": self.flow or None,
@@ -62,7 +69,7 @@ def find_cuts(flows: FlowSet, processes: Sequence[Process], own_pid: int) -> Lis
     being its destination, where a server's peer happens to use such a port, and never for the processes that this
     change came through. An interface is not looked at: a socket does not tell which one its packets take.
     """
-    protected = _lineage(processes, own_pid)
+    protected = lineage(processes, own_pid)
     served = {(sock.protocol, sock.local_port) for process in processes for sock in process.listening}
     cuts = set()
     for process in processes:
@@ -72,7 +79,7 @@ def find_cuts(flows: FlowSet, processes: Sequence[Process], own_pid: int) -> Lis
             if domain is None:
                 continue
             is_client = not sock.is_listening and (sock.protocol, sock.local_port) not in served
-            wanted = domain != _SSH_DOMAIN and process.pid not in protected
+            wanted = domain != SSH_DOMAIN and process.pid not in protected
             verdict = _verdict(flows, domain, sock, is_client)
             if verdict is not None:
                 meant = verdict.meant and wanted
@@ -83,6 +90,24 @@ def find_cuts(flows: FlowSet, processes: Sequence[Process], own_pid: int) -> Lis
     return sorted(cuts)
 
 
+def interface_of(sock: Socket, addresses: Mapping[str, Sequence[str]]) -> Optional[str]:
+    """The interface that a connection's packets take, by its own address; None where it has no other end, or no
+    interface has the address. What a host sends to itself takes lo."""
+    if sock.remote_address is None:
+        return None
+    local, remote = (text.partition("%")[0] for text in (sock.local_address, sock.remote_address))
+    names = {address: name for name, own in addresses.items() for address in own}
+    if remote in names or ipaddress.ip_address(remote).is_loopback:
+        return LOOPBACK
+    return names.get(local)
+
+
+def interface_cut(process: Process, sock: Socket, domain: str, interface: str, protected: Container[int]) -> Cut:
+    """The cut of a connection by the context of its interface."""
+    meant = domain != SSH_DOMAIN and process.pid not in protected
+    return Cut(domain, "", process.pid, process.command, _said(sock), ENFORCE, meant, interface=interface)
+
+
 def refusal(cuts: Iterable[Cut]) -> Optional[str]:
     """The error for cuts that are not meant; None where all are."""
     unmeant = [cut for cut in cuts if not cut.meant and cut.mode == ENFORCE]
@@ -90,6 +115,12 @@ def refusal(cuts: Iterable[Cut]) -> Optional[str]:
         return None
     more = "; and {0} more".format(len(unmeant) - 5) if len(unmeant) > 5 else ""
     shown = "; ".join(str(cut) for cut in unmeant[:5]) + more
+    if any(cut.interface for cut in unmeant):
+        return (
+            "These running domains would be cut off while peer labels are in use: {0}. Nothing was changed; choose a "
+            "type that has the attribute netif_type, or one whose policy lets them use the interface (class "
+            "netif).".format(shown)
+        )
     if any(cut.label for cut in unmeant):
         return (
             "These running domains would be cut off: {0}. Nothing was changed; add the domain to the receivers of the "
@@ -103,14 +134,14 @@ def refusal(cuts: Iterable[Cut]) -> Optional[str]:
 
 def login_warnings(flows: FlowSet, processes: Iterable[Process]) -> List[str]:
     """From where nobody can log in any longer, a sentence a peer label."""
-    if not any(process.context and process.context.type == _SSH_DOMAIN for process in processes):
+    if not any(process.context and process.context.type == SSH_DOMAIN for process in processes):
         return []
     return [
         "The domain '{0}' is no receiver of the peer label '{1}', so nobody can log in by SSH from {2}.".format(
-            _SSH_DOMAIN, label.type, ", ".join(address_text(network) for network in label.addresses)
+            SSH_DOMAIN, label.type, ", ".join(address_text(network) for network in label.addresses)
         )
         for label in flows.peers
-        if label.receivers and _SSH_DOMAIN not in label.receivers
+        if label.receivers and SSH_DOMAIN not in label.receivers
     ]
 
 
@@ -126,11 +157,29 @@ def absent_interfaces(flows: FlowSet, present: Iterable[str]) -> List[str]:
     ]
 
 
+def one_family(flows: FlowSet, versions: Iterable[int]) -> List[str]:
+    """The flows whose servers' addresses are all of one family on a host that has another, a sentence a flow.
+
+    Clients need no such warning: those of the other family are refused.
+    """
+    here = set(versions)
+    found = []
+    for flow in flows.flows:
+        named = {network.version for network in flow.destination_addresses}
+        for version in sorted(here - named) if named else ():
+            found.append(
+                "The flow '{0}' names servers' addresses of {1} alone, and this host has {2} too: over {2} its ports "
+                "stay open to everybody; add such addresses to destination_addresses, also {3} if the server is this "
+                "host.".format(flow.name, _FAMILY_NAMES[10 - version], _FAMILY_NAMES[version], _LOOPBACKS[version])
+            )
+    return found
+
+
 def confinement_warnings(cuts: Iterable[Cut]) -> List[str]:
     """What confined domains talk to now and lose, a sentence a domain."""
     lost = {}  # type: Dict[str, List[str]]
     for cut in cuts:
-        if not cut.flow and not cut.label:
+        if not cut.flow and not cut.label and not cut.interface:
             lost.setdefault(cut.domain, []).append("{0} ({1}, pid {2})".format(cut.socket, cut.command, cut.pid))
     return [
         "The confined domain '{0}' has sockets that no flow allows: {1}; add flows for those that it needs.".format(
@@ -205,6 +254,8 @@ def _unheard(flows: FlowSet, domain: str, sock: Socket) -> str:
 
 
 def _taker(cut: Cut) -> str:
+    if cut.interface:
+        return "the context of the interface '{0}'".format(cut.interface)
     if cut.label:
         return "the peer label '{0}'".format(cut.label)
     return "the flow '{0}'".format(cut.flow) if cut.flow else "its confinement"
@@ -222,7 +273,8 @@ def _has(flow: Flow, protocol: str, port: Optional[int]) -> bool:
     return port is not None and flow.protocol == protocol and flow.has_port(port)
 
 
-def _lineage(processes: Sequence[Process], pid: int) -> Set[int]:
+def lineage(processes: Sequence[Process], pid: int) -> Set[int]:
+    """A process and all that it descends from, but for the first of all: those that a change comes through."""
     parents = {process.pid: process.ppid for process in processes}
     lineage = set()  # type: Set[int]
     while pid in parents and pid not in lineage and pid != 1:

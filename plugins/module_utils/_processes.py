@@ -229,11 +229,14 @@ def explain_gaps(processes: Sequence[Process], selinux: bool, selection: Selecti
     return gaps
 
 
-def process_as_dict(process: Process) -> Dict[str, Any]:
-    """The process as the modules return it."""
+def process_as_dict(process: Process, command_line: bool) -> Dict[str, Any]:
+    """The process as the modules return it, with its command line or without."""
     result = dict(process._asdict())  # type: Dict[str, Any]
     result["context"] = dict(process.context._asdict()) if process.context is not None else None
-    result["command_line"] = list(process.command_line)
+    if command_line:
+        result["command_line"] = list(process.command_line)
+    else:
+        del result["command_line"]
     result["listening"] = [_listening_as_dict(sock) for sock in process.listening]
     result["connected"] = [_connected_as_dict(sock) for sock in process.connected]
     return result

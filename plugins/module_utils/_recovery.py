@@ -4,7 +4,7 @@
 """What happens to a change after it was made: confirmed, undone, loaded again at boot or after a neighbour's flush."""
 
 from contextlib import suppress
-from typing import Any, Dict, FrozenSet, Iterable, List, NamedTuple, Optional, Set
+from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Set, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils import _backends, _plan, _survey
 from ansible_collections.senet.firewall.plugins.module_utils._compile import cil, owner
@@ -59,6 +59,8 @@ def take(host: Host, step: _plan.Step) -> None:
         host.store.remove()
     elif step.action == _plan.RESTORE_RULES:
         host.restore(step.family or "", step.payload or "")
+    elif step.action == _plan.SET_INTERFACE:
+        host.store.set_interface(step.family or "", step.payload)
     elif step.action == _plan.DROP_TABLE:
         host.netfilter.drop_empty_table(_backends.source(step.family or ""), _backends.table_name(step.family or ""))
 
@@ -142,9 +144,8 @@ def abort(host: Host, token: str, reason: str) -> Dict[str, Any]:
     pending = host.guard.pending()
     if pending is None or pending.token != token:
         return _ended(host, token)
-    # Connectivity first: whoever holds the lock may be the one who is stuck.
-    with suppress(SenetError):  # undoing tries again, and tells
-        release(host, pending.before["rules"])
+    # Connectivity first: whoever holds the lock may be the one who is stuck. Undoing tries again, and tells.
+    _retreat(host, _plan.from_record(pending.before))
     with host.guard.lock(_UNDO_LOCK_SECONDS):
         pending = host.guard.pending()
         if pending is None or pending.token != token:
@@ -186,16 +187,16 @@ def undo_pending(host: Host, pending: Pending, reason: str) -> Dict[str, Any]:
 
 
 def roll_back(host: Host, before: _plan.Desired) -> None:
-    """Return to a state: let traffic through at once, then policy, rules, files.
+    """Return to a state: its labels at once, or none if they need its policy, then policy, rules, files.
 
     :raises SenetError: a part could not be brought back.
     """
     mls = _survey.mls(host)
-    failures = _release(host, before.rules)
+    failures = _retreat(host, before)
     before = _with_owners_of_now(host, before)
-    failures += _take_all(host, _plan.enforcement_steps(_survey.observe(host, mls, before.rules), before))
+    failures += _take_all(host, _steps_to(host, before, mls))
     # What failed may have had nothing to bring back
-    if failures and _plan.enforcement_steps(_survey.observe(host, mls, before.rules), before):
+    if failures and _steps_to(host, before, mls):
         raise failures[0]
     # Not where it is the same: a file system that has become read-only must not keep us from the end.
     if host.service.intent() != before.intent:
@@ -203,6 +204,10 @@ def roll_back(host: Host, before: _plan.Desired) -> None:
     units = _survey.units_of(before.intent)
     if before.intent is not None and not host.service.hears(units):
         host.service.install(units)
+
+
+def _steps_to(host: Host, state: _plan.Desired, mls: bool) -> Tuple[_plan.Step, ...]:
+    return _plan.enforcement_steps(_survey.observe(host, mls, state.rules, state.interfaces), state)
 
 
 def _with_owners_of_now(host: Host, before: _plan.Desired) -> _plan.Desired:
@@ -230,18 +235,37 @@ def release(host: Host, families: Iterable[str]) -> None:
         raise failures[0]
 
 
+def _retreat(host: Host, before: _plan.Desired) -> List[SenetError]:
+    """Take the effect off a change without waiting for the policy: see :func:`_plan.retreat_steps`."""
+    policy = _stored_policy(host)
+    tables, failures = _read_tables(host, before.rules, policy)
+    failures += _take_all(host, _plan.retreat_steps(tables, policy, before))
+    return _release(host, before.rules) if failures else []
+
+
 def _release(host: Host, families: Iterable[str]) -> List[SenetError]:
-    types = frozenset()  # type: FrozenSet[str]
+    tables, failures = _read_tables(host, families, _stored_policy(host))
+    return failures + _take_all(host, _plan.release_steps(tables))
+
+
+def _stored_policy(host: Host) -> Optional[str]:
     # A store that cannot be read is to keep nobody cut off
     with suppress(SenetError):
-        types = cil.declared_types(host.store.module()) if host.selinux.status() != "disabled" else types
+        return host.store.module() if host.selinux.status() != "disabled" else None
+    return None
+
+
+def _read_tables(
+    host: Host, families: Iterable[str], policy: Optional[str]
+) -> Tuple[Dict[str, Any], List[SenetError]]:
+    types = cil.declared_types(policy)
     tables, failures = {}, []  # type: Dict[str, Any], List[SenetError]
     for family in families:
         try:
             tables[family] = _backends.parse(family, host.save(_backends.source(family)), types)
         except SenetError as exc:
             failures.append(exc)
-    return failures + _take_all(host, _plan.release_steps(tables))
+    return tables, failures
 
 
 def in_force(host: Host) -> bool:
@@ -352,8 +376,7 @@ def _ended(host: Host, token: str) -> Dict[str, Any]:
     outcome = host.guard.outcome()
     if outcome is None or outcome.get("token") != token:
         raise SenetError(
-            "This host has no change {0} to confirm or undo; see its flows with the module flows in check mode.".format(
-                token
-            )
+            "This host has no change {0} to confirm or undo; the module flows_info tells what waits there, and what "
+            "became of the last change.".format(token)
         )
     return outcome

@@ -4,13 +4,15 @@
 """Looking at a host through its edges, and turning a request into what the host shall have. It writes nothing."""
 
 from contextlib import suppress
-from typing import Callable, Dict, Iterable, NamedTuple, Optional, Tuple, Union
+from typing import Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple, Union
 
-from ansible_collections.senet.firewall.plugins.module_utils import _backends, _plan
+from ansible_collections.senet.firewall.plugins.module_utils import _backends, _bridge, _plan
 from ansible_collections.senet.firewall.plugins.module_utils._compile import cil, owner
+from ansible_collections.senet.firewall.plugins.module_utils._fields import parse_new_type
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
 from ansible_collections.senet.firewall.plugins.module_utils._host.service import INTENT_PATH
 from ansible_collections.senet.firewall.plugins.module_utils._intent import Intent, compile_intent, parse_intent
+from ansible_collections.senet.firewall.plugins.module_utils._interface import IfContext, altered_types
 from ansible_collections.senet.firewall.plugins.module_utils._layers import OWNER, SELINUX
 from ansible_collections.senet.firewall.plugins.module_utils._model import (
     Flow,
@@ -19,6 +21,11 @@ from ansible_collections.senet.firewall.plugins.module_utils._model import (
     packet_context,
 )
 from ansible_collections.senet.firewall.plugins.module_utils._peers import peering
+
+DISABLED = (
+    "SELinux is disabled on this host, so peers and interfaces have no types; enable it in /etc/selinux/config and on "
+    "the kernel command line, and reboot."
+)
 
 
 class Replace(NamedTuple):
@@ -42,10 +49,12 @@ class Remove(NamedTuple):
 
 
 class Alter(NamedTuple):
-    """Ask for what a function makes of all that is asked of the host now; ``peers`` says that it adds peer labels."""
+    """Ask for what a function makes of all that is asked of the host now; ``peers`` says that it adds peer labels.
+    ``interfaces`` are the contexts that interfaces shall have, None for that of every other."""
 
     change: Callable[[FlowSet], FlowSet]
     peers: bool = False
+    interfaces: Mapping[str, Optional[str]] = {}
 
 
 Request = Union[Replace, Merge, Remove, Alter]
@@ -99,8 +108,45 @@ def units_of(intent: Optional[str]) -> Tuple[str, ...]:
         return ()
 
 
-def observe(host: Host, mls: bool, families: Iterable[str]) -> _plan.HostState:
-    """One read of everything of ours on the host, as far as the labels go in these families.
+def interface_request(host: Host, interface: str, context: Optional[IfContext], create_type: bool) -> Alter:
+    """Ask for an interface's context, None for what the policy says of it; ``create_type`` declares its type where that
+    is missing, and takes away the created types that are of no use any longer.
+
+    :raises SenetError: the loaded policy does not know the context.
+    """
+    if host.selinux.status() == "disabled":
+        raise SenetError(DISABLED)
+    new = context is not None and _is_new(host, interface, context, create_type)
+    given = host.store.interface_contexts()
+    return Alter(
+        lambda current: altered_types(current, given, interface, context, new, create_type),
+        interfaces={interface: None if context is None else str(context)},
+    )
+
+
+def _is_new(host: Host, interface: str, context: IfContext, create_type: bool) -> bool:
+    """Whether the type of a context is missing in the loaded policy, and may be created."""
+    if host.selinux.canonical(str(context)) is not None:
+        return False
+    said = "The context '{0}' of the interface '{1}' is not valid in the loaded policy".format(context, interface)
+    known = host.selinux.initial("netif").split(":")[2]
+    if host.selinux.canonical(str(context._replace(type=known))) is None:
+        raise SenetError("{0}, which has no level '{1}'; name a level that it has.".format(said, context.level))
+    if not create_type:
+        raise SenetError(
+            "{0}, which has no type '{1}'; name a type that it has, or have it created with create_type=true.".format(
+                said, context.type
+            )
+        )
+    parse_new_type("the interface '{0}'".format(interface), context.type)
+    return True
+
+
+def observe(
+    host: Host, mls: bool, families: Iterable[str], interfaces: Iterable[str] = ()
+) -> _plan.HostState:
+    """One read of everything of ours on the host, as far as the labels go in these families, and of the contexts of
+    these interfaces.
 
     :raises SenetError: a part cannot be read, or is not as we wrote it and cannot be trusted.
     """
@@ -115,7 +161,46 @@ def observe(host: Host, mls: bool, families: Iterable[str]) -> _plan.HostState:
             saved[source] = host.save(source)
     tables = {family: _backends.parse(family, saved[_backends.source(family)], declared) for family in families}
     intent = host.service.intent()
-    return _plan.HostState(policy, loaded, tables, intent, host.service.in_place(units_of(intent)))
+    contexts = host.store.interface_contexts() if interfaces else {}
+    return _plan.HostState(
+        policy,
+        loaded,
+        tables,
+        intent,
+        host.service.in_place(units_of(intent)),
+        saved,
+        {name: contexts.get(name) for name in interfaces},
+    )
+
+
+def present(observed: _plan.HostState, recorded: Optional[Intent]) -> FlowSet:
+    """What is asked of the host now, as far as it can be told."""
+    with suppress(SenetError):
+        return _present(observed.policy, recorded)
+    return recorded.flows if recorded is not None else FlowSet(())
+
+
+def removed(before: FlowSet, after: FlowSet) -> Tuple[str, ...]:
+    """The names of the flows that are gone."""
+    kept = {flow.name for flow in after.flows}
+    return tuple(flow.name for flow in before.flows if flow.name not in kept)
+
+
+def purge_warnings(request: Request, before: FlowSet, after: FlowSet) -> List[str]:
+    """What a whole set opens because it does not list it, each a sentence."""
+    if not isinstance(request, Replace) or request.flows.empty:
+        return []
+    found = []
+    gone = removed(before, after)
+    if gone:
+        found.append(
+            "With purge=true these flows are removed, since they are not listed: {0}. What only they protected is open "
+            "to everybody.".format(", ".join(gone))
+        )
+    free = sorted({domain for domain, dummy in before.confine}.difference(dict(after.confine)))
+    if free:
+        found.append("With purge=true these domains are confined no longer: {0}.".format(", ".join(free)))
+    return found
 
 
 def wanted(request: Request, observed: _plan.HostState, recorded: Optional[Intent]) -> FlowSet:
@@ -167,6 +252,31 @@ def desired_state(intent: Intent, mls: bool, accounts: owner.Accounts, families:
         None if intent.labelled.empty else cil.compile_policy(intent.labelled),
         rules,
         None if kept.flows.empty else compile_intent(kept),
+    )
+
+
+def state_between(
+    observed: _plan.HostState, desired: _plan.Desired, intent: Intent, mls: bool
+) -> Optional[_plan.Desired]:
+    """What a host shall have on the way to what is desired for an intent; None where there is no need of it.
+
+    Its policy module says that it is for the intent, so that a run that dies there leaves nothing else to be merged.
+    """
+    if observed.policy is None or desired.policy is None:
+        return None
+    try:
+        before = cil.parse_policy(observed.policy)
+    except SenetError:  # it is replaced as a whole
+        return None
+    way = _bridge.bridge(before, intent.labelled)
+    if way is None:
+        return None
+    rules = _backends.compile_rules(intent.backend, way, mls)
+    rules.update(_backends.compile_peer_rules(peering(way), mls))
+    return desired._replace(
+        policy=cil.compile_policy(way, intent.labelled),
+        # Those of the layer owner mean the same by any name
+        rules=dict(desired.rules, **rules),
     )
 
 

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the kernel grants, asked domain by domain, and held against what is wanted. It writes nothing."""
 
-from typing import Iterable, List, Tuple
+from typing import Iterable, List, Mapping, Optional, Sequence, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._access import (
     CHECKED,
@@ -24,6 +24,13 @@ from ansible_collections.senet.firewall.plugins.module_utils._model import (
     packet_context,
 )
 from ansible_collections.senet.firewall.plugins.module_utils._peers import Audience, Hearing, Peering
+from ansible_collections.senet.firewall.plugins.module_utils._preflight import (
+    SSH_DOMAIN,
+    Cut,
+    interface_cut,
+    interface_of,
+    lineage,
+)
 from ansible_collections.senet.firewall.plugins.module_utils._processes import Process
 
 _FORWARDED = frozenset(["forward_in", "forward_out"])
@@ -171,6 +178,49 @@ def check_nobody_is_deaf(
         )
 
 
+def interface_cuts(
+    host: Host, contexts: Mapping[str, Optional[str]], peers: Peering, processes: Sequence[Process], mls: bool
+) -> List[Cut]:
+    """The connections whose packets the kernel would not let pass interfaces with these contexts, or with that of every
+    other interface where it is None. It checks interfaces while peer labels are in use."""
+    common = host.selinux.initial("netif")
+    # A type that is yet to be declared will be everybody's
+    known = {name: text or common for name, text in contexts.items() if host.selinux.canonical(text or common)}
+    protected = lineage(processes, host.pid)
+    addresses = host.addresses() if known else {}
+    cuts = set()
+    for process in processes:
+        for sock in process.connected:
+            name = interface_of(sock, addresses) or ""
+            subject = sock.context or (process.context.raw if process.context else "")
+            if name not in known or subject.count(":") < 2:
+                continue
+            types = peers.sender_types(name, sock.remote_address or "")
+            senders = [packet_context(sender, mls) for sender in types]
+            if not _passes(host, subject, "egress", known[name]) or not all(
+                _passes(host, sender, "ingress", known[name]) for sender in senders if host.selinux.canonical(sender)
+            ):
+                cuts.add(interface_cut(process, sock, subject.split(":")[2], name, protected))
+    return sorted(cuts)
+
+
+def interface_warnings(
+    host: Host, contexts: Mapping[str, Optional[str]], processes: Iterable[Process]
+) -> List[str]:
+    """Over which of these interfaces nobody can log in any longer, each a sentence."""
+    sshd = contexts_by_domain(processes).get(SSH_DOMAIN)
+    return [
+        "The domain '{0}' may not use an interface with the context '{2}', so nobody can log in by SSH over '{1}' "
+        "while peer labels are in use.".format(SSH_DOMAIN, name, context)
+        for name, context in sorted(contexts.items())
+        if sshd and context and host.selinux.canonical(context) and not _passes(host, sshd, "egress", context)
+    ]
+
+
+def _passes(host: Host, subject: str, verb: str, interface: str) -> bool:
+    return verb in host.selinux.access(subject, interface, "netif").allowed
+
+
 def _hears(host: Host, context: str, peer_type: str, mls: bool) -> bool:
     return "recv" in host.selinux.access(context, packet_context(peer_type, mls), "peer").allowed
 
@@ -188,12 +238,25 @@ def audiences(host: Host, flows: FlowSet, processes: Iterable[Process], mls: boo
     ]
 
 
+def permissive_domains(host: Host, flows: FlowSet, processes: Iterable[Process], mls: bool) -> List[str]:
+    """The domains that run here or that are named, and that an enforcing kernel refuses nothing."""
+    if flows.empty or host.selinux.status() != "enforcing":
+        return []
+    host.decisions.refresh()
+    contexts = {domain: packet_context(domain, mls) for domain in flows.domains}
+    contexts.update(contexts_by_domain(processes))
+    # It is a matter of the source alone, so that types the policy does not have yet need not be asked about.
+    target = packet_context(UNLABELED_TYPE, mls)
+    return sorted(domain for domain, context in contexts.items() if host.decisions.access(context, target).permissive)
+
+
 def find_warnings(
     mode: str,
     flows: FlowSet,
     access: Iterable[Access],
-    confined: Iterable[Elsewhere],
+    elsewhere: Iterable[Elsewhere],
     processes: Iterable[Process],
+    permissive: Sequence[str],
 ) -> List[str]:
     """What keeps flows that are in place from being enforced or used, each a sentence."""
     warnings = []
@@ -201,11 +264,13 @@ def find_warnings(
         warnings.append(
             "SELinux is permissive on this host: the flows are in place, but nothing is enforced until 'setenforce 1'."
         )
-    permissive = sorted({row.domain for row in access if row.permissive})
-    if permissive and mode == "enforcing":
+    if permissive:
+        confined = sorted(set(permissive).intersection(dict(flows.confine)))
         warnings.append(
-            "The policy declares the domains {0} permissive: nothing is enforced for them until 'semanage permissive "
-            "-d'.".format(", ".join(permissive))
+            "The policy declares the domains {0} permissive: no flow refuses them anything, {1}until 'semanage "
+            "permissive -d'.".format(
+                ", ".join(permissive), "nor does confining {0}, ".format(", ".join(confined)) if confined else ""
+            )
         )
     for row in access:
         if row.refused_ports:
@@ -214,7 +279,7 @@ def find_warnings(
                 "(name_connect); find the boolean that does with 'sesearch -A -s {0} -c tcp_socket -p "
                 "name_connect'.".format(row.domain, ", ".join(map(str, row.refused_ports)), row.flow)
             )
-    loose = [row.domain for row in confined if row.mode == ENFORCE and row.unlabelled]
+    loose = [row.domain for row in elsewhere if row.mode == ENFORCE and row.unlabelled]
     if loose:
         warnings.append(
             "The loaded policy lets every domain use unlabelled packets, and no module can take that back: the "

@@ -179,6 +179,12 @@ flows:
       protocol: tcp
       ports: ["5432"]
       mode: enforce
+removed:
+  description: The names of the flows that went, or in check mode would. Their ports are then open to everybody.
+  returned: success
+  type: list
+  elements: str
+  sample: []
 steps:
   description: What was done, or in check mode would be, in order.
   returned: success

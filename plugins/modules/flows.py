@@ -16,7 +16,10 @@ description:
   - Before anything is written, the change is refused if it would cut a running domain that the flows do not name.
     Afterwards the host is read back and the kernel is asked what each running domain may do; a change that did not
     hold is undone.
-  - A change of any size runs C(semodule) once, which rebuilds the host's policy and takes some seconds.
+  - A change of any size runs C(semodule) once, which rebuilds the host's policy and takes some seconds. It runs it
+    twice where a flow changes both its domains and its place, or where a domain becomes confined and gets a flow.
+  - No port that is enforced before and after a change is open while it is made, and no domain that may use it before
+    and after is cut.
   - The change is guarded. A timer on the host undoes it unless it is confirmed over a new connection, which this
     module's action plugin opens once the change is in force. A host that can no longer be reached comes back in its
     previous state; the task then fails with RV(rolled_back=true), and is never unreachable.
@@ -44,7 +47,9 @@ attributes:
 options:
   flows:
     description:
-      - The flows. An empty list stands for no flow at all. O(state=present) needs this option or O(confine).
+      - The flows. An empty list is an error.
+      - O(state=present) needs this option or O(confine), or else O(backend) or O(layers), to which it then moves the
+        flows that the host has.
       - With O(state=absent) only their names count. Without this option and O(confine), every flow is removed. What
         M(senet.firewall.peer_label) and M(senet.firewall.interface_context) made stays.
     type: list
@@ -96,6 +101,7 @@ options:
         description:
           - The server's addresses or networks, of either family, if the flow is about these alone. The same ports
             elsewhere are then no matter of this flow, and stay as they are.
+          - Addresses of one family leave the other open; a warning says so on a host that has it.
           - It is the address that the connection is really answered from, after any redirection.
         type: list
         elements: str
@@ -147,17 +153,21 @@ options:
     default: present
   purge:
     description:
-      - Whether O(state=present) removes the flows that are not listed, so that O(flows) is the host's whole set.
+      - Whether O(state=present) removes the flows that are not in O(flows), which is then the host's whole set. What
+        only they protected is then open to everybody; they are in RV(removed), and a warning names each.
       - Without it, the listed flows are added or changed, and those of other names are left as they are.
+      - Have it where one task says all that a host has, so that a flow that is taken out of the list goes from the host
+        too. Nothing else may then set flows there, no role of a pair either.
     type: bool
-    default: true
+    default: false
   confine:
     description:
       - Domains that may use their flows and nothing else, neither as client nor as server, not even on loopback or to
         ask a name server. Flows of V(domain), which stands for every domain, are theirs too.
       - What their running processes lose is in RV(cut), and in a warning.
-      - With O(purge) these are all the confined domains of the host; without it they are added. With
-        O(state=absent), they are free again.
+      - With O(purge) these are all the confined domains of the host, and a warning names each that is free again;
+        without it they are added. With O(state=absent), they are free again.
+      - An empty list is an error.
     type: list
     elements: str
   mode:
@@ -170,6 +180,7 @@ options:
     choices: [enforce, observe]
     default: enforce
 seealso:
+  - module: senet.firewall.flows_info
   - module: senet.firewall.guard
   - module: senet.firewall.enforcement_info
   - module: senet.firewall.process_context_info
@@ -186,11 +197,12 @@ EXAMPLES = r"""
         destination: [postgresql_t]
         ports: [5432]
 
-- name: The same from the catalogue, leaving other flows of the host alone
+- name: Two flows of the catalogue are all that this host has, and any other goes
   senet.firewall.flows:
     flows:
       - pair: httpd_to_postgresql
-    purge: false
+      - pair: httpd_to_redis
+    purge: true
 
 - name: See for a while who would be refused, refusing nobody
   senet.firewall.flows:
@@ -211,16 +223,16 @@ EXAMPLES = r"""
       - pair: httpd_to_postgresql
     layers: [selinux, owner]
 
-- name: On a host without SELinux, by user and unit alone
+- name: A client that shares its domain with others, by its user and its unit as well
   senet.firewall.flows:
     flows:
       - name: reports
-        source: [cron_t]
+        source: [httpd_t]
         destination: [postgresql_t]
-        ports: [5432]
+        ports: [5433]
         users: [reports]
         units: [reports.service]
-    layers: [owner]
+    layers: [selinux, owner]
 
 - name: Only these clients, and only through this interface
   senet.firewall.flows:
@@ -242,7 +254,7 @@ EXAMPLES = r"""
 - name: Remove one flow
   senet.firewall.flows:
     flows:
-      - name: web_db
+      - name: reports
     state: absent
 
 - name: Remove all flows, the rules and the policy module
@@ -264,6 +276,13 @@ flows:
       protocol: tcp
       ports: ["5432"]
       mode: enforce
+removed:
+  description: The names of the flows that went, or in check mode would. Their ports are then open to everybody. A
+    warning names those that O(purge) took away.
+  returned: success
+  type: list
+  elements: str
+  sample: []
 steps:
   description: What was done, or in check mode would be, in order.
   returned: success

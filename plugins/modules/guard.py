@@ -24,7 +24,8 @@ attributes:
       - What the change is, is in the result of the module that made it.
 options:
   token:
-    description: The name of the change. The error that refuses another change tells it.
+    description: The name of the change. The error that refuses another change tells it, and so does
+      M(senet.firewall.flows_info).
     type: str
     required: true
   state:
@@ -34,6 +35,7 @@ options:
     required: true
 seealso:
   - module: senet.firewall.flows
+  - module: senet.firewall.flows_info
 author:
   - senet.firewall contributors (@senet)
 """

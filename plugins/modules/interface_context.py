@@ -12,12 +12,15 @@ description:
   - The kernel checks the class C(netif) only while peer labels are in use, by NetLabel or labelled IPsec. Without them
     the context of an interface has no effect at all.
   - A change commits to the policy store, which rebuilds the host's policy and takes some seconds.
+  - The kernel is asked first, whether peer labels are in use or not. A change is refused that would take the interface
+    from C(sshd_t) where somebody is logged in over it, or from the connection that the change came by. Like one of
+    M(senet.firewall.flows), it is undone by the host unless it is confirmed over a new connection.
 requirements:
-  - The Python module C(seobject) on the target, in any of its Python interpreters. It is in the package
-    policycoreutils-python-utils.
+  - The command C(semanage) on the target, of the package policycoreutils-python-utils
   - Root on the target
 extends_documentation_fragment:
   - senet.firewall.attributes
+  - senet.firewall.guarded
 attributes:
   check_mode:
     support: full
@@ -53,7 +56,7 @@ options:
     description:
       - Whether the interface shall have a context of its own.
       - With V(absent), the context that was given on this host goes. What the policy itself says of the interface
-        stays.
+        stays. Where SELinux is disabled there is nothing to be done.
     type: str
     choices: [present, absent]
     default: present
@@ -89,13 +92,13 @@ interface:
   type: str
   sample: eth0
 context:
-  description: The context that the policy store has for it, now or after the real run in check mode. Null where it has
-    that of every other.
+  description: The context that it was given on this host, now or after the real run in check mode. Null where it has
+    what the policy says of it.
   returned: success
   type: str
   sample: system_u:object_r:public_iface_t:s0
 previous:
-  description: The context before.
+  description: The context before, or null.
   returned: success
   type: str
   sample: null
@@ -106,146 +109,99 @@ created_types:
   type: list
   elements: str
   sample: [public_iface_t]
+steps:
+  description: What is done, in this order.
+  returned: success
+  type: list
+  elements: str
+  sample:
+    - arm the guard, which undoes the change unless it is confirmed
+    - give the interface eth0 its context
+    - read everything back and ask the kernel for the flows' access
+    - wait for the confirmation over a new connection
+    - make it permanent in /etc/senet
+cut:
+  description: The connections over the interface that the change cuts while peer labels are in use, or would in check
+    mode.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    interface:
+      description: The interface.
+      returned: always
+      type: str
+      sample: eth0
+    domain:
+      description: The domain that loses the connection.
+      returned: always
+      type: str
+      sample: unconfined_t
+    flow:
+      description: Null.
+      returned: always
+      type: str
+      sample: null
+    label:
+      description: Null.
+      returned: always
+      type: str
+      sample: null
+    pid:
+      description: The process that holds the connection.
+      returned: always
+      type: int
+      sample: 4711
+    command:
+      description: The name of that process.
+      returned: always
+      type: str
+      sample: psql
+    socket:
+      description: The connection.
+      returned: always
+      type: str
+      sample: tcp 192.0.2.1 port 40112 to 192.0.2.9 port 5432
+    mode:
+      description: V(enforce).
+      returned: always
+      type: str
+      sample: enforce
+guard:
+  description: What became of the guarded change, from the module M(senet.firewall.guard).
+  returned: when the change was guarded
+  type: dict
+  contains:
+    token:
+      description: The name of the change.
+      returned: always
+      type: str
+      sample: 4f0c9be21a77
+    confirmed:
+      description: Whether it was confirmed over a new connection.
+      returned: always
+      type: bool
+      sample: true
+rolled_back:
+  description: Whether the host is back in its previous state because the change could not be confirmed.
+  returned: when a guarded change failed
+  type: bool
+  sample: true
+selinux:
+  description: The mode of SELinux; nothing is enforced in C(permissive).
+  returned: success
+  type: str
+  sample: enforcing
 """
 
-from typing import Any, Dict, Iterable, List, Optional, Tuple
-
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.common.respawn import has_respawned, probe_interpreters_for_module, respawn_module
 
-from ansible_collections.senet.firewall.plugins.module_utils import _engine, _interface, _survey
-from ansible_collections.senet.firewall.plugins.module_utils._fields import parse_interface_name, parse_new_type
-from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host, open_module_host
-from ansible_collections.senet.firewall.plugins.module_utils._host.interfaces import Interfaces
-from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet, SenetError, parse_token
-
-try:
-    import seobject  # type: ignore[import-not-found]
-except ImportError:
-    seobject = None
-
-_INTERPRETERS = ["/usr/libexec/platform-python", "/usr/bin/python3"]
-
-
-def _respawn(module: AnsibleModule) -> None:
-    interpreter = None if has_respawned() else probe_interpreters_for_module(_INTERPRETERS, "seobject")
-    if interpreter is None:
-        module.fail_json(
-            msg="No Python interpreter of this host has the module seobject; install the package "
-            "policycoreutils-python-utils."
-        )
-    respawn_module(interpreter)
-
-
-def _run(params: Dict[str, Any], host: Host, check_mode: bool) -> Dict[str, Any]:
-    if host.selinux.status() == "disabled":
-        raise SenetError("SELinux is disabled on this host, so its interfaces have no contexts; enable it and reboot.")
-    name = parse_interface_name(params["interface"])
-    wanted, missing = None, []  # type: Optional[_interface.IfContext], List[str]
-    if params["state"] == "present":
-        wanted, missing = _wanted(params, host, host.selinux.mls())
-    interfaces = Interfaces(seobject)
-    before, local = interfaces.context(name)
-    change = _interface.plan(before, local, wanted)
-    after = wanted if wanted is not None else (None if change else before)  # type: Optional[_interface.IfContext]
-    present = _survey.installed(host) if params["create_type"] else FlowSet(())
-    types_before = types = present.interface_types
-    if missing:
-        types = _alter_types(host, missing, (), check_mode)
-    if change and not check_mode:
-        try:
-            interfaces.change(change, name, wanted)
-        except SenetError as exc:
-            if missing:
-                _alter_types(host, (), missing, False)
-            raise SenetError("{0} Nothing was changed.".format(exc)) from exc
-        after = interfaces.context(name)[0]
-        if wanted is not None and after != wanted:
-            raise SenetError(
-                "The change did not hold: the interface '{0}' has the context '{1}'; see 'semanage interface "
-                "-l'.".format(name, after)
-            )
-    used = _interface.types_after(interfaces.types(), name, after)
-    unused = sorted(set(types).difference(used, (label.interface_type for label in present.peers)))
-    if unused:
-        # In check mode the missing type is not there to be taken along
-        types = _alter_types(host, missing if check_mode else (), unused, check_mode)
-    return {
-        "changed": bool(change or missing or unused),
-        "interface": name,
-        "context": None if after is None else str(after),
-        "previous": None if before is None else str(before),
-        "created_types": list(types) if params["create_type"] else None,
-        "diff": _diffs(name, (before, after), (types_before, types)),
-    }
-
-
-def _wanted(params: Dict[str, Any], host: Host, mls: bool) -> Tuple[_interface.IfContext, List[str]]:
-    """The context, and its type in a list if that is to be created."""
-    wanted = _interface.parse_context(params["interface"], params["type"], params["level"] if mls else "")
-    if host.selinux.canonical(str(wanted)) is not None:
-        return wanted, []
-    known = host.selinux.initial("netif").split(":")[2]
-    if host.selinux.canonical(str(wanted._replace(type=known))) is not None:
-        if params["create_type"]:
-            return wanted, [parse_new_type("the interface '{0}'".format(params["interface"]), wanted.type)]
-        raise SenetError(
-            "The context '{0}' of the interface '{1}' is not valid in the loaded policy, which has no type '{2}'; name "
-            "a type that it has, or have it created with create_type=true.".format(
-                wanted, params["interface"], wanted.type
-            )
-        )
-    raise SenetError(
-        "The context '{0}' of the interface '{1}' is not valid in the loaded policy, which has no level '{2}'; name a "
-        "level that it has.".format(wanted, params["interface"], wanted.level)
-    )
-
-
-def _alter_types(host: Host, new: Iterable[str], gone: Iterable[str], check_mode: bool) -> Tuple[str, ...]:
-    """Declare types for interfaces, and take others away; returns all there are then. It needs no guard: a type that
-    no interface has is nobody's matter."""
-    request = _survey.Alter(lambda current: current.with_interface_types(new, gone))
-    return _engine.run(host, request, _engine.Options(0, parse_token(None)), check_mode).flows.interface_types
-
-
-def _diffs(
-    name: str,
-    contexts: Tuple[Optional[_interface.IfContext], Optional[_interface.IfContext]],
-    types: Tuple[Tuple[str, ...], Tuple[str, ...]],
-) -> List[Dict[str, str]]:
-    lines = [[str(context)] if context is not None else [] for context in contexts]
-    texts = (("interface {0}".format(name), lines[0], lines[1]), ("created types of interfaces",) + types)
-    return [
-        {
-            "before_header": header,
-            "after_header": header,
-            "before": "".join(line + "\n" for line in before),
-            "after": "".join(line + "\n" for line in after),
-        }
-        for header, before, after in texts
-        if list(before) != list(after)
-    ]
+from ansible_collections.senet.firewall.plugins.module_utils import _calls, _options
+from ansible_collections.senet.firewall.plugins.module_utils._host.host import open_module_host
 
 
 def main() -> None:
-    module = AnsibleModule(
-        argument_spec={
-            "interface": {"type": "str", "required": True},
-            "type": {"type": "str"},
-            "create_type": {"type": "bool", "default": False},
-            "level": {"type": "str", "default": "s0", "aliases": ["serange"]},
-            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-        },
-        required_if=[("state", "present", ["type"])],
-        supports_check_mode=True,
-    )
-    if seobject is None:
-        _respawn(module)
-    try:
-        result = _run(module.params, open_module_host(module), module.check_mode)
-    except SenetError as exc:
-        module.fail_json(msg=str(exc))
-    module.exit_json(**result)
+    _calls.interface_context(AnsibleModule(supports_check_mode=True, **_options.INTERFACE_CONTEXT), open_module_host)
 
 
 if __name__ == "__main__":

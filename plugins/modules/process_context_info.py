@@ -8,7 +8,7 @@ module: process_context_info
 short_description: Running processes with their SELinux contexts and sockets
 version_added: 0.1.0
 description:
-  - Returns as data what C(ps auxZ) and C(ss -tunapZ) show, read from C(/proc).
+  - Returns as data, by domain and process by process, what C(ps auxZ) and C(ss -tunapZ) show, read from C(/proc).
   - Runs on hosts with and without SELinux. Where SELinux is off, contexts are null.
   - The options select processes. A process is returned when it satisfies every option that is set, and always
     with all of its sockets.
@@ -62,10 +62,20 @@ options:
       - If V(false), whether a process listens makes no difference.
     type: bool
     default: false
+  details:
+    description:
+      - Whether RV(processes) is returned, process by process.
+      - Left out, it is where another option selects some of them, or SELinux is off. Of all processes of a host with
+        SELinux RV(domains) tells alone, in a fraction of the size, which matters where results are kept.
+    type: bool
+  command_lines:
+    description: Whether RV(processes[].command_line) is returned. Command lines are long, and may hold secrets.
+    type: bool
+    default: false
 notes:
   - Needs root with the capability C(CAP_SYS_PTRACE), and those of the other process, to see the executables and
     sockets of other users' processes. A warning says when some of them could not be read.
-  - Command lines may hold secrets. Use C(no_log) where the hosts run programs that take passwords as arguments.
+  - Use C(no_log) with O(command_lines) where the hosts run programs that take passwords as arguments.
   - Only TCP and UDP sockets are shown. A TCP socket that is bound but does not listen is in none of the kernel's
     tables, and a closed connection in the state TIME_WAIT belongs to no process.
   - A byte that is not UTF-8 is shown as the four characters C(\xNN).
@@ -93,9 +103,15 @@ EXAMPLES = r"""
     listening: true
   register: database
 
-- name: Read all processes
+- name: Ask what each domain of the host does
   senet.firewall.process_context_info:
   register: host
+
+- name: Read all processes with their arguments
+  senet.firewall.process_context_info:
+    details: true
+    command_lines: true
+  register: every
 
 - name: Show the ports on which each domain listens
   ansible.builtin.debug:
@@ -114,7 +130,7 @@ selinux:
   sample: true
 processes:
   description: The selected processes, by rising process id. Threads are not listed.
-  returned: success
+  returned: with O(details), or if that is left out and an option selects processes or SELinux is off
   type: list
   elements: dict
   contains:
@@ -187,7 +203,7 @@ processes:
       description:
         - The program's arguments from the zeroth on. The program can change them.
         - Empty for kernel threads and for processes that have ended. Empty arguments at the end are left out.
-      returned: always
+      returned: with O(command_lines)
       type: list
       elements: str
       sample: [/usr/libexec/postgresql/postgres, -D, /var/lib/pgsql/data]
@@ -339,6 +355,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.senet.firewall.plugins.module_utils._host.procfs import read_processes, selinux_mounted
 from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError
 from ansible_collections.senet.firewall.plugins.module_utils._processes import (
+    Selection,
     explain_gaps,
     parse_selection,
     process_as_dict,
@@ -355,6 +372,8 @@ def main() -> None:
             "commands": {"type": "list", "elements": "str", "default": []},
             "ports": {"type": "list", "elements": "int", "default": []},
             "listening": {"type": "bool", "default": False},
+            "details": {"type": "bool"},
+            "command_lines": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
@@ -369,12 +388,12 @@ def main() -> None:
     for gap in explain_gaps(processes, selinux, selection):
         module.warn(gap)
     selected = select(processes, selection)
-    module.exit_json(
-        changed=False,
-        selinux=selinux,
-        processes=[process_as_dict(process) for process in selected],
-        domains=summarise_domains(selected),
-    )
+    result = {"changed": False, "selinux": selinux, "domains": summarise_domains(selected)}
+    details = module.params["details"]
+    if details or (details is None and (selection != Selection() or not selinux)):
+        command_lines = module.params["command_lines"]
+        result["processes"] = [process_as_dict(process, command_lines) for process in selected]
+    module.exit_json(**result)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible.plugins.connection import ConnectionBase
 
+from ansible_collections.senet.firewall.plugins.module_utils._fields import SenetError, refuse_empty
 from ansible_collections.senet.firewall.plugins.plugin_utils import _installed_call
 
 _GUARD = "senet.firewall.guard"
@@ -23,6 +24,12 @@ _DEFAULT_TIMEOUT = 30
 _UNDO_SECONDS = 300
 _RETRY_SECONDS = 1
 _HEALTH_SECONDS = 10
+# Connection plugins that reach a host from within itself
+_NOT_REMOTE = ("local", "chroot", "jail", "lxc", "lxd", "zone", "buildah", "docker", "docker_api", "podman", "nsenter")
+_LOCAL = (
+    "The connection to this host does not come over the network, so a new one does not show that the host can still be "
+    "reached; name a port of it that must answer in health_checks, or run over SSH."
+)
 
 
 class GuardedAction(ActionBase):
@@ -41,10 +48,18 @@ class GuardedAction(ActionBase):
         super().run(tmp, task_vars)
         self._task_vars = task_vars
         arguments = dict(self._task.args)
+        for options in [arguments, *_dicts(arguments.get("flows"))]:
+            _refuse_null(options)
         # In an ad-hoc call a list is one string with commas.
         texts = ",".join(_listed(arguments.get("health_checks")))
         checks = [_endpoint(text.strip()) for text in texts.split(",") if text]
+        commands = _listed(arguments.get("health_commands"))
         timeout = _seconds(arguments.get("confirm_timeout", _DEFAULT_TIMEOUT))
+        if timeout <= 0 and (checks or commands):
+            raise AnsibleActionFail(
+                "With confirm_timeout=0 there is no guard, and nothing would make the health checks; give it some "
+                "seconds, or leave health_checks and health_commands out."
+            )
         try:
             # A host that is down is known before it is changed.
             self._low_level_execute_command(":", sudoable=False)
@@ -61,10 +76,17 @@ class GuardedAction(ActionBase):
         if result.get("failed") or "guard" not in result:
             return result
         deadline = time.monotonic() + timeout
-        reason = self._health(checks, _listed(arguments.get("health_commands")), deadline)
+        reason = self._health(checks, commands, deadline)
         if reason:
             return self._recover(result, token, timeout, reason)
-        return self._confirm(result, token, timeout, deadline)
+        confirmed = self._confirm(result, token, timeout, deadline)
+        if self._is_local() and not checks and not confirmed.get("failed"):
+            confirmed["warnings"] = [*confirmed.get("warnings", []), _LOCAL]
+        return confirmed
+
+    def _is_local(self) -> bool:
+        """Whether the connection does not come over the network."""
+        return str(getattr(self._connection, "transport", "")).rpartition(".")[2] in _NOT_REMOTE
 
     def _health(self, checks: list[tuple[str, int]], commands: list[str], deadline: float) -> str:
         """Why the change must not be confirmed; empty if nothing speaks against it."""
@@ -169,6 +191,18 @@ class GuardedAction(ActionBase):
                 connection.reset()
             except AnsibleConnectionFailure:
                 connection.close()
+
+
+def _dicts(value: Any) -> list[dict[str, Any]]:
+    return [part for part in value if isinstance(part, dict)] if isinstance(value, list) else []
+
+
+def _refuse_null(options: dict[str, Any]) -> None:
+    """A module takes a null for an option that was left out."""
+    try:
+        refuse_empty({**options, **{option: "" for option, value in options.items() if value is None}})
+    except SenetError as error:
+        raise AnsibleActionFail(str(error)) from error
 
 
 def _listed(value: Any) -> list[str]:

@@ -50,7 +50,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._host.procfs import
 
 def ours():
     processes = read_processes(True)
-    found = [_processes.process_as_dict(process) for process in processes]
+    found = [_processes.process_as_dict(process, True) for process in processes]
     return len(json.dumps({"processes": found, "domains": _processes.summarise_domains(processes)}))
 
 def tools():
@@ -106,7 +106,7 @@ class Bench:
         for wanted in (flows(1), flows(300), moved, flows(50)):
             self.progress(f"policy rebuilds: a change to {len(wanted)} flows")
             before = int(host.run(_LOADS).stdout)
-            self.tasks(host, {FLOWS: {"flows": wanted}})
+            self.tasks(host, {FLOWS: {"flows": wanted, "purge": True}})
             pairs.append((int(host.run(_LOADS).stdout) - before, 1))
         what = "policy rebuilds for a change: 1 flow, 300, one of 300, 250 removed"
         return Figure("semodule_runs_per_change", what, Goal(1), "rebuilds", tuple(pairs))

@@ -1,16 +1,23 @@
 # Copyright: (c) 2026, senet.firewall contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A Docker engine of our own: its sockets, data and containerd apart from a Docker that the machine may run."""
+"""A Docker engine of our own: its sockets, data and containerd apart from a Docker that the machine may run.
+
+python -m tests.containers.engine COMMAND... runs a command that meets this engine in DOCKER_HOST.
+"""
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from tests.containers.image import cache_directory
 
 START_SECONDS = 60
 STOP_SECONDS = 60
@@ -88,3 +95,19 @@ def _unmount_below(*directories: Path) -> None:
     for place in reversed(mounted):
         if any(Path(place).is_relative_to(directory) for directory in directories):
             subprocess.run(["umount", "--lazy", place], check=True)
+
+
+def run(command: list[str]) -> int:
+    """Runs a command on an engine of its own; returns its exit code. Raises EngineError."""
+    with engine(cache_directory()) as sockets:
+        environment = {**os.environ, "DOCKER_HOST": f"unix://{sockets}/docker.sock"}
+        return subprocess.run(command, env=environment, check=False).returncode
+
+
+if __name__ == "__main__":
+    # The engine is in a session of its own and outlives whoever does not stop it.
+    signal.signal(signal.SIGTERM, lambda *_signal: sys.exit(128 + signal.SIGTERM))
+    try:
+        sys.exit(run(sys.argv[1:]))
+    except EngineError as error:
+        sys.exit(str(error))

@@ -1,7 +1,10 @@
 # Copyright: (c) 2026, senet.firewall contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The container image: a Debian with systemd and real services, as a tar file, cached by what it is made from."""
+"""The container image: a Debian with systemd and real services, as a tar file, cached by what it is made from.
+
+python -m tests.containers.image has it made if it is missing, and prints its path.
+"""
 
 import hashlib
 import os
@@ -52,3 +55,7 @@ def _build(archive: Path) -> None:
 
 def _output(*command: str) -> str:
     return subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE).stdout
+
+
+if __name__ == "__main__":
+    print(image())

@@ -131,11 +131,11 @@ def in_force(host: Host) -> str:
 
 def _converge(controller: Controller, host: Host) -> list[dict[str, Any]]:
     """The module twice, after what it says is needed first: to confirm the change that waits."""
-    results = [controller.module(host, "senet.firewall.flows", flows=FLOWS)]
+    results = [controller.module(host, "senet.firewall.flows", flows=FLOWS, purge=True)]
     if f"token={_TOKEN} state=confirmed" in results[0].get("msg", ""):
         results.append(controller.module(host, "senet.firewall.guard", token=_TOKEN, state="confirmed"))
-        results.append(controller.module(host, "senet.firewall.flows", flows=FLOWS))
-    results.append(controller.module(host, "senet.firewall.flows", flows=FLOWS))
+        results.append(controller.module(host, "senet.firewall.flows", flows=FLOWS, purge=True))
+    results.append(controller.module(host, "senet.firewall.flows", flows=FLOWS, purge=True))
     return results
 
 

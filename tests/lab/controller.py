@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from tests.collection_tree import OTHERS, link
+from tests.collection_tree import link
 
 from .errors import LabError
 from .vm import Host
@@ -52,7 +52,7 @@ class Controller:
         (self.path / "ansible.cfg").write_text("")
         self._environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")},
-            "ANSIBLE_COLLECTIONS_PATH": f"{self._patched(patch) if patch else link()}:{OTHERS}",
+            "ANSIBLE_COLLECTIONS_PATH": str(self._patched(patch) if patch else link()),
             "ANSIBLE_CONFIG": str(self.path / "ansible.cfg"),
             "ANSIBLE_INVENTORY": str(self.path / "hosts.yml"),
             "ANSIBLE_LOCAL_TEMP": str(self.path / "tmp"),

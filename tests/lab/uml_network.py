@@ -52,7 +52,7 @@ def set_up_guest(link_pid: int, mark: str) -> None:
 
 
 def set_up_link() -> None:
-    ip("link", "add", BRIDGE, "type", "bridge", "mcast_snooping", "0")
+    ip("link", "add", BRIDGE, "type", "bridge", "mcast_snooping", "0", "forward_delay", "0")
     ip("link", "set", BRIDGE, "up")
 
 

@@ -14,20 +14,31 @@ from .words import Told, boolean, common_domains
 
 
 class Option(NamedTuple):
-    """A variable without its prefix: its default, and what it is, for argument_specs.yml and for the README."""
+    """A variable without its prefix: its type and default, and what it is, for argument_specs.yml and for the README.
+
+    Without a default it is left to the module; ``otherwise`` says what that then does. What is ``shared`` is read from
+    the variable of the whole collection first.
+    """
 
     name: str
+    type: str
     default: Any
     description: str
     told: str
     choices: tuple[str, ...] = ()
+    otherwise: str = ""
+    shared: bool = False
 
     def spec(self) -> dict[str, Any]:
         """As argument_specs.yml has it."""
-        kind = type(self.default).__name__
-        elements = {"elements": "str"} if kind == "list" else {}
+        description = self.description
+        if self.shared:
+            otherwise = f", else V({self.otherwise})" if self.otherwise else ""
+            description += f" That of C(senet_firewall_{self.name}) if not given{otherwise}."
+        elements = {"elements": "str"} if self.type == "list" else {}
         choices = {"choices": list(self.choices)} if self.choices else {}
-        return {"description": self.description, "type": kind, **elements, **choices, "default": self.default}
+        default = {"default": self.default} if self.default is not None else {}
+        return {"description": description, "type": self.type, **elements, **choices, **default}
 
 
 def options(told: Told) -> list[Option]:
@@ -35,6 +46,7 @@ def options(told: Told) -> list[Option]:
     return [
         Option(
             "state",
+            "str",
             "present",
             "Whether the flow shall be there or not.",
             "`absent` takes the flow away, and leaves others alone",
@@ -42,50 +54,68 @@ def options(told: Told) -> list[Option]:
         ),
         Option(
             "mode",
-            "enforce",
+            "str",
+            None,
             "With V(observe), nobody is refused and everybody who would be is logged.",
             "`observe` refuses nobody and logs who would be",
             ("enforce", "observe"),
+            otherwise="enforce",
+            shared=True,
         ),
         *_who_and_where(told),
         Option(
             "verify_source",
-            "none",
+            "str",
+            None,
             "What the server's host holds its clients to by peer labels, as in M(senet.firewall.flows).",
             "or `loopback`, `address`, see [docs/peer-labels.md](../../docs/peer-labels.md)",
             ("none", "loopback", "address"),
+            otherwise="none",
         ),
         Option(
             "layers",
-            ["auto"],
+            "list",
+            None,
             "What enforces the flow, as in M(senet.firewall.flows).",
             "`selinux`, `owner`, or both, see [docs/owner.md](../../docs/owner.md)",
             ("auto", "selinux", "owner"),
+            otherwise="auto",
+            shared=True,
         ),
         Option(
             "backend",
-            "auto",
+            "str",
+            None,
             "What puts labels on packets, as in M(senet.firewall.flows).",
             "or `iptables`, `nftables`",
             ("auto", "iptables", "nftables"),
+            otherwise="auto",
+            shared=True,
         ),
         Option(
             "confirm_timeout",
-            30,
+            "int",
+            None,
             "Seconds after which the host undoes a change that was not confirmed; V(0) turns the guard off.",
             "seconds until an unconfirmed change is undone",
+            otherwise="30",
+            shared=True,
         ),
         Option(
             "health_checks",
-            [],
+            "list",
+            None,
             "What the controller must be able to connect to before it confirms, each as C(HOST:PORT).",
             "`HOST:PORT`s that the controller must reach before it confirms",
+            shared=True,
         ),
         Option(
             "health_commands",
-            [],
+            "list",
+            None,
             "Shell commands that must succeed on the host before the change is confirmed.",
             "commands that must succeed on the host before",
+            shared=True,
         ),
         *_beside(told),
     ]
@@ -102,6 +132,7 @@ def _who_and_where(told: Told) -> list[Option]:
     return [
         Option(
             "flow_name",
+            "str",
             told.name,
             "The name of the flows, to which C(_tcp) and C(_udp) are added." if several else "The name of the flow.",
             "the flows' name, to which `_tcp` and `_udp` are added" if several else "the flow's name",
@@ -110,38 +141,44 @@ def _who_and_where(told: Told) -> list[Option]:
         _domains("destination", "answer", pair.server, told.server),
         Option(
             "ports",
+            "list",
             list(pair.ports),
             f"The {protocols} ports on which the server listens, each a number or a range such as V(8000-8010).",
             "where the server listens",
         ),
         Option(
             "source_addresses",
-            [],
+            "list",
+            None,
             f"The clients' addresses or networks, any if not given. A client of another address is refused.{source}",
             f"clients' addresses and networks, if only these may{source_told}",
         ),
         Option(
             "destination_addresses",
-            [],
+            "list",
+            None,
             f"The server's addresses or networks, if the flow is about these alone.{destination}",
             f"server's addresses, if the flow is about these alone{destination_told}",
         ),
         Option(
             "interfaces",
-            [],
+            "list",
+            None,
             "The network interfaces, if the flow is about these alone.",
             "interfaces, if the flow is about these alone",
         ),
         Option(
             "users",
-            [],
+            "list",
+            None,
             "Login names or uids of the client's processes, for the layer owner. If neither these nor units are given, "
             "those of the catalogue.",
             "client's users, for the layer owner; the pair's, if neither these nor units are given",
         ),
         Option(
             "units",
-            [],
+            "list",
+            None,
             "Systemd units of the client's processes, for the layer owner. If neither these nor users are given, those "
             "of the catalogue.",
             "client's units, for the layer owner; the pair's, if neither these nor users are given",
@@ -157,6 +194,7 @@ def _beside(told: Told) -> list[Option]:
     return [
         Option(
             "booleans",
+            "bool",
             False,
             f"Whether to turn on the boolean that the policy wants for the connect. {it_is} Needs the collection "
             "ansible.posix.",
@@ -164,6 +202,7 @@ def _beside(told: Told) -> list[Option]:
         ),
         Option(
             "port_contexts",
+            "bool",
             False,
             f"Whether to give the ports the type that the policy wants for the server's. {types} Needs the collection "
             "community.general.",
@@ -182,5 +221,9 @@ def _domains(side: str, verb: str, services: Services, who: str) -> Option:
     elif families:
         description += f" Those of the host's family if not given, {families}."
     return Option(
-        side, common, description, f"domains of {who}; if empty, {families}" if families else f"domains of {who}"
+        side,
+        "list",
+        common or None,
+        description,
+        f"domains of {who}; if not given, {families}" if families else f"domains of {who}",
     )

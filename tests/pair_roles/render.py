@@ -21,12 +21,14 @@ from ansible_collections.senet.firewall.plugins.module_utils._services import (
     Services,
 )
 
-from .options import options
+from .options import Option, options
 from .words import Told, boolean, markdown, place
 
 _MADE = "Made from the catalogue by 'make roles'"
 # PyYAML ends a line with the word that goes beyond this.
 _WIDTH = 88
+# A Jinja expression in quotes is no text to wrap.
+_EXAMPLE_WIDTH = 160
 
 
 class _Dumper(yaml.SafeDumper):
@@ -50,7 +52,7 @@ def role(told: Told) -> dict[str, str]:
     """The files of a pair's role, by path below it."""
     return {
         "README.md": _readme(told),
-        "defaults/main.yml": _yaml({f"{told.name}_{option.name}": option.default for option in options(told)}),
+        "defaults/main.yml": _yaml(_defaults(told)),
         "meta/argument_specs.yml": _yaml(_argument_specs(told)),
         "meta/main.yml": _yaml(_meta(told)),
         "tasks/main.yml": _yaml(_tasks(told)),
@@ -68,7 +70,7 @@ def known() -> str:
         }
         for name, pair in PAIRS.items()
     }
-    return _yaml({"service_pair_known": pairs})
+    return _yaml({"__service_pair_known": pairs})
 
 
 def table(every: list[Told]) -> str:
@@ -106,23 +108,33 @@ def _meta(told: Told) -> dict[str, Any]:
         "description": f"{_short(told)}, and nobody else",
         "license": "GPL-3.0-or-later",
         "min_ansible_version": "2.16",
-        "platforms": [
-            {"name": "EL", "versions": ["8", "9"]},
-            {"name": "Fedora", "versions": ["all"]},
-            {"name": "Debian", "versions": ["bookworm"]},
-        ],
+        # Those it was run on
+        "platforms": [{"name": "Debian", "versions": ["bookworm", "trixie"]}],
         "galaxy_tags": ["security", "selinux", "firewall", "networking"],
     }
     return {"galaxy_info": galaxy, "dependencies": []}
 
 
+def _defaults(told: Told) -> dict[str, Any]:
+    every = {option.name: _shared(option) if option.shared else option.default for option in options(told)}
+    return {f"{told.name}_{name}": default for name, default in every.items() if default is not None}
+
+
+def _shared(option: Option) -> str:
+    """The default of a variable that the whole collection has."""
+    value = option.otherwise if option.type == "int" else f"'{option.otherwise}'"
+    otherwise = f"[{value}]" if option.type == "list" else value
+    # A variable that is omitted passes for a list alone when ansible-core 2.16 validates it.
+    return f"{{{{ senet_firewall_{option.name} | default({otherwise if option.otherwise else 'omit'}) }}}}"
+
+
 def _tasks(told: Told) -> list[dict[str, Any]]:
-    given = {f"service_pair_{option.name}": f"{{{{ {told.name}_{option.name} }}}}" for option in options(told)}
     return [
         {
             "name": "Put the pair in place, or take it away",
-            "ansible.builtin.include_role": {"name": "senet.firewall.service_pair"},
-            "vars": {"service_pair_name": told.name, **given},
+            # This role's own variables have been validated.
+            "ansible.builtin.include_role": {"name": "senet.firewall.service_pair", "rolespec_validate": False},
+            "vars": {"__service_pair_role": told.name},
         }
     ]
 
@@ -141,6 +153,7 @@ def _readme(told: Told) -> str:
         *(f"- {limit}" for limit in told.limits),
         _variables(told),
         _beside(told),
+        f"A variable that begins with C({told.name}_) and is none of these is an error, and so is one that is empty.",
         "In trouble, see [docs/operation.md](../../docs/operation.md#in-trouble). All pairs: "
         "[docs/pairs.md](../../docs/pairs.md).",
     ]
@@ -153,9 +166,7 @@ def _readme(told: Told) -> str:
 
 def _wrapped(text: str) -> str:
     indent = "  " if text.startswith("- ") else ""
-    return textwrap.fill(
-        markdown(text), 120, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
-    )
+    return textwrap.fill(markdown(text), 120, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def _example(told: Told) -> str:
@@ -163,7 +174,7 @@ def _example(told: Told) -> str:
     if told.example:
         role["vars"] = {f"{told.name}_{key}": value for key, value in told.example.items()}
     play = [{"hosts": "all", "become": True, "roles": [role]}]
-    return yaml.dump(play, Dumper=_Dumper, sort_keys=False, width=_WIDTH)
+    return yaml.dump(play, Dumper=_Dumper, sort_keys=False, width=_EXAMPLE_WIDTH)
 
 
 def _services(told: Told) -> str:
@@ -184,11 +195,20 @@ def _service(service: Service) -> str:
 
 
 def _variables(told: Told) -> str:
-    rows = ["| variable | default | |", "|---|---|---|"]
+    rows = ["| variable | without it | |", "|---|---|---|"]
     for option in options(told):
-        default = yaml.dump(option.default, Dumper=_Dumper, default_flow_style=True).removesuffix("\n...\n").strip()
-        rows.append(f"| `{told.name}_{option.name}` | `{default}` | {option.told} |")
+        rows.append(f"| `{told.name}_{option.name}` | {_otherwise(option)} | {option.told} |")
     return "\n".join(rows)
+
+
+def _otherwise(option: Option) -> str:
+    """What a variable is if it is not set, in a cell of a table."""
+    if option.shared:
+        return f"`senet_firewall_{option.name}`" + (f", else `{option.otherwise}`" if option.otherwise else "")
+    if option.default is None:
+        return f"`{option.otherwise}`" if option.otherwise else ""
+    default = yaml.dump(option.default, Dumper=_Dumper, default_flow_style=True).removesuffix("\n...\n").strip()
+    return f"`{default}`"
 
 
 def _beside(told: Told) -> str:

@@ -5,7 +5,7 @@
 kernel that answers from the policy it was given. Any step can be made to fail."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -158,6 +158,7 @@ class ScriptedService:
         self.installed = False
         self.running = False
         self.units: tuple[str, ...] = ()
+        self.shown: list[bool] = []
         self.systemd = True
         self.interpreter = "/usr/bin/python3"
 
@@ -193,6 +194,9 @@ class ScriptedService:
         if not self.running:
             self._log.write("start service")
         self.running = True
+
+    def show(self, enforced: bool) -> None:
+        self.shown.append(enforced)
 
     def uninstall(self) -> None:
         if self.installed:
@@ -326,6 +330,7 @@ class ScriptedHost:
         self.families = empty_families()
         self.policy: str | None = None
         self.extra_policy = ""
+        self.ip = [4, 6]
         self.other_types = {"httpd_exec_t", "netif_t"}
         self.holder: str | None = None
         self.permissive: set[str] = set()
@@ -343,6 +348,11 @@ class ScriptedHost:
         self.legacy = {"ipv4": "", "ipv6": ""}
         self.listed = ""
         self.unlabelled_mptcp = False
+        # the text of rules saved by other programs, by path
+        self.saved_rules: dict[str, str] = {}
+        self.own_addresses = {"lo": ["127.0.0.1", "::1"], "eth0": ["192.0.2.1", "2001:db8::1"], "eth1": ["10.77.0.2"]}
+        # the contexts that were given to interfaces on this host
+        self.given: dict[str, str] = {}
         # the tables of other network namespaces, by file and family
         self.namespaces: dict[str, dict[str, Any]] = {}
         self.writes: list[str] = []
@@ -355,11 +365,15 @@ class ScriptedHost:
     def host(self) -> Host:
         decisions = Decisions(self, "/nonexistent/decisions.json")  # type: ignore[arg-type]
         edges: Any = (self, decisions, self, self.netlabel, self, self.service, self.guard, self.accounts,
-                      self.processes, self.refused_ports, 999, lambda: self.unlabelled_mptcp)  # fmt: skip
+                      self.processes, self.refused_ports, 999, lambda: self.unlabelled_mptcp,
+                      lambda: self.saved_rules, lambda: self.own_addresses)  # fmt: skip
         return Host(*edges)
 
     def interfaces(self) -> list[str]:
         return ["lo", "eth0", "eth1"]
+
+    def versions(self) -> list[int]:
+        return self.ip
 
     def processes(self, sockets: bool) -> list[Process]:
         if sockets:
@@ -424,13 +438,16 @@ class ScriptedHost:
         if tclass == "process":
             return Decision(frozenset(["fork"] if subject in STOCK_DOMAINS else []), False)
         text = (self.policy or "") + self.extra_policy
-        memberships = re.findall(r"\(typeattributeset (senet_(?:packet|peer)_type) \((\S+)\)\)", text)
+        memberships = re.findall(r"\(typeattributeset (senet_(?:packet|peer)_type|netif_type) \((\S+)\)\)", text)
         attributes = {("netif_type", "netif_t"), ("node_type", "node_t"), *memberships}
         attributes.update(("domain", domain) for domain in STOCK_DOMAINS)
         names = {thing} | {attribute for attribute, member in attributes if member == thing}
         subjects = {subject} | {attribute for attribute, member in attributes if member == subject}
+        members: dict[str, set[str]] = {}
+        for name, member in re.findall(r"\(typeattributeset (\S+) \(([^\s()]+)\)\)", text):
+            members.setdefault(name, set()).update(STOCK_DOMAINS if member == "domain" else {member})
         groups = {
-            name: set(STOCK_DOMAINS) - set(excluded.split())
+            name: set(STOCK_DOMAINS).difference(*(members.get(word, {word}) for word in excluded.split()))
             for name, excluded in re.findall(r"\(typeattributeset (\S+) \(and \(domain\) \(not \(([^)]*)\)", text)
         }
         allowed: set[str] = set()
@@ -444,8 +461,8 @@ class ScriptedHost:
         self.reads.append(f"save {family}")
         return self.families[family].save()
 
-    def saves(self) -> list[Saved]:
-        self.reads.append("saves")
+    def saves(self, read: Mapping[str, str] | None = None) -> list[Saved]:
+        self.reads.append("saves" if read is None else "other variants")
         return [
             one
             for family, command in (("ipv4", "iptables"), ("ipv6", "ip6tables"))
@@ -500,10 +517,28 @@ class ScriptedHost:
     def install(self, text: str) -> None:
         self.write("install policy")
         self.policy = text
+        self.check_given()
 
     def remove(self) -> None:
         self.write("remove policy")
         self.policy = None
+        self.check_given()
+
+    def interface_contexts(self) -> dict[str, str]:
+        return dict(self.given)
+
+    def set_interface(self, name: str, context: str | None) -> None:
+        self.write(f"set {name}" if context else f"free {name}")
+        if context is None:
+            del self.given[name]
+        else:
+            self.given[name] = context
+        self.check_given()
+
+    def check_given(self) -> None:
+        """As libsemanage does when it builds the policy."""
+        for name, context in self.given.items():
+            assert self.canonical(context), f"{name} has the type of {context}, which no policy declares"
 
     def command(self) -> str | None:
         return "/sbin/semodule"
@@ -513,4 +548,4 @@ class ScriptedHost:
 
     def state(self) -> tuple[object, ...]:
         tables = [*(table.save() for table in self.families.values()), self.netlabel.kernel.lists()]
-        return (self.policy, *tables, self.service.text, self.service.installed)
+        return (self.policy, *tables, self.service.text, self.service.installed, sorted(self.given.items()))

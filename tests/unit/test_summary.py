@@ -3,11 +3,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """CI's closing summary, from reports that pytest itself writes."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.summary import sum_up
+from tests.collection_tree import ROOT
+from tests.summary import sum_up, times
 
 pytest_plugins = ["pytester"]
 
@@ -46,3 +48,15 @@ def test_one_bad_report_is_named_and_spoils_the_sum(pytester: pytest.Pytester) -
 
 def test_no_report_is_not_good() -> None:
     assert sum_up([]) == ("===== no tests ran in 0.0s =====", False)
+
+
+def test_each_part_is_timed_and_a_failed_one_still_fails(tmp_path: Path) -> None:
+    for name, command, code in (("lint", "true", 0), ("unit", "false", 1)):
+        done = subprocess.run([ROOT / "tests" / "timed.sh", name, command], cwd=tmp_path, check=False)
+        assert done.returncode == code
+    written = (tmp_path / "build" / "times").read_text()
+    assert [line.split()[0::2] for line in written.splitlines()] == [["lint", "0"], ["unit", "1"]]
+
+
+def test_times_are_minutes_and_seconds() -> None:
+    assert times("lint 220 0\nvm 3661 2\n") == "lint           3:40 min\nvm            61:01 min  FAILED\n"

@@ -18,9 +18,10 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.lab.controller import Controller, Play
-from tests.lab.guests import DEFAULT_GUEST, GUESTS
+from tests.lab.guests import DEFAULT_GUEST, FEDORA, GUESTS, guest_named
 from tests.lab.lab import Lab
 from tests.lab.machines import KINDS
+from tests.lab.policy import SOURCE_VARIABLE, policy_source
 from tests.lab.states import State
 from tests.lab.vm import Host
 from tests.vm.facts import Facts, facts
@@ -79,6 +80,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if guest_named(config.getoption("guest")).policy == FEDORA and policy_source() is None:
+        pytest.exit(f"The tests on Fedora's policy did not run: {SOURCE_VARIABLE} names no source of it.", 0)
     if not hasattr(config, "workerinput"):
         config.stash[STATES] = tempfile.mkdtemp(prefix="senet-states-", dir="/var/tmp")
         # They are large: pytest_unconfigure runs for whoever ends the run before its time as well.
@@ -165,7 +168,7 @@ def enforced_by_nftables(lab: Lab, states: SharedStates, enforced_state: State) 
 
     def move(save_as: Path) -> None:
         with lab.start("web", state=enforced_state) as host, Controller(host) as controller:
-            moved = controller.module(host, "senet.firewall.flows", flows=[], purge=False, backend="nftables")
+            moved = controller.module(host, "senet.firewall.flows", backend="nftables")
             assert moved.get("backend") == "nftables", moved
             assert INSTALL_POLICY not in moved["steps"], moved
             controller.close()
@@ -202,7 +205,7 @@ def enforced_by_each(lab: Lab, state_of_backend: State) -> Iterator[Host]:
 def more_flows(lab: Lab, state_of_backend: State) -> Iterator[Host]:
     """A host on which MORE_FLOWS were added to the role's, for tests that leave it as they find it."""
     with lab.start("web", state=state_of_backend) as started, Controller(started) as controller:
-        result = controller.module(started, "senet.firewall.flows", flows=MORE_FLOWS, purge=False)
+        result = controller.module(started, "senet.firewall.flows", flows=MORE_FLOWS)
         assert result.get("changed"), result
         yield started
 

@@ -60,14 +60,6 @@ def start_containers(host: Host) -> None:
         host.run(commands, timeout=300)
 
 
-def install_hook(host: Host) -> None:
-    """The three files of the page."""
-    host.run("mkdir -p /etc/containers/oci/hooks.d")
-    host.put(block("sh /usr/local/sbin/senet-container"), "/usr/local/sbin/senet-container", 0o755)
-    host.put(block("json"), "/etc/containers/oci/hooks.d/senet-firewall.json")
-    host.put(block("toml"), "/etc/containers/containers.conf")
-
-
 def _pid(host: Host, container: str) -> str:
     return host.run("podman inspect --format '{{.State.Pid}}' " + container).stdout.strip()
 

@@ -11,6 +11,12 @@ from tests.lab.vm import Host
 _SAVED = "%s-save | sed -e '/^#/d' -e 's/ \\[[0-9]*:[0-9]*\\]$//'"
 
 
+# A shell finds the cluster's version, which each release of Debian has another of.
+POSTGRESQL = "postgresql@$(ls /etc/postgresql)-main"
+# The name of the policy, in Debian's guests and in those with Fedora's
+DEBIAN, FEDORA = "default", "targeted"
+
+
 class Facts(NamedTuple):
     """Rules of both families, the whole nft ruleset, the policy store's modules, files of our name, kernel modules."""
 
@@ -36,3 +42,8 @@ def facts(host: Host) -> Facts:
         "lsmod | cut -d' ' -f1 | sort",
     )
     return Facts(*(host.run(command).stdout for command in commands))
+
+
+def policy_name(host: Host) -> str:
+    """The host's policy as /etc/selinux/config names it."""
+    return host.run("sed -n 's/^SELINUXTYPE=//p' /etc/selinux/config").stdout.strip()

@@ -12,6 +12,7 @@ from tests.lab.lab import Lab
 from tests.lab.probes import ADDRESSES, as_domain, connect, context, listener, through_apache
 from tests.lab.vm import Host
 from tests.unit.plugins.filter.test_flows_from_iptables import ARTICLE
+from tests.vm.facts import POSTGRESQL
 
 each_family = pytest.mark.parametrize("family", sorted(ADDRESSES))
 PLAY = [
@@ -62,11 +63,11 @@ def test_line_4_the_source_reaches_nothing_else_and_others_of_its_user_do(articl
 @each_family
 def test_lines_5_and_6_only_the_destination_answers_and_nobody_else_reaches_it(article: Host, family: str) -> None:
     assert connect(article, ADDRESSES[family], 5432).result == "refused"
-    article.run("systemctl stop postgresql@15-main")
+    article.run(f"systemctl stop {POSTGRESQL}")
     try:
         with listener(article, ADDRESSES[family], 5432):
             assert as_domain(article, "httpd_t", ADDRESSES[family], 5432).result == "timeout"
         with listener(article, ADDRESSES[family], 5432, "--as-context", context("postgresql_t")):
             assert as_domain(article, "httpd_t", ADDRESSES[family], 5432).result == "connected"
     finally:
-        article.run("systemctl start postgresql@15-main")
+        article.run(f"systemctl start {POSTGRESQL}")

@@ -11,7 +11,9 @@ from tests.lab.controller import Controller
 from tests.lab.probes import ADDRESSES, connect, through_apache
 from tests.lab.vm import Host
 from tests.vm.conftest import TOKEN, WEB_DB, both_backends, each_backend, without_confirmation
-from tests.vm.facts import facts
+from tests.vm.facts import POSTGRESQL, facts
+
+pytestmark = pytest.mark.core
 
 FLOWS = "senet.firewall.flows"
 JOURNAL = "journalctl -b -u senet-firewall.service -o cat"
@@ -37,7 +39,7 @@ def test_labels_are_back_before_the_network(slim_enforced: Host) -> None:
     assert refused(slim_enforced) == [True, True]
     assert through_apache(slim_enforced, "pg4").result == "connected"
     assert through_apache(slim_enforced, "pg6").result == "connected"
-    order = ["senet-firewall.service", "network-pre.target", "systemd-networkd.service", "postgresql@15-main.service"]
+    order = ["senet-firewall.service", "network-pre.target", "systemd-networkd.service", POSTGRESQL]
     times = [active_since(slim_enforced, unit) for unit in order]
     assert times == sorted(times)
     with Controller(slim_enforced) as controller:

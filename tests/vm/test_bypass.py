@@ -10,10 +10,11 @@ import pytest
 
 from tests.lab.probes import ADDRESSES, Probe, as_domain, connect, listener, through_apache
 from tests.lab.vm import Host
+from tests.vm.facts import POSTGRESQL as POSTGRESQL_UNIT
 
+pytestmark = [pytest.mark.core, pytest.mark.smoke]
 POSTGRESQL = 5432
 CLIENT_TYPE = "senet_httpd_to_postgresql_client_packet_t"
-UNIT = "postgresql@15-main"
 each_family = pytest.mark.parametrize("family", sorted(ADDRESSES))
 
 # What a raw socket sends: a TCP segment with SYN and FIN set, which conntrack calls INVALID.
@@ -131,7 +132,7 @@ def test_postgresql_itself_cannot_connect_by_dblink(enforced_by_each: Host) -> N
 
 @each_family
 def test_clients_fail_fast_when_postgresql_is_stopped(enforced_by_each: Host, family: str) -> None:
-    with stopped(enforced_by_each, UNIT):
+    with stopped(enforced_by_each, POSTGRESQL_UNIT):
         assert refused_at_once(apache(enforced_by_each, "pg", family))
         assert refused_at_once(connect(enforced_by_each, ADDRESSES[family], POSTGRESQL))
 
@@ -139,7 +140,7 @@ def test_clients_fail_fast_when_postgresql_is_stopped(enforced_by_each: Host, fa
 @each_family
 def test_an_impostor_gets_nothing(enforced_by_each: Host, family: str) -> None:
     address = ADDRESSES[family]
-    with stopped(enforced_by_each, UNIT), listener(enforced_by_each, address, POSTGRESQL):
+    with stopped(enforced_by_each, POSTGRESQL_UNIT), listener(enforced_by_each, address, POSTGRESQL):
         # The kernel drops what httpd_t sends before the impostor sees it, so the proxy's own timeout ends it.
         assert apache(enforced_by_each, "pg", family).result == "refused"
         assert refused_at_once(connect(enforced_by_each, address, POSTGRESQL))

@@ -19,18 +19,21 @@ from tests.lab.vm import Host
 from tests.vm.conftest import TOKEN, WEB_DB, each_backend, without_confirmation
 from tests.vm.facts import facts
 
+pytestmark = pytest.mark.core
+
 FLOWS = "senet.firewall.flows"
 GUARD = "senet.firewall.guard"
 # SSH's own port as that of a database: sshd_t may neither receive nor send there.
 CUTS_SSH = {"name": "lockout", "source": ["httpd_t"], "destination": ["postgresql_t"], "ports": ["22"]}
+PLACES = "/etc /usr/local $(ls -d /var/lib/senet-firewall/code 2>/dev/null)"
 CONTENT = (
-    "find /etc /usr/local -xdev -type f -print0 | sort -z | xargs -0 sha256sum; "
-    "find /etc /usr/local -xdev '(' -type l -o -type d ')' -printf '%p %m %u %g %l\\n' | sort"
+    f"find {PLACES} -xdev -type f -print0 | sort -z | xargs -0 sha256sum; "
+    f"find {PLACES} -xdev '(' -type l -o -type d ')' -printf '%p %m %u %g %l\\n' | sort"
 )
 
 
 def content(host: Host) -> set[str]:
-    """What the collection may change, and every file of /etc and /usr/local, the loaded policy's among them."""
+    """What the collection may change, and every file of /etc, /usr/local and its own code, the loaded policy's too."""
     found = facts(host)._replace(kernel="", files="")
     return {f"{part}: {line}" for part, text in found._asdict().items() for line in text.splitlines()} | set(
         host.run(CONTENT, timeout=120).stdout.splitlines()

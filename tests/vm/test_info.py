@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The modules that only tell, on a host with SELinux."""
 
+import json
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from tests.lab.lab import Lab
 from tests.lab.vm import Host
 from tests.vm.conftest import Module
+from tests.vm.facts import POSTGRESQL
 from tests.vm.test_messages import commands_gone
 
 OnHost = Callable[[Host], Module]
@@ -42,11 +44,24 @@ def test_processes_of_a_domain_with_their_sockets(booted: Host, module: OnHost) 
     }
 
 
+def test_a_whole_host_fits_into_a_database(booted: Host, module: OnHost) -> None:
+    whole = module(booted)("process_context_info")
+    assert "processes" not in whole
+    assert {"httpd_t", "postgresql_t", "sshd_t", "init_t"} <= set(whole["domains"])
+    processes = module(booted)("process_context_info", details=True)
+    every = module(booted)("process_context_info", details=True, command_lines=True)
+    assert sum(domain["processes"] for domain in whole["domains"].values()) > 30
+    sizes = [len(json.dumps(result)) for result in (whole, processes, every)]
+    print(len(every["processes"]), sizes)
+    assert sizes == sorted(sizes)
+    assert sizes[0] * 5 < sizes[2]
+
+
 def test_process_of_a_port(booted: Host, module: OnHost) -> None:
     result = module(booted)("process_context_info", ports=[5432], listening=True)
-    pid = int(booted.run("systemctl show --value --property MainPID postgresql@15-main").stdout)
+    pid, unit = booted.run(f"systemctl show --value --property MainPID {POSTGRESQL}; echo {POSTGRESQL}").stdout.split()
     assert [(process["pid"], process["user"], process["unit"]) for process in result["processes"]] == [
-        (pid, "postgres", "postgresql@15-main.service")
+        (int(pid), "postgres", f"{unit}.service")
     ]
 
 

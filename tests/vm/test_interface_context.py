@@ -3,6 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """An interface has its own context in the policy store, and the kernel checks it while peer labels are in use."""
 
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +13,8 @@ from tests.lab.controller import Controller
 from tests.lab.lab import Lab
 from tests.lab.probes import as_domain
 from tests.lab.vm import Host
+
+pytestmark = pytest.mark.policy
 
 TYPE = "public_iface_t"
 CONTEXT = f"system_u:object_r:{TYPE}:s0"
@@ -29,8 +33,36 @@ def interface(host: Host, check: bool = False, **options: Any) -> dict[str, Any]
         return controller.module(host, "senet.firewall.interface_context", check=check, diff=True, **options)
 
 
+def without_confirmation(collection: Path) -> None:
+    """Patches a copy of the collection: as if the controller had died right after the change."""
+    (collection / "plugins" / "action" / "interface_context.py").unlink()
+
+
 def stored(host: Host) -> str:
     return host.run("semanage interface -l -C -n").stdout
+
+
+def test_the_interface_that_ssh_comes_by_is_not_taken_from_it(slim: Host) -> None:
+    asked = "ip -4 -o address show to $(echo $SSH_CONNECTION | cut -d' ' -f3) | awk '{print $2}'"
+    [name] = slim.run(asked).stdout.split()
+    slim.run(f"cat > iface.cil <<'END'\n{POLICY}END\nsemodule -i iface.cil", timeout=300)
+    for check in (True, False):
+        refused = interface(slim, check=check, interface=name, type=TYPE)
+        assert "'sshd_t'" in refused["msg"]
+        assert f"the interface '{name}'" in refused["msg"]
+        assert stored(slim) == ""
+    # It may have one that everybody may use, and the guard brings back what nobody confirmed.
+    with Controller(slim, patch=without_confirmation) as controller:
+        options: dict[str, Any] = {"interface": name, "type": "dmz_iface_t", "create_type": True}
+        options.update(token="t1", confirm_timeout=10)
+        waiting = controller.module(slim, "senet.firewall.interface_context", **options)
+        assert waiting["guard"] == {"token": "t1", "confirmed": False}, waiting
+        assert stored(slim).split() == [name, "system_u:object_r:dmz_iface_t:s0"]
+        deadline = time.monotonic() + 120
+        while stored(slim) or slim.run("ls /var/lib/senet-firewall/pending.json", check=False).rc == 0:
+            assert time.monotonic() < deadline
+            time.sleep(1)
+    assert "senet_firewall" not in slim.run("semodule -l").stdout
 
 
 @pytest.mark.thorough

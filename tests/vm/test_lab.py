@@ -11,6 +11,7 @@ import time
 import pytest
 
 from tests.lab import BootError, CommandError, CommandTimeout, Host, Lab
+from tests.vm.facts import POSTGRESQL
 
 DOMAINS = {"sshd": "sshd_t", "apache2": "httpd_t", "postgres": "postgresql_t", "redis-server": "redis_t"}
 
@@ -44,7 +45,7 @@ def test_processes_run_in_their_domains(host: Host) -> None:
 @pytest.mark.parametrize("path", ["/pg4", "/pg6"])
 def test_apache_reaches_postgresql_and_tells_when_it_does_not(host: Host, path: str) -> None:
     assert status(host, path) == "502"
-    host.run("systemctl stop postgresql@15-main")
+    host.run(f"systemctl stop {POSTGRESQL}")
     assert status(host, path) == "503"
 
 

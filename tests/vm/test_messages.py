@@ -144,7 +144,7 @@ def test_label_rule_of_another_program(enforced: Host, module: Callable[[Host], 
     rule = "-A OUTPUT -p udp -m udp --dport 514 -j SECMARK --selctx system_u:object_r:senet_default_packet_t:s0"
     enforced.run(f"{tool} -t mangle {rule}")
     before = facts(enforced)
-    assert f"'{tool} mangle: {rule}'" in refusal(module(enforced)("flows", flows=[WEB_DB]))
+    assert f"'{tool} mangle: {rule}'" in refusal(module(enforced)("flows", flows=[WEB_DB], purge=True))
     assert facts(enforced) == before
 
 

@@ -17,11 +17,13 @@ from tests.lab.states import State
 from tests.lab.vm import Host
 from tests.vm.conftest import BACKENDS
 
+pytestmark = pytest.mark.policy
+
 FLOWS = "senet.firewall.flows"
 # As the documentation promises
 BACK_SECONDS = 10
 SETTLE_SECONDS = 30
-WARNING = "Labels had been taken away by another program and were put back"
+WARNING = "Labels or policy had been taken away by another program and were put back"
 
 # Rules of an administrator beside those of the neighbour, in tables that events empty and tables they leave
 ADMIN = """
@@ -244,7 +246,7 @@ def test_flows_stay_enforced_beside(
             assert [connect(host, address, 5432).result for address in ADDRESSES.values()] == ["refused"] * 2
             assert host.run("echo in", fresh=True).stdout == "in\n"
             assert settled(host, rules) == rules, event.command
-        again = controller.module(host, FLOWS, flows=[], purge=False)
+        again = controller.module(host, FLOWS, backend=backend)
         assert (again["failed"], again["changed"]) == (False, False), again
         emptied = any(backend in event.empties for event in neighbour.events)
         assert any(WARNING in warning for warning in again["warnings"]) == emptied

@@ -51,12 +51,12 @@ def test_a_change_beside_foreign_labels_is_refused_with_the_rule(enforced: Host)
         for rule in RULES:
             enforced.run(rule.add)
             before = facts(enforced)
-            result = controller.module(enforced, FLOWS, flows=MORE_FLOWS[:1], purge=False)
+            result = controller.module(enforced, FLOWS, flows=MORE_FLOWS[:1])
             assert result["failed"], rule.add
             assert f"'{rule.quoted}'. Nothing was changed" in result["msg"]
             assert facts(enforced) == before, rule.add
             # what is in force stays so, and a run that changes nothing says so
-            assert controller.module(enforced, FLOWS, flows=[], purge=False)["failed"] is False
+            assert controller.module(enforced, FLOWS, backend="iptables")["failed"] is False
             enforced.run(rule.remove)
 
 

@@ -5,11 +5,15 @@
 
 import re
 
+import pytest
+
 from tests.lab.controller import Controller
 from tests.lab.probes import ADDRESSES, Held, connect, through_apache
 from tests.lab.vm import Host
 from tests.vm.conftest import WEB_DB, each_backend
 from tests.vm.facts import facts
+
+pytestmark = pytest.mark.core
 
 CLIENT_TYPE = "senet_web_db_client_packet_t"
 FLOWS = "senet.firewall.flows"

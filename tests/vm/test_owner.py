@@ -100,13 +100,13 @@ def test_a_unit_that_is_started_again_connects_with_its_first_process(owned: Own
 
 
 def test_users_and_units_of_a_flow_that_names_none_are_those_that_run(owned: Owned) -> None:
-    found = owned.flows(flows=[WEB_DB], layers=["owner"], check=True)
+    found = owned.flows(flows=[WEB_DB], purge=True, layers=["owner"], check=True)
     assert [(row["users"], row["units"]) for row in found["owners"]] == [(["root", "www-data"], ["apache2.service"])]
 
 
 def test_unknown_users_and_units_are_named(owned: Owned) -> None:
     for option, name in (("users", "nosuchuser"), ("units", "nosuch.service")):
-        refused = owned.flows(flows=[{**WEB_DB, option: [name]}], layers=["owner"])
+        refused = owned.flows(flows=[{**WEB_DB, option: [name]}], purge=True, layers=["owner"])
         assert refused["failed"] is True
         assert name in refused["msg"]
     assert owned.who() == HELD
@@ -120,14 +120,14 @@ def test_it_is_back_after_a_reboot(owned: Owned) -> None:
 
 
 def test_observing_refuses_nobody_and_logs_who_would_be(owned: Owned) -> None:
-    assert owned.flows(flows=[PAIR], layers=["owner"], mode="observe")["changed"] is True
+    assert owned.flows(flows=[PAIR], purge=True, layers=["owner"], mode="observe")["changed"] is True
     assert owned.who() == FREE
     logged = owned.host.run("dmesg | grep 'senet would refuse httpd_to_'").stdout.splitlines()
     assert sorted({word for line in logged for word in line.split() if word.startswith("UID=")}) == ["UID=0", "UID=33"]
 
 
 def test_beside_the_layer_selinux_a_client_is_held_to_both(owned: Owned) -> None:
-    both = owned.flows(flows=[{**PAIR, "units": [], "users": ["www-data"]}], layers=["selinux", "owner"])
+    both = owned.flows(flows=[{**PAIR, "users": ["www-data"]}], layers=["selinux", "owner"])
     assert both["layers"] == ["selinux", "owner"], both
     assert any(row["can_connect"] for row in both["access"])
     assert owned.who() == HELD
@@ -135,11 +135,11 @@ def test_beside_the_layer_selinux_a_client_is_held_to_both(owned: Owned) -> None
         # the right domain and the wrong user, the wrong domain and the right user
         assert as_domain(owned.host, "httpd_t", address, 5432).result == "refused"
         assert connect(owned.host, address, 5432, user="www-data").result == "refused"
-    assert owned.flows(flows=[PAIR], purge=False)["layers"] == ["selinux", "owner"]
+    assert owned.flows(flows=[PAIR])["layers"] == ["selinux", "owner"]
 
 
 def test_it_goes_without_a_trace(owned: Owned) -> None:
-    assert owned.flows(flows=[], state="present")["changed"] is True
+    assert owned.flows(state="absent")["changed"] is True
     assert facts(owned.host)._replace(kernel="") == owned.before._replace(kernel="")
     assert owned.host.run("ls -d /etc/systemd/system/apache2.service.d", check=False).rc != 0
     assert owned.who() == FREE

@@ -80,7 +80,7 @@ def test_every_pair_has_a_scenario_or_is_listed_as_compiled_only() -> None:
 @pytest.mark.parametrize("pair", COMPILED_ONLY)
 def test_a_pair_whose_domain_the_policy_lacks_says_so_by_name(services: Hosts, pair: str) -> None:
     with Controller(services["web"]) as controller:
-        result = controller.module(services["web"], "senet.firewall.flows", flows=[{"pair": pair}], purge=False)
+        result = controller.module(services["web"], "senet.firewall.flows", flows=[{"pair": pair}])
     assert result["failed"], result
     assert COMPILED_ONLY[pair] in result["msg"], result
 

@@ -115,7 +115,7 @@ def test_the_servers_host_refuses_it_too(hosts: Hosts, family: str) -> None:
             assert ask(web, db, "httpd_t", DB[family], FROM_NOBODY, "tcp") == "timeout"
             assert ask(web, db, "unconfined_t", DB[family], FROM_WEB, "tcp") == "connected"
         finally:
-            controller.module(web, "senet.firewall.flows", flows=[], purge=False)
+            controller.module(web, "senet.firewall.flows", flows=flows("tcp"))
 
 
 @each_protocol

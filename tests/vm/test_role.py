@@ -7,11 +7,15 @@ import json
 import re
 from typing import Any
 
+import pytest
+
 from tests.lab.controller import Controller, Play
 from tests.lab.probes import ADDRESSES, connect
 from tests.lab.vm import Host
 from tests.vm.conftest import ROLE_ABSENT, FirstRun
 from tests.vm.facts import facts
+
+pytestmark = [pytest.mark.core, pytest.mark.smoke]
 
 POLICY, IPV4, IPV6 = "install the policy module senet_firewall", "restore the ipv4 rules", "restore the ipv6 rules"
 
@@ -93,7 +97,7 @@ def test_drift_is_mended_without_touching_the_policy(enforced: Host, first_run: 
     enforced.run("systemctl stop senet-firewall-watch.service && ip6tables -t security -F SENET_OUTPUT")
     with Controller(enforced) as controller:
         mended = controller.module(
-            enforced, "senet.firewall.flows", purge=False, flows=[{"pair": "httpd_to_postgresql"}]
+            enforced, "senet.firewall.flows", flows=[{"pair": "httpd_to_postgresql"}]
         )
     assert IPV6 in mended["steps"]
     assert not {POLICY, IPV4} & set(mended["steps"])

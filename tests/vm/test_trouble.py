@@ -55,7 +55,7 @@ def test_labels_taken_away_come_back_and_the_next_run_tells(slim_enforced: Host,
         time.sleep(0.2)
     result = run(slim_enforced)
     assert result["changed"] is False
-    assert any("Labels had been taken away by another program" in warning for warning in result["warnings"]), result
+    assert any("Labels or policy had been taken away by another program" in said for said in result["warnings"]), result
 
 
 @pytest.mark.parametrize(

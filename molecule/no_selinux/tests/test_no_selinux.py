@@ -62,6 +62,14 @@ def test_the_refused_role_leaves_no_file(converged: Any) -> None:
     assert set(converged["left"]) <= {"/run/senet-firewall.lock"}
 
 
+def test_a_flow_without_users_says_why_it_needs_them(converged: Any) -> None:
+    assert "SELinux is disabled here; give users or units" in converged["untold"]
+
+
+def test_what_needs_selinux_is_absent(converged: Any) -> None:
+    assert converged["gone"] == [False, False]
+
+
 def test_auto_takes_the_layer_owner_and_says_what_is_not_checked(converged: Any) -> None:
     auto = converged["auto"]
     assert auto["layers"] == ["owner"]

@@ -8,8 +8,15 @@ The flows stand in the module's own first comment, so the policy store remembers
 
 import json
 import re
-from typing import FrozenSet, List, Optional
+from typing import Dict, FrozenSet, Iterable, List, Optional, Set
 
+from ansible_collections.senet.firewall.plugins.module_utils._compile.cil_text import (
+    ALLOW,
+    WORD,
+    attribute,
+    optional,
+    statements,
+)
 from ansible_collections.senet.firewall.plugins.module_utils._compile.peers import compile_peers
 from ansible_collections.senet.firewall.plugins.module_utils._fields import EVERY_DOMAIN
 from ansible_collections.senet.firewall.plugins.module_utils._model import (
@@ -27,6 +34,8 @@ MODULE_NAME = "senet_firewall"
 
 _FLOWS_LINE = "; flows: "
 _TYPE_LINE = re.compile(r"^\(type ([^ )]+)\)$", re.MULTILINE)
+_ATTRIBUTE_LINE = re.compile(r"^\(typeattribute ([^ )]+)\)$", re.MULTILINE)
+_RETIRED_MARK = "\n; Of an earlier set: no rule has these types once the change is made, and the next one drops them.\n"
 
 # Who may put a label on packets: rules are loaded by Ansible over SSH (no transition to iptables_t), by an init
 # script, or by a service without a domain. Not every policy has all three, hence the optional blocks.
@@ -57,13 +66,8 @@ _PACKETS = """\
 
 # The attribute must have a name to be granted anything.
 _CONFINED = """\
-(typeattribute senet_not_confined)
-(typeattributeset senet_not_confined (and (domain) (not ({domains}))))
-"""
-
-_LOADER = """\
-(optional senet_loader_{domain}
-    (allow {domain} senet_packet_type (packet (relabelto))))
+{members}(typeattribute senet_not_confined)
+(typeattributeset senet_not_confined (and (domain) (not (senet_confined))))
 """
 
 # Interfaces are checked while peer labels are in use. Everybody may use this one, as the policy lets them use others.
@@ -98,14 +102,14 @@ _REFUSED = """\
 _OBSERVED = """\
 (allow domain {client} (packet (send recv)))
 (allow domain {server} (packet (send recv)))
-(typeattribute senet_{name}_not_source)
-(typeattributeset senet_{name}_not_source (and (domain) (not (kernel_t {source}))))
+{members}(typeattribute senet_{name}_not_source)
+(typeattributeset senet_{name}_not_source (and (domain) (not (kernel_t senet_{name}-source))))
 (auditallow senet_{name}_not_source {client} (packet (send)))
 (typeattribute senet_{name}_not_destination)
-(typeattributeset senet_{name}_not_destination (and (domain) (not (kernel_t {destination}))))
+(typeattributeset senet_{name}_not_destination (and (domain) (not (kernel_t senet_{name}-destination))))
 (auditallow senet_{name}_not_destination {server} (packet (send)))
 (typeattribute senet_{name}_outsider)
-(typeattributeset senet_{name}_outsider (and (domain) (not (kernel_t {domains}))))
+(typeattributeset senet_{name}_outsider (and (domain) (not (kernel_t senet_{name}-source senet_{name}-destination))))
 (auditallow senet_{name}_outsider {client} (packet (recv)))
 (auditallow senet_{name}_outsider {server} (packet (recv)))
 """
@@ -124,19 +128,20 @@ _REFUSED_OBSERVED = """\
 """
 
 
-def compile_policy(flows: FlowSet) -> str:
-    """The CIL text (ASCII, the same bytes for the same flows).
+def compile_policy(flows: FlowSet, remembered: Optional[FlowSet] = None) -> str:
+    """The CIL text (ASCII, the same bytes for the same flows), which remembers these flows or those given for that.
 
     :raises SenetError: peer labels cannot tell what flows with verify_source ask for.
     """
-    compact = json.dumps(flows.as_dict(), sort_keys=True, separators=(",", ":"))
+    compact = json.dumps((remembered or flows).as_dict(), sort_keys=True, separators=(",", ":"))
     parts = [_HEAD.format(flows_line=_FLOWS_LINE + compact)]
     if flows.labels_packets:
         parts.append(_packets(flows))
-        parts.extend(_LOADER.format(domain=domain) for domain in _LOADERS)
+        relabel = "(allow {0} senet_packet_type (packet (relabelto)))".format
+        parts.extend(optional("senet_loader_" + domain, [relabel(domain)]) for domain in _LOADERS)
     for flow in flows.flows:
         parts.append(_fill(_FLOW, flow))
-        parts.extend(line + "\n" for line in _grants(flow))
+        parts.extend(_grants(flow))
         if flow.mode == OBSERVE:
             parts.append(_fill(_OBSERVED, flow))
             if not {KERNEL, EVERY_DOMAIN}.intersection(flow.source + flow.destination):
@@ -169,19 +174,73 @@ def parse_policy(text: str) -> FlowSet:
 
 
 def declared_types(text: Optional[str]) -> FrozenSet[str]:
-    """The types of packets, peers and interfaces that a module of ours declares; none without a module."""
+    """The types of packets, peers and interfaces that a module of ours declares, retired ones among them; none without
+    a module."""
     return frozenset(_TYPE_LINE.findall(text or ""))
+
+
+def live(text: Optional[str]) -> Optional[str]:
+    """A module of ours less its retired types."""
+    return None if text is None else text.partition(_RETIRED_MARK)[0]
+
+
+def with_retired(text: str, old: Optional[str], types: Iterable[str]) -> str:
+    """The module's text with these types of an old module kept, each with the grants that it had.
+
+    Packets carry them until the rules have changed, and must be neither open nor cut meanwhile.
+    """
+    gone = set(types)
+    if not gone:
+        return text
+    attributes = set(_ATTRIBUTE_LINE.findall(text))
+    lines = []
+    for statement in statements(old or ""):
+        words = WORD.findall(statement)
+        member = words[0] == "typeattributeset" and words[1] in attributes and len(words) == 3
+        if (member or words[0] in ("type", "roletype")) and words[-1] in gone:
+            lines.append(statement)
+        for allow in ALLOW.findall(statement):
+            subject, thing = WORD.findall(allow)[1:3]
+            if gone.intersection((subject, thing)):
+                # An attribute of ours that the new module does not have left somebody out, whom nothing is kept from.
+                lost = subject.startswith("senet_") and subject not in attributes.union(gone)
+                kept = allow.replace(" {0} ".format(subject), " domain ", 1) if lost else allow
+                name = "{0}-{1}".format(subject if subject in gone else thing, len(lines))
+                lines.append("(optional senet_retired-{0} {1})".format(name, kept))
+    mark = "" if _RETIRED_MARK in text else _RETIRED_MARK
+    return text + mark + "".join(line + "\n" for line in lines)
+
+
+def grants(text: Optional[str], types: Iterable[str]) -> FrozenSet[str]:
+    """What a module of ours grants on these types, and whom its own attributes in there stand for, as statements."""
+    wanted = set(types)
+    sets = {}  # type: Dict[str, Set[str]]
+    found = set()  # type: Set[str]
+    for statement in statements(text or ""):
+        words = WORD.findall(statement)
+        if "typeattributeset" in words:
+            sets.setdefault(words[words.index("typeattributeset") + 1], set()).add(statement)
+        found.update(allow for allow in ALLOW.findall(statement) if wanted.intersection(WORD.findall(allow)[1:3]))
+    named = {word for allow in found for word in WORD.findall(allow)}
+    groups = named.union(WORD.findall(" ".join(each for name in named for each in sets.get(name, ()))))
+    # Who is in the attribute of our own types is no grant.
+    groups.difference_update(("senet_packet_type", "senet_peer_type"))
+    return frozenset(found).union(*(sets.get(name, ()) for name in groups))
 
 
 def _packets(flows: FlowSet) -> str:
     confined = [domain for domain, mode in flows.confine if mode == ENFORCE]
-    lines = _CONFINED.format(domains=" ".join(confined)) if confined else ""
+    lines = _CONFINED.format(members=attribute("senet_confined", confined)) if confined else ""
     others = "senet_not_confined" if confined else "domain"
     packets = _PACKETS.format(default=DEFAULT_PACKET_TYPE, confined=lines, others=others)
     observed = [domain for domain, mode in flows.confine if mode == OBSERVE]
-    audited = "(auditallow {0} {1} (packet (send recv)))\n".format
+    audited = "(auditallow {0} {1} (packet (send recv)))".format
     return packets + "".join(
-        audited(domain, packet_type) for domain in observed for packet_type in (DEFAULT_PACKET_TYPE, "unlabeled_t")
+        optional(
+            "senet_observed-" + domain,
+            [audited(domain, packet_type) for packet_type in (DEFAULT_PACKET_TYPE, "unlabeled_t")],
+        )
+        for domain in observed
     )
 
 
@@ -190,7 +249,10 @@ def _fill(template: str, flow: Flow) -> str:
         name=flow.name,
         source=" ".join(flow.source),
         destination=" ".join(flow.destination),
-        domains=" ".join(sorted(set(flow.source + flow.destination))),
+        members="".join(
+            attribute("senet_{0}-{1}".format(flow.name, side), domains)
+            for side, domains in (("source", flow.source), ("destination", flow.destination))
+        ),
         protocol=flow.protocol,
         ports=" ".join(str(ports) for ports in flow.ports),
         mode=flow.mode,
@@ -203,10 +265,10 @@ def _fill(template: str, flow: Flow) -> str:
 def _grants(flow: Flow) -> List[str]:
     """Each side sends its own type only. Both receive both: across network namespaces a packet keeps its sender's."""
     allow = "(allow {0} {1} (packet ({2})))".format
-    lines = []
+    blocks = []
     for domain in sorted(set(flow.source + flow.destination)):
         client = "send recv" if domain in flow.source else "recv"
         server = "send recv" if domain in flow.destination else "recv"
-        lines.append(allow(domain, flow.client_type, client))
-        lines.append(allow(domain, flow.server_type, server))
-    return lines
+        lines = [allow(domain, flow.client_type, client), allow(domain, flow.server_type, server)]
+        blocks.append(optional("senet_{0}-{1}".format(flow.name, domain), lines))
+    return blocks

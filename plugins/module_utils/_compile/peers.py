@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The part of the CIL module that peer labels need. No I/O."""
 
+from ansible_collections.senet.firewall.plugins.module_utils._compile.cil_text import attribute, optional
 from ansible_collections.senet.firewall.plugins.module_utils._model import ENFORCE, PeerLabel
 from ansible_collections.senet.firewall.plugins.module_utils._peers import KERNEL, Peering, Receiver
 
@@ -16,8 +17,7 @@ _TYPE = """\
 _NAMED = """\
 (type {type})
 (roletype object_r {type})
-(allow {type} {interface} (netif (ingress)))
-(allow {type} netif_type (netif (egress)))
+{ingress}(allow {type} netif_type (netif (egress)))
 (allow {type} node_type (node (recvfrom sendto)))
 {forwarded}"""
 
@@ -42,8 +42,8 @@ _HEAD = """\
 {forwarded}"""
 
 _HELD = """\
-(typeattribute senet_peer_hearer)
-(typeattributeset senet_peer_hearer (and (domain) (not ({domains}))))
+{members}(typeattribute senet_peer_hearer)
+(typeattributeset senet_peer_hearer (and (domain) (not (senet_peer_held))))
 """
 
 
@@ -58,7 +58,7 @@ def compile_peers(peering: Peering, packets: bool) -> str:
     others = "senet_peer_hearer" if held else "domain"
     head = _HEAD.format(
         types="".join(_TYPE.format(type=name) for name in types),
-        held=_HELD.format(domains=" ".join(held)) if held else "",
+        held=_HELD.format(members=attribute("senet_peer_held", held)) if held else "",
         others=others,
         forwarded=_forwarded("senet_peer_type", packets),
     )
@@ -74,16 +74,28 @@ def _forwarded(peer_type: str, packets: bool) -> str:
 
 
 def _named(label: PeerLabel, others: str, packets: bool) -> str:
-    # The kernel answers for closed sockets of every domain
-    hearers = sorted({KERNEL, *label.receivers}) if label.receivers else [others]
+    ingress = "(allow {0} {1} (netif (ingress)))".format(label.type, label.interface_type or "netif_type")
     text = _NAMED.format(
         type=label.type,
-        interface=label.interface_type or "netif_type",
+        ingress=optional("senet_interface-" + label.type, [ingress]) if label.interface_type else ingress + "\n",
         forwarded=_forwarded(label.type, packets),
     )
-    return text + "".join("(allow {0} {1} (peer (recv)))\n".format(domain, label.type) for domain in hearers)
+    if not label.receivers:
+        return text + _hears("allow", others, label.type) + "\n"
+    # The kernel answers for closed sockets of every domain
+    hearers = sorted({KERNEL, *label.receivers})
+    allows = ((domain, _hears("allow", domain, label.type)) for domain in hearers)
+    return text + "".join(optional("senet_named-{0}-{1}".format(label.type, domain), [one]) for domain, one in allows)
 
 
 def _receiver(receiver: Receiver) -> str:
     rule, types = ("allow", receiver.hears) if receiver.mode == ENFORCE else ("auditallow", receiver.refuses)
-    return "".join("({0} {1} {2} (peer (recv)))\n".format(rule, receiver.domain, name) for name in types)
+    # What a domain hears may be another domain: either can go.
+    return "".join(
+        optional("senet_hearing-{0}-{1}".format(receiver.domain, name), [_hears(rule, receiver.domain, name)])
+        for name in types
+    )
+
+
+def _hears(rule: str, domain: str, name: str) -> str:
+    return "({0} {1} {2} (peer (recv)))".format(rule, domain, name)

@@ -18,7 +18,7 @@ _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 def run_command(args: List[str], data: Optional[str] = None) -> Tuple[int, str, str]:
     """Return code, standard output and standard error of a command that gets ``data`` on its standard input."""
     with _own_context(args, data or ""):
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # pylint: disable=ansible-bad-function
             args,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -4,10 +4,11 @@
 """The edges of one host, put together for a module or for what runs on the host by itself."""
 
 import os
-from typing import Any, Callable, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._backends import NETLABEL, source
 from ansible_collections.senet.firewall.plugins.module_utils._host.accounts import HostAccounts
+from ansible_collections.senet.firewall.plugins.module_utils._host.addresses import interface_addresses
 from ansible_collections.senet.firewall.plugins.module_utils._host.connecting import refused_ports
 from ansible_collections.senet.firewall.plugins.module_utils._host.decisions import Decisions
 from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Guard
@@ -16,6 +17,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._host.netfilter imp
 from ansible_collections.senet.firewall.plugins.module_utils._host.netlabel import NetLabel
 from ansible_collections.senet.firewall.plugins.module_utils._host.policystore import PolicyStore
 from ansible_collections.senet.firewall.plugins.module_utils._host.procfs import read_processes
+from ansible_collections.senet.firewall.plugins.module_utils._host.saved_rules import saved_rules
 from ansible_collections.senet.firewall.plugins.module_utils._host.selinuxfs import SELinuxFS
 from ansible_collections.senet.firewall.plugins.module_utils._host.service import Service
 from ansible_collections.senet.firewall.plugins.module_utils._processes import Process
@@ -24,7 +26,8 @@ from ansible_collections.senet.firewall.plugins.module_utils._processes import P
 class Host(NamedTuple):
     """All I/O there is. ``processes`` reads them with or without their sockets; ``refused_ports`` says which of these
     TCP ports a process in a context may not connect to; ``pid`` is the one that asks; ``unlabelled_mptcp`` says whether
-    MPTCP is a way past the domains."""
+    MPTCP is a way past the domains; ``saved_rules`` are the texts of rules saved by others; ``addresses`` are those of
+    each interface."""
 
     selinux: SELinuxFS
     decisions: Decisions
@@ -38,6 +41,8 @@ class Host(NamedTuple):
     refused_ports: Callable[[str, List[int]], List[int]]
     pid: int
     unlabelled_mptcp: Callable[[], bool] = is_unlabelled_mptcp
+    saved_rules: Callable[[], Dict[str, str]] = saved_rules
+    addresses: Callable[[], Dict[str, List[str]]] = interface_addresses
 
     def save(self, family: str) -> str:
         """What the tool of a family prints of its rules.

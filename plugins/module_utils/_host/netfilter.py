@@ -6,7 +6,7 @@
 import os
 import re
 import socket
-from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Set, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Set, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._compile import nftables, owner
 from ansible_collections.senet.firewall.plugins.module_utils._host.namespaces import other_namespaces
@@ -79,12 +79,14 @@ class Netfilter:
             return self._list_inet(_INET_TABLES[family])
         return self._read(self._need(COMMANDS[family] + "-save"))
 
-    def saves(self) -> List[Saved]:
+    def saves(self, read: Optional[Mapping[str, str]] = None) -> List[Saved]:
         """What the save command of every variant prints, the default one's first: the other's rules are in force too.
+
+        What is ``read`` already of a family is not read again.
 
         :raises SenetError: a command fails on rules that are there.
         """
-        return [saved for family in COMMANDS for saved in self._saves(family)]
+        return [saved for family in COMMANDS for saved in self._saves(family, (read or {}).get(family))]
 
     def elsewhere(self, families: Iterable[str]) -> Dict[str, Dict[str, str]]:
         """What :meth:`save` says of each family in each other network namespace, by a file that stands for it.
@@ -141,10 +143,10 @@ class Netfilter:
                 "conntrack.".format(command, family, _last_line(err))
             )
 
-    def _saves(self, family: str) -> Iterator[Saved]:
+    def _saves(self, family: str, read: Optional[str]) -> Iterator[Saved]:
         default = self._variant(family)
         if self._find(COMMANDS[family] + "-save") is not None:
-            yield Saved(family, COMMANDS[family], default, True, self.save(family))
+            yield Saved(family, COMMANDS[family], default, True, self.save(family) if read is None else read)
         for variant, infix in _INFIXES.items():
             command = COMMANDS[family] + infix
             path = self._find(command + "-save")
@@ -163,11 +165,14 @@ class Netfilter:
         return (tool.variant if tool else None) or "legacy"
 
     def _has_legacy_tables(self, family: str) -> bool:
+        return bool(self._kernel_file(_LEGACY_TABLES[family]).strip())
+
+    def _kernel_file(self, name: str) -> bytes:
         try:
-            with open(os.path.join(self._proc, _LEGACY_TABLES[family]), encoding="ascii") as names:
-                return bool(names.read().strip())
+            with open(os.path.join(self._proc, name), "rb") as lines:
+                return lines.read()
         except FileNotFoundError:
-            return False
+            return b""
 
     def _read(self, command: str) -> str:
         code, out, err = self._run([command])
@@ -230,6 +235,11 @@ class Netfilter:
     def interfaces(self) -> List[str]:
         """The names of this network namespace's interfaces, as rules know them."""
         return [name for dummy, name in socket.if_nameindex()]
+
+    def versions(self) -> List[int]:
+        """The versions of IP that this network namespace has an address of, loopback's among them."""
+        found = [4] if b" LOCAL" in self._kernel_file("fib_trie") else []
+        return found + ([6] if self._kernel_file("if_inet6").strip() else [])
 
     def iptables(self, family: str) -> Optional[Tool]:
         """iptables or ip6tables, or None where it is not installed."""

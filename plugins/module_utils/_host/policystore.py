@@ -11,7 +11,7 @@ import fcntl
 import os
 import re
 import tempfile
-from typing import List, Optional
+from typing import Dict, List, Optional
 
 from ansible_collections.senet.firewall.plugins.module_utils._compile.cil import MODULE_NAME
 from ansible_collections.senet.firewall.plugins.module_utils._host.netfilter import FindCommand, RunCommand
@@ -19,6 +19,8 @@ from ansible_collections.senet.firewall.plugins.module_utils._model import Senet
 
 PRIORITY = 400
 
+# A line of interfaces.local: the interface, its context, and that of its packets, which nothing uses
+_INTERFACE = re.compile(r"^[ \t]*netifcon[ \t]+(\S+)[ \t]+(\S+)[ \t]", re.MULTILINE)
 _STORE_ROOT = re.compile(r"^\s*store-root\s*=\s*(\S+)", re.MULTILINE)
 
 
@@ -86,6 +88,50 @@ class PolicyStore:
         """
         self._semodule(["-X", str(PRIORITY), "-r", MODULE_NAME], "remove")
 
+    def interface_contexts(self) -> Dict[str, str]:
+        """The context of each network interface that was given one on this host.
+
+        :raises SenetError: the store cannot be read.
+        """
+        path = os.path.join(self._store, "active", "interfaces.local")
+        try:
+            with open(path, encoding="utf-8", errors="replace") as lines:
+                return dict(_INTERFACE.findall(lines.read()))
+        except FileNotFoundError:
+            return {}
+        except OSError as exc:
+            raise SenetError("{0} cannot be read ({1}); run as root.".format(path, exc.strerror)) from exc
+
+    def set_interface(self, name: str, context: Optional[str]) -> None:
+        """Give an interface a context, or take away the one that it was given; rebuilds and loads the policy.
+
+        :raises SenetError: semanage is missing or fails; the store is then as it was.
+        """
+        command = self._find("semanage")
+        if command is None:
+            raise SenetError(
+                "The command 'semanage' is not on this host; install the package policycoreutils-python-utils."
+            )
+        if context is None:
+            self._semanage(command, ["-d", name])
+            return
+        parts = context.split(":", 3)
+        given = ["-t", parts[2]] + (["-r", parts[3]] if len(parts) > 3 else []) + [name]
+        if name in self.interface_contexts():
+            self._semanage(command, ["-m"] + given)
+            return
+        # Where the policy itself speaks of the interface, some releases do not add another context, but change it.
+        code, dummy, err = self._run([command, "interface", "-a"] + given)
+        if code and "already defined" in err:
+            self._semanage(command, ["-m"] + given)
+        elif code:
+            raise _refused(name, err)
+
+    def _semanage(self, command: str, args: List[str]) -> None:
+        code, dummy, err = self._run([command, "interface"] + args)
+        if code:
+            raise _refused(args[-1], err)
+
     def command(self) -> Optional[str]:
         """The path of semodule, or None where it is missing."""
         return self._find("semodule")
@@ -122,6 +168,13 @@ class PolicyStore:
             "semodule could not {0} the policy module '{1}' ({2}); the policy store is unchanged, mend what it "
             "names and run again.".format(verb, MODULE_NAME, "; ".join(err.strip().splitlines()[-3:]))
         )
+
+
+def _refused(interface: str, err: str) -> SenetError:
+    return SenetError(
+        "semanage could not change the context of the interface '{0}' ({1}); see what 'semanage interface -l' "
+        "says.".format(interface, "; ".join(err.strip().splitlines()[-3:]))
+    )
 
 
 def locked_message(policy: str, holder: str) -> str:

@@ -138,6 +138,18 @@ class Service:
             self._systemctl("start", _units.LOAD_UNIT)
             self._systemctl("restart", _units.WATCH_UNIT)
 
+    def show(self, enforced: bool) -> None:
+        """Have the first unit be failed while flows are not enforced, and active once they are, without waiting for it.
+
+        It takes labels away when it stops, and says what it cannot load when it starts.
+        """
+        if not self.systemd:
+            return
+        systemctl = self._find("systemctl") or "systemctl"
+        asked, verb = ("is-failed", "start") if enforced else ("is-active", "restart")
+        if not self._run([systemctl, asked, "--quiet", _units.LOAD_UNIT])[0]:
+            self._run([systemctl, "--no-block", verb, _units.LOAD_UNIT])
+
     def uninstall(self) -> None:
         """Remove and stop the units and remove the code; nothing where they are not.
 

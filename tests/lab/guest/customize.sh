@@ -20,6 +20,8 @@ systemctl mask --quiet \
     apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service \
     fstrim.timer logrotate.timer man-db.timer phpsessionclean.timer systemd-networkd-wait-online.service \
     systemd-tmpfiles-clean.timer
+# Nothing is on the kernel's command line for it, and Debian 13's policy does not let it start.
+systemctl mask --quiet systemd-network-generator.service
 systemd-machine-id-setup
 mkdir -p /var/log/journal
 chown root:systemd-journal /var/log/journal
@@ -29,3 +31,6 @@ chmod 2755 /var/log/journal
 semanage boolean -N --modify --on httpd_can_network_connect
 
 update-initramfs -u -k all
+
+# Or the first boot of each host does what follows an update: users, caches, catalogues.
+touch /etc/.updated /var/.updated

@@ -8,15 +8,25 @@ from typing import Any
 import pytest
 import yaml
 
+from ansible_collections.senet.firewall.plugins.filter.role_variables import SHARED
 from ansible_collections.senet.firewall.plugins.module_utils._catalogue import PAIRS, expand
+from ansible_collections.senet.firewall.plugins.module_utils._change import FLOW_OPTIONS, GUARD_OPTIONS, OPTIONS
 from ansible_collections.senet.firewall.plugins.module_utils._model import flow_set, parse_flow
 from ansible_collections.senet.firewall.plugins.module_utils._services import FAMILIES
 from tests.collection_tree import ROOT
 from tests.pair_roles.tree import files, stale, write
 
 ROLES = ROOT / "roles"
-GENERIC = {"service_pair"}
+GENERIC = {"service_pair", "flow_set"}
+# About no flow of its own
+OTHERS = {"container_hook"}
 NAMES = sorted(PAIRS)
+# What the module does without the option
+OTHERWISE = {
+    option: spec["default"]
+    for option, spec in {**OPTIONS, **GUARD_OPTIONS}.items()
+    if option in SHARED and "default" in spec
+}
 
 
 def content(path: Path) -> Any:
@@ -34,7 +44,7 @@ def defaults(name: str) -> dict[str, Any]:
 
 
 def test_every_pair_has_a_role_and_every_role_a_pair() -> None:
-    assert {path.name for path in ROLES.iterdir() if path.is_dir()} == set(PAIRS) | GENERIC
+    assert {path.name for path in ROLES.iterdir() if path.is_dir()} == set(PAIRS) | GENERIC | OTHERS
 
 
 def test_the_files_in_the_tree_are_those_that_are_made() -> None:
@@ -59,10 +69,14 @@ def test_a_file_changed_by_hand_is_found_and_made_anew(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", [*NAMES, *GENERIC])
 def test_what_is_documented_of_a_role_is_what_it_has(name: str) -> None:
     documented = {key: option["default"] for key, option in options(name).items() if "default" in option}
-    computed = {"service_pair_flow_name"}
-    assert documented == {key: value for key, value in defaults(name).items() if key not in computed}
+    shared = {key: value for key, value in defaults(name).items() if key.removeprefix(f"{name}_") in SHARED}
+    assert {**documented, **shared} == defaults(name)
+    for option in SHARED:
+        otherwise = {"layers": "['auto']"}.get(option, repr(OTHERWISE[option])) if option in OTHERWISE else "omit"
+        assert shared[f"{name}_{option}"] == f"{{{{ senet_firewall_{option} | default({otherwise}) }}}}"
+    assert not any(default == [] for default in defaults(name).values())
     readme = (ROLES / name / "README.md").read_text()
-    assert set(options(name)) == set(re.findall(rf"`({name}_[a-z_]+)`", readme))
+    assert set(options(name)) == set(re.findall(rf"`({name}_[a-z_]+)`", readme)) - {"flow_set_result"}
     assert "docs/operation.md#in-trouble" in readme or name in GENERIC
 
 
@@ -73,23 +87,24 @@ def test_a_roles_defaults_are_those_of_the_catalogue(name: str) -> None:
     assert tuple(given["ports"]) == pair.ports
     assert (given["booleans"], given["port_contexts"]) == (False, False)
     for family in FAMILIES:
-        assert tuple(given["source"]) in ((), pair.client[family].domains)
-        assert tuple(given["destination"]) in ((), pair.server[family].domains)
+        assert tuple(given.get("source", ())) in ((), pair.client[family].domains)
+        assert tuple(given.get("destination", ())) in ((), pair.server[family].domains)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_role_hands_each_variable_on_to_service_pair(name: str) -> None:
+def test_a_role_leaves_its_variables_to_service_pair(name: str) -> None:
     (task,) = content(ROLES / name / "tasks/main.yml")
-    assert task["ansible.builtin.include_role"] == {"name": "senet.firewall.service_pair"}
-    handed = {f"service_pair_{key.removeprefix(f'{name}_')}": f"{{{{ {key} }}}}" for key in options(name)}
-    assert task["vars"] == {"service_pair_name": name, **handed}
-    assert set(options("service_pair")) - set(task["vars"]) == {"service_pair_protocol"}
+    assert task["ansible.builtin.include_role"]["name"] == "senet.firewall.service_pair"
+    assert task["vars"] == {"__service_pair_role": name}
+    own, generic = ({key.removeprefix(f"{role}_") for key in options(role)} for role in (name, "service_pair"))
+    assert generic - own == {"name", "protocol"}
+    assert own <= generic
 
 
-def test_service_pair_hands_each_variable_on_to_the_module() -> None:
-    tasks = "".join(path.read_text() for path in ROLES.glob("service_pair/tasks/*"))
-    used = set(re.findall(r"service_pair_[a-z_]+", tasks))
-    assert used - {"service_pair_known"} == set(options("service_pair"))
+def test_each_variable_of_service_pair_is_one_of_the_change_or_of_a_flow() -> None:
+    ((task),) = content(ROLES / "service_pair/tasks/main.yml")
+    of_the_change = set(task["vars"]["__service_pair_of_the_change"])
+    assert {key.removeprefix("service_pair_") for key in options("service_pair")} - of_the_change <= set(FLOW_OPTIONS)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -99,14 +114,14 @@ def test_the_example_of_a_readme_makes_flows_on_both_families(name: str) -> None
     (role,) = play["roles"]
     assert role["role"] == f"senet.firewall.{name}"
     given = {**defaults(name), **role.get("vars", {})}
-    assert set(given) == set(defaults(name))
+    assert set(given) <= set(options(name))
     raw = {key.removeprefix(f"{name}_"): value for key, value in given.items() if "{{" not in str(value)}
     for family in FAMILIES:
         assert flow_set(parse_flow(flow) for flow in expand({"pair": name, **raw}, family)).flows
 
 
 def test_service_pair_knows_what_booleans_and_types_the_catalogue_has() -> None:
-    known = content(ROLES / "service_pair/vars/main.yml")["service_pair_known"]
+    known = content(ROLES / "service_pair/vars/main.yml")["__service_pair_known"]
     assert set(known) == set(PAIRS)
     for name, pair in PAIRS.items():
         assert known[name]["port_type"] == pair.port_type

@@ -22,7 +22,7 @@ def apache_restarted(host: Host) -> None:
 
 @pytest.fixture(scope="module")
 def host_restarted(host: Host, apache_restarted: None) -> None:
-    name = host.backend.get_hostname()
+    name = f"senet-{host.backend.get_hostname()}"
     subprocess.run(["docker", "restart", name], check=True, capture_output=True)
     state = ["docker", "exec", name, "systemctl", "is-system-running", "--wait"]
     for _second in range(60):

@@ -12,7 +12,7 @@ from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.playbook.task import Task
 from ansible.plugins.connection import ConnectionBase
 
-from ansible_collections.senet.firewall.plugins.action import flow, flows, peer_label
+from ansible_collections.senet.firewall.plugins.action import flow, flows, interface_context, peer_label
 from ansible_collections.senet.firewall.plugins.plugin_utils import _guarded as action
 
 LOST = AnsibleConnectionFailure("no route to host")
@@ -39,6 +39,7 @@ class Connection:
 
     def __init__(self) -> None:
         self._shell = SimpleNamespace(tmpdir=None)
+        self.transport = "ssh"
         self.resets = 0
         self.fail = False
 
@@ -110,7 +111,7 @@ def plugin_for(target: Target, task: Task) -> flows.ActionModule:
 def run(target: Target, check_mode: bool = False, **arguments: Any) -> dict[str, Any]:
     """What the action plugin returns, which is never unreachable."""
     task = Task()
-    task.args = {"flows": [], "token": "t1", **arguments}
+    task.args = {"flows": [{"pair": "httpd_to_redis"}], "token": "t1", **arguments}
     task.check_mode = check_mode
     result = plugin_for(target, task).run(task_vars={})
     assert "unreachable" not in result
@@ -145,13 +146,13 @@ def test_a_token_is_made_up_and_is_the_same_for_both_modules(clock: Clock) -> No
     run(target, token="abc1")
     assert [arguments["token"] for dummy, arguments in target.calls] == ["abc1", "abc1"]
     task = Task()
-    task.args = {"flows": []}
+    task.args = {"state": "absent"}
     target = Target(clock, flows=[APPLIED], confirmed=[KEPT])
     plugin_for(target, task).run(task_vars={})
     made = [arguments["token"] for dummy, arguments in target.calls]
     assert made[0] == made[1]
     assert len(made[0]) == 12
-    assert task.args == {"flows": []}
+    assert task.args == {"state": "absent"}
 
 
 @pytest.mark.parametrize("arguments", [{"check_mode": True}, {"confirm_timeout": 0}, {"confirm_timeout": "0"}])
@@ -160,6 +161,33 @@ def test_without_a_guard_the_module_runs_and_no_more(clock: Clock, arguments: di
     assert run(target, **arguments) == APPLIED
     assert target.names() == ["flows"]
     assert target.connection.resets == 0
+
+
+@pytest.mark.parametrize("checks", [{"health_checks": ["www.example.com:443"]}, {"health_commands": ["true"]}])
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_checks_that_nobody_would_make_are_an_error(
+    clock: Clock, checks: dict[str, list[str]], check_mode: bool
+) -> None:
+    target = Target(clock, flows=[APPLIED])
+    with pytest.raises(AnsibleActionFail, match="nothing would make the health checks"):
+        run(target, check_mode, confirm_timeout=0, **checks)
+    assert target.calls == []
+
+
+@pytest.mark.parametrize(("transport", "told"), [("local", True), ("containers.podman.podman", True), ("ssh", False)])
+def test_a_new_connection_that_proves_nothing_is_told(
+    clock: Clock, transport: str, told: bool, open_port: int
+) -> None:
+    target = Target(clock, flows=[APPLIED], confirmed=[KEPT])
+    target.connection.transport = transport
+    result = run(target)
+    assert result["guard"]["confirmed"]
+    assert [one for one in result.get("warnings", []) if "does not come over the network" in one] == (
+        result["warnings"] if told else []
+    )
+    assert bool(result.get("warnings")) == told
+    # What the controller itself connects to does prove something.
+    assert "warnings" not in run(target, health_checks=[f"127.0.0.1:{open_port}"])
 
 
 @pytest.mark.parametrize("said", [{"failed": True, "msg": "refused"}, {"changed": False}])
@@ -295,6 +323,18 @@ def test_an_endpoint_is_a_host_and_a_port(text: str, endpoint: tuple[str, int]) 
     assert action._endpoint(text) == endpoint
 
 
+@pytest.mark.parametrize("nothing", [None, "", []])
+def test_an_option_that_is_given_and_empty_is_refused_before_anything_runs(clock: Clock, nothing: Any) -> None:
+    target = Target(clock, flows=[APPLIED])
+    with pytest.raises(AnsibleActionFail, match=r"health_checks is given and empty; leave it out if nothing has to"):
+        run(target, health_checks=nothing)
+    with pytest.raises(
+        AnsibleActionFail, match=r"source_addresses of the flow 'a' is given and empty; leave it out if any"
+    ):
+        run(target, flows=[{"name": "a", "source_addresses": nothing}])
+    assert target.calls == []
+
+
 def test_a_timeout_that_is_no_number_is_refused(clock: Clock) -> None:
     with pytest.raises(AnsibleActionFail, match="confirm_timeout is 'soon'; give a number of seconds"):
         run(Target(clock, flows=[APPLIED]), confirm_timeout="soon")
@@ -316,8 +356,8 @@ def test_a_connection_is_closed_where_it_cannot_be_reset(clock: Clock) -> None:
 
 
 def test_each_module_has_the_same_guard_around_itself() -> None:
-    plugins = (flow, flows, peer_label)
+    plugins = (flow, flows, interface_context, peer_label)
     assert all(issubclass(plugin.ActionModule, action.GuardedAction) for plugin in plugins)
     assert [plugin.ActionModule.module_name for plugin in plugins] == [
-        "senet.firewall.flow", "senet.firewall.flows", "senet.firewall.peer_label",
+        "senet.firewall.flow", "senet.firewall.flows", "senet.firewall.interface_context", "senet.firewall.peer_label",
     ]  # fmt: skip

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from ansible.playbook.task import Task
 
-from ansible_collections.senet.firewall.plugins.action import flow, flows, peer_label
+from ansible_collections.senet.firewall.plugins.action import flow, flows, interface_context, peer_label
 from ansible_collections.senet.firewall.plugins.module_utils import _installed, _options
 from ansible_collections.senet.firewall.plugins.module_utils._host import service as service_module
 from ansible_collections.senet.firewall.plugins.plugin_utils import _installed_call as installed_call
@@ -24,10 +24,12 @@ SENT = {"changed": False, "sent": True}
 KEPT = {"changed": True, "rolled_back": False, "reason": ""}
 PLUGINS: dict[str, type[GuardedAction]] = {
     "flow": flow.ActionModule, "flows": flows.ActionModule, "peer_label": peer_label.ActionModule,
+    "interface_context": interface_context.ActionModule,
 }  # fmt: skip
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "flow": {"pair": "httpd_to_redis", "confirm_timeout": "0"},
     "flows": {"flows": [{"pair": "httpd_to_redis", "ports": [6379]}], "confirm_timeout": 0},
+    "interface_context": {"interface": "eth1", "type": "public_if_t", "confirm_timeout": 0},
     "peer_label": {"loopback_domains": "httpd_t", "confirm_timeout": 0},
 }
 
@@ -159,7 +161,7 @@ def test_what_was_begun_is_not_run_twice() -> None:
         # the module itself says what is wrong
         ({"args": {"flows": [{"pair": "httpd_to_redis", "port": 1}], "confirm_timeout": 0}}, False),
         ({"args": {"flows": [{}], "confirm_timeout": 0}}, False),
-        ({"args": {"confirm_timeout": 0}}, False),
+        ({"args": {"purge": True, "confirm_timeout": 0}}, False),
         ({"args": {"state": "absent", "confirm_timeout": 0}}, True),
     ],
 )
@@ -210,4 +212,4 @@ def test_the_program_runs_what_the_service_installs(tmp_path: Path, monkeypatch:
     assert result is not None, done
     assert result["failed"]
     assert "'No'" in result["msg"]
-    assert result["invocation"]["module_args"]["purge"] is True
+    assert result["invocation"]["module_args"]["purge"] is False

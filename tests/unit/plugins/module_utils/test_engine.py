@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, senet.firewall contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+import re
 from copy import deepcopy
 from typing import Any
 
@@ -60,7 +61,7 @@ def test_the_second_run_changes_and_writes_nothing_and_reads_once() -> None:
     outcome = apply(host, _survey.Replace(SEVERAL))
     assert not outcome.changed
     assert host.writes == []
-    assert sorted(host.reads) == ["policy", "save ipv4", "save ipv6"]
+    assert sorted(host.reads) == ["other variants", "policy", "ruleset", "save ipv4", "save ipv6"]
     assert outcome.access
 
 
@@ -87,14 +88,40 @@ def test_from_any_set_to_any_other_and_to_nothing(first: FlowSet, second: FlowSe
     assert host.state() == empty
 
 
-def test_a_type_leaves_the_rules_before_it_leaves_the_policy() -> None:
+def test_types_stay_in_the_policy_until_no_rule_carries_them_and_go_with_the_next_one() -> None:
     host = ScriptedHost()
     apply(host, _survey.Replace(flow_set([flow(), flow("cache", ports=[6379])])))
     host.writes.clear()
-    apply(host, _survey.Replace(flow_set([flow(), flow("mail", ports=[25])])))
-    assert host.writes == [
-        "restore ipv4", "restore ipv6", "install policy", "restore ipv4", "restore ipv6", "write intent",
-    ]  # fmt: skip
+    mail = flow("mail", ports=[25])
+    predicted = apply(host, _survey.Replace(flow_set([flow(), mail])), check_mode=True)
+    done = apply(host, _survey.Replace(flow_set([flow(), mail])))
+    assert host.writes == ["install policy", "restore ipv4", "restore ipv6", "write intent"]
+    retired = set(flow("cache").packet_types)
+    assert cil.declared_types(host.policy) == {*flow_set([flow(), mail]).packet_types, *retired}
+    assert predicted.diffs == done.diffs
+    assert host.policy == done.diffs[0]["after"]
+    assert not apply(host, _survey.Replace(flow_set([flow(), mail]))).changed
+    apply(host, _survey.Replace(flow_set([mail])))
+    assert retired.isdisjoint(cil.declared_types(host.policy))
+    apply(host, NOTHING)
+    assert host.state() == ScriptedHost().state()
+
+
+def test_a_flow_that_changes_its_place_and_its_domains_has_another_name_on_the_way() -> None:
+    host = ScriptedHost()
+    apply(host, _survey.Replace(WEB_DB))
+    moved = flow_set([flow(source=["redis_t"], ports=[5433]), flow("other")])
+    host.writes.clear()
+    # It is killed on the way, with no guard, and the next run adds a flow to what was asked for.
+    host.die_at = host.touches + 4
+    with pytest.raises(Killed):
+        apply(host, _survey.Replace(moved))
+    assert host.writes == ["install policy", "restore ipv4", "restore ipv6"]
+    assert "senet_changing1_client_packet_t" in host.families["ipv4"].save()
+    outcome = apply(host, _survey.Merge((flow("mail", ports=[25]),)))
+    assert [one.name for one in outcome.flows.flows] == ["mail", "other", "web_db"]
+    assert not apply(host, _survey.Replace(outcome.flows)).changed
+    assert "senet_changing1" not in host.families["ipv4"].save() + host.families["ipv6"].save()
 
 
 def test_flows_are_merged_and_removed_by_name() -> None:
@@ -234,11 +261,27 @@ def test_permissive_mode_works_and_is_warned_about() -> None:
     assert any("permissive" in warning and "nothing is enforced" in warning for warning in outcome.warnings)
 
 
-def test_a_permissive_domain_is_warned_about() -> None:
+@pytest.mark.parametrize("check_mode", [True, False])
+@pytest.mark.parametrize(
+    ("flows", "told"),
+    [
+        (WEB_DB, "domains httpd_t, init_t permissive: no flow refuses them anything, until"),
+        (
+            flow_set([], {"redis_t": "enforce", "httpd_t": "enforce"}.items()),
+            "domains httpd_t, init_t, redis_t permissive: no flow refuses them anything, nor does confining httpd_t, "
+            "redis_t, until",
+        ),
+    ],
+)
+def test_permissive_domains_are_warned_about(flows: FlowSet, told: str, check_mode: bool) -> None:
     host = ScriptedHost()
-    host.permissive = {"httpd_t"}
-    outcome = apply(host, _survey.Replace(WEB_DB))
-    assert any("domains httpd_t permissive" in warning for warning in outcome.warnings)
+    # One that runs, one that is named and runs, and one that is named at most
+    host.permissive = {"init_t", "httpd_t", "redis_t"}
+    for dummy in range(2):
+        outcome = apply(host, _survey.Replace(flows), check_mode)
+        assert [warning for warning in outcome.warnings if told in warning]
+    host.mode = "permissive"
+    assert not any("declares" in warning for warning in apply(host, _survey.Replace(flows), check_mode).warnings)
 
 
 def test_a_flow_of_services_that_do_not_run_is_warned_about() -> None:
@@ -281,6 +324,32 @@ def test_labels_of_others_are_refused_with_the_rule() -> None:
     with pytest.raises(SenetError, match=f"labels packets too.*security: {rule}"):
         apply(host, _survey.Replace(WEB_DB))
     assert host.writes == []
+
+
+@pytest.mark.parametrize("check_mode", [True, False])
+@pytest.mark.parametrize("place", ["ipv4", "ipv6", "legacy", "nft"])
+@pytest.mark.parametrize("backend", ["iptables", "nftables"])
+def test_labels_of_others_that_came_later_are_an_error_though_nothing_is_to_be_changed(
+    backend: str, place: str, check_mode: bool
+) -> None:
+    host = ScriptedHost()
+    options = _engine.Options(0, "t0", backend)
+    apply(host, _survey.Replace(WEB_DB), options=options)
+    rule = "-A OUTPUT -j SECMARK --selctx system_u:object_r:http_server_packet_t:s0"
+    table = f"*security\n{rule}\nCOMMIT\n"
+    if place == "nft":
+        rule = 'meta secmark set "theirs"'
+        host.listed = f"table inet theirs {{\n\tchain output {{\n\t\t{rule}\n\t}}\n}}\n"
+    elif place == "legacy":
+        host.legacy["ipv6"] = table
+    else:
+        host.families[place].restore(table)
+    host.writes.clear()
+    with pytest.raises(SenetError, match=f"in place, and yet may not be enforced.*: {re.escape(rule)}'.*Remove that"):
+        apply(host, _survey.Replace(WEB_DB), check_mode, options)
+    assert host.writes == []
+    # They are nothing to a host without labels of ours.
+    assert not apply(ScriptedHost(), NOTHING, check_mode).changed
 
 
 @pytest.mark.parametrize("types", [(), ("dmz_iface_t",)])
@@ -331,7 +400,8 @@ def test_a_guarded_run_writes_down_what_was_before_anything_else_and_stops_short
     host = ScriptedHost()
     apply(host, _survey.Replace(SEVERAL))
     rules = iptables.compile_rules(SEVERAL, mls=True)
-    earlier = {"policy": host.policy, "rules": {"ipv4": rules, "ipv6": rules}, "intent": host.service.text}
+    both = {"ipv4": rules, "ipv6": rules}
+    earlier = {"policy": host.policy, "rules": both, "intent": host.service.text, "interfaces": {}}
     host.writes.clear()
     seen: list[Pending | None] = []
     before_call(monkeypatch, host.service, "install", lambda: seen.append(host.guard.record))
@@ -341,15 +411,15 @@ def test_a_guarded_run_writes_down_what_was_before_anything_else_and_stops_short
     assert outcome.pending
     assert outcome.steps == (
         "arm the guard, which undoes the change unless it is confirmed",
-        "restore the ipv4 rules",
-        "restore the ipv6 rules",
         "install the policy module senet_firewall",
         "ask the kernel for every running domain's access",
+        "restore the ipv4 rules",
+        "restore the ipv6 rules",
         "read everything back and ask the kernel for the flows' access",
         "wait for the confirmation over a new connection",
         "make it permanent in /etc/senet",
     )
-    assert host.writes == ["arm apply", "restore ipv4", "restore ipv6", "install policy", "arm confirm"]
+    assert host.writes == ["arm apply", "install policy", "restore ipv4", "restore ipv6", "arm confirm"]
     # before each step the record says which one it is; only the last says that the change is whole
     assert tuple(dict.fromkeys(stage.step for stage in host.guard.stages)) == outcome.steps[:-1]
     assert [stage.complete for stage in host.guard.stages].index(True) == len(host.guard.stages) - 1

@@ -91,7 +91,7 @@ RULESETS = st.fixed_dictionaries({command: tables(base) for command, base in COM
 
 def change(netfilter: Netfilter, flows: FlowSet) -> None:
     """Bring the rules to those of the flows, by the steps that the engine takes."""
-    host = Host(None, None, netfilter, None, None, None, None, None, None, 0)  # type: ignore[arg-type]
+    host = Host(None, None, netfilter, None, None, None, None, None, None, None, 0)  # type: ignore[arg-type]
     found = {family: iptables.parse_save(netfilter.save(family)) for family in FAMILIES}
     state = _plan.HostState(None, True, found, None, False)
     desired = _survey.desired_state(Intent(flows, IPTABLES), True, Accounts({}, {}), FAMILIES)

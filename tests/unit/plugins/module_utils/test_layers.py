@@ -57,7 +57,7 @@ def owners(
     flows: FlowSet, catalogue: Optional[Owners] = None, recorded: Optional[FlowSet] = None, cgroups: bool = True
 ) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
     known = {"web_db": catalogue} if catalogue else {}
-    found = _layers.with_owners(flows, known, recorded, APACHE, cgroups)
+    found = _layers.with_owners(flows, known, recorded, APACHE, cgroups, True)
     return [(one.users, one.units) for one in found.flows]
 
 
@@ -78,12 +78,12 @@ def test_another_source_does_not_inherit_the_recorded_users() -> None:
 def test_units_stay_out_where_they_cannot_be_matched_or_do_not_hold_every_client() -> None:
     assert owners(WEB_DB, WEB, cgroups=False) == [(("www-data",), ())]
     loose = [*APACHE, process(5, "httpd_t")._replace(user="www-data", unit="session-1.scope")]
-    assert _layers.with_owners(WEB_DB, {}, None, loose, True).flows[0].units == ()
+    assert _layers.with_owners(WEB_DB, {}, None, loose, True, True).flows[0].units == ()
 
 
 def test_running_clients_with_names_that_no_flow_takes_are_known_by_number_and_without_units() -> None:
     odd = [process(5, "httpd_t")._replace(user="web@example.com", uid=70001, unit="a\\x2db@1.service")]
-    found = _layers.with_owners(WEB_DB, {}, None, odd, True)
+    found = _layers.with_owners(WEB_DB, {}, None, odd, True, True)
     assert [(one.users, one.units) for one in found.flows] == [(("70001",), ())]
     assert parse_flow_set(found.as_dict()) == found
 
@@ -91,7 +91,17 @@ def test_running_clients_with_names_that_no_flow_takes_are_known_by_number_and_w
 def test_a_flow_whose_client_nobody_knows_is_refused_and_one_for_all_needs_none() -> None:
     with pytest.raises(SenetError, match="The flow 'web_db' does not say which users.*no process of redis_t"):
         owners(flow_set([flow(source=["redis_t"])]))
+    with pytest.raises(SenetError, match="since SELinux is disabled here; give users or units, such as"):
+        _layers.with_owners(WEB_DB, {}, None, [], True, False)
     assert owners(flow_set([flow(source=["domain"])])) == [((), ())]
+
+
+def test_a_layer_that_is_given_up_is_told() -> None:
+    assert _layers.lost(("selinux",), ("owner",), WEB_DB) == [
+        "The layer selinux no longer enforces the flows of this host: web_db."
+    ]
+    assert _layers.lost(("selinux",), ("selinux", "owner"), WEB_DB) == []
+    assert _layers.lost((), ("owner",), WEB_DB) == []
 
 
 def test_what_needs_domains_is_refused() -> None:

@@ -5,7 +5,12 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.senet.firewall.plugins.module_utils._preflight import confinement_warnings, find_cuts, refusal
+from ansible_collections.senet.firewall.plugins.module_utils._preflight import (
+    confinement_warnings,
+    find_cuts,
+    interface_of,
+    refusal,
+)
 from ansible_collections.senet.firewall.plugins.module_utils._processes import Process
 from tests.unit.flows import WEB_DB, flow, flow_set
 from tests.unit.scripted_host import connected, listens, process
@@ -43,6 +48,27 @@ def test_a_socket_counts_by_its_own_label_and_not_by_the_process_that_holds_it()
     strangers = connected(22, 40002)._replace(context="system_u:system_r:unconfined_t:s0")
     cuts = find_cuts(ssh, [listening, process(8, "sshd_t", strangers)], OWN)
     assert [(one.domain, one.pid) for one in cuts] == [("unconfined_t", 8)]
+
+
+@pytest.mark.parametrize(
+    ("local", "remote", "interface"),
+    [
+        ("192.0.2.1", "198.51.100.9", "eth0"),
+        ("fe80::1%eth0", "fe80::2%eth0", "eth0"),
+        ("192.0.2.1", "192.0.2.1", "lo"),
+        ("192.0.2.1", "10.77.0.2", "lo"),
+        ("127.0.0.1", "127.0.0.2", "lo"),
+        ("::1", "::1", "lo"),
+        ("203.0.113.1", "198.51.100.9", None),
+        ("192.0.2.1", None, None),
+    ],
+)
+def test_a_connection_takes_the_interface_of_its_address_or_lo(
+    local: str, remote: str | None, interface: str | None
+) -> None:
+    addresses = {"lo": ["127.0.0.1", "::1"], "eth0": ["192.0.2.1", "fe80::1"], "eth1": ["10.77.0.2"]}
+    sock = connected(22, 40001)._replace(local_address=local, remote_address=remote)
+    assert interface_of(sock, addresses) == interface
 
 
 def far(domain: str, local: tuple[str, int], remote: tuple[str, int]) -> Process:

@@ -310,7 +310,8 @@ def test_the_summary_gives_the_number_of_a_user_without_a_name() -> None:
 
 
 def test_a_process_as_the_module_returns_it() -> None:
-    assert process_as_dict(PROCESSES[2]) == {
+    with_arguments = process_as_dict(PROCESSES[2], True)
+    assert with_arguments == {
         "pid": 20,
         "ppid": 1,
         "context": {
@@ -334,7 +335,9 @@ def test_a_process_as_the_module_returns_it() -> None:
         "connected": [],
         "sockets_readable": True,
     }
-    assert process_as_dict(PROCESSES[4])["context"] is None
+    del with_arguments["command_line"]
+    assert process_as_dict(PROCESSES[2], False) == with_arguments
+    assert process_as_dict(PROCESSES[4], False)["context"] is None
 
 
 def test_a_complete_list_has_no_gaps() -> None:

@@ -6,15 +6,17 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.senet.firewall.plugins.doc_fragments import change, guarded
 from ansible_collections.senet.firewall.plugins.modules import flows as plugin
+from tests.unit.module_arguments import patch_module_args
 from tests.unit.module_run import assert_documented, run_module
 from tests.unit.scripted_host import ScriptedHost, connected, listens, process
 
 FLOW = {"name": "web_db", "source": ["httpd_t"], "destination": ["postgresql_t"], "ports": [5432]}
 CACHE = {"name": "cache", "source": ["httpd_t"], "destination": ["redis_t"], "ports": ["6379-6380"]}
+
+NOTHING: list[Any] = [[], ""]
 
 Run = Callable[..., dict[str, Any]]
 
@@ -98,18 +100,41 @@ def test_the_list_is_the_whole_set_or_is_merged(run: Run) -> None:
     assert names(run(flows=[CACHE], purge=False)) == ["cache", "web_db"]
     changed = run(flows=[{**CACHE, "ports": [11211]}], purge=False)
     assert [flow["ports"] for flow in changed["flows"]] == [["11211"], ["5432"]]
-    assert names(run(flows=[CACHE])) == ["cache"]
-    assert names(run(flows=[])) == []
+
+
+def test_flows_that_are_not_listed_go_only_by_purge_and_are_named(run: Run, host: ScriptedHost) -> None:
+    run(flows=[FLOW], confine=["httpd_t"])
+    kept = run(flows=[CACHE])
+    assert (names(kept), kept["removed"], kept["warnings"]) == (["cache", "web_db"], [], [])
+    for check_mode in (True, False):
+        purged = run(flows=[CACHE], purge=True, check_mode=check_mode)
+        assert (names(purged), purged["removed"]) == (["cache"], ["web_db"])
+        assert purged["warnings"] == [
+            "With purge=true these flows are removed, since they are not listed: web_db. What only they "
+            "protected is open to everybody.",
+            "With purge=true these domains are confined no longer: httpd_t.",
+        ]
+    again = run(flows=[CACHE], purge=True)
+    assert (again["changed"], again["removed"], again["warnings"]) == (False, [], [])
+    gone = run(state="absent")
+    assert (gone["removed"], gone["warnings"]) == (["cache"], [])
+
+
+def test_without_flows_the_host_keeps_what_it_has_by_another_backend(run: Run) -> None:
+    run(flows=[FLOW, CACHE])
+    moved = run(backend="nftables")
+    assert (moved["changed"], moved["backend"], names(moved)) == (True, "nftables", ["cache", "web_db"])
+    assert not run(backend="nftables")["changed"]
 
 
 def test_flows_are_removed_by_name_or_all(run: Run, host: ScriptedHost) -> None:
     run(flows=[FLOW, CACHE])
     assert names(run(state="absent", flows=[{"name": "cache"}])) == ["web_db"]
     assert not run(state="absent", flows=[{"name": "cache"}])["changed"]
-    run(flows=[{"pair": "httpd_to_postgresql"}, CACHE])
+    run(flows=[{"pair": "httpd_to_postgresql"}, CACHE], purge=True)
     assert names(run(state="absent", flows=[{"pair": "httpd_to_postgresql"}])) == ["cache"]
-    assert not run(state="absent", flows=[])["changed"]
-    assert run(state="absent")["flows"] == []
+    gone = run(state="absent")
+    assert (gone["flows"], gone["removed"]) == ([], ["cache"])
     assert host.policy is None
 
 
@@ -145,10 +170,35 @@ def test_a_pair_fills_in_what_is_not_given(run: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({}, "state is present but any of the following are missing: flows, confine"),
+        ({}, "state=present asks for nothing here; give flows or confine, or a backend or layers"),
+        ({"purge": True, "confine": ["httpd_t"]}, "purge is True but all of the following are missing: flows"),
+        *(
+            ({"state": state, "purge": purge, "flows": []}, "flows is given and empty; list the flows that are meant")
+            for state, purge in (("present", False), ("present", True), ("absent", False))
+        ),
+        ({"flows": [FLOW], "confine": []}, "confine is given and empty; leave it out if no domain is to be confined"),
+        ({"flows": [FLOW], "health_checks": []}, "health_checks is given and empty; leave it out"),
+        ({"flows": [FLOW], "health_commands": [""]}, "health_commands is given and empty; leave it out"),
+        ({"flows": [FLOW], "layers": []}, "layers is given and empty"),
+        *(
+            ({"flows": [{**FLOW, option: nothing}]}, f"The option {option} of the flow 'web_db' is given and empty")
+            for nothing in NOTHING
+            for option in (
+                "source",
+                "destination",
+                "ports",
+                "source_addresses",
+                "destination_addresses",
+                "interfaces",
+                "users",
+                "units",
+            )
+        ),
+        ({"flows": [{**FLOW, "pair": ""}]}, "The option pair of the flow 'web_db' is given and empty"),
+        ({"flows": [{"pair": "domain_to_sshd", "source_addresses": []}]}, "leave it out if any address may"),
         ({"flows": [{"ports": [1]}]}, "one of the following is required: name, pair"),
         ({"flows": [{"pair": "httpd_to_x"}]}, "'httpd_to_x' is not in the catalogue"),
-        ({"flows": [{**FLOW, "ports": []}]}, "'web_db' has no ports"),
+        ({"flows": [{key: value for key, value in FLOW.items() if key != "ports"}]}, "'web_db' has no ports"),
         ({"flows": [{**FLOW, "protocol": "icmp"}]}, "value of protocol must be one of: tcp, udp, sctp, dccp"),
         ({"flows": [FLOW, {**CACHE, "ports": [5432]}]}, "both claim tcp/5432"),
         ({"flows": [FLOW], "mode": "permissive"}, "value of mode must be one of: enforce, observe"),
@@ -206,3 +256,15 @@ def test_the_options_are_those_of_the_documentation(monkeypatch: pytest.MonkeyPa
 def test_the_examples_work(run: Run, task: dict[str, Any]) -> None:
     result = run(**task["senet.firewall.flows"])
     assert not result.get("failed"), result
+
+
+def test_the_examples_in_sequence_leave_in_force_what_they_do_not_name(run: Run, host: ScriptedHost) -> None:
+    enforced: set[str] = set()
+    for task in yaml.safe_load(plugin.EXAMPLES):
+        options = task["senet.firewall.flows"]
+        result = run(**options)
+        assert not result.get("failed"), (task["name"], result)
+        after = {flow["name"] for flow in result["flows"] if flow["mode"] == "enforce"}
+        if not options.get("purge") and options.get("flows"):
+            assert enforced - after <= {flow.get("name", flow.get("pair")) for flow in options["flows"]}, task["name"]
+        enforced = after

@@ -8,69 +8,32 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.senet.firewall.plugins.module_utils import _engine, _survey
-from ansible_collections.senet.firewall.plugins.module_utils._interface import (
-    ADD,
-    DELETE,
-    MODIFY,
-    IfContext,
-    parse_context,
-    plan,
-)
+from ansible_collections.senet.firewall.plugins.module_utils import _calls, _engine, _recovery, _survey
+from ansible_collections.senet.firewall.plugins.module_utils._interface import parse_context
 from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet, SenetError, parse_peer_label
 from ansible_collections.senet.firewall.plugins.modules import interface_context
-from tests.unit.flows import SEVERAL, WEB_DB
-from tests.unit.scripted_host import ScriptedHost, before_call
+from tests.unit.flows import SEVERAL, WEB_DB, flow_set
+from tests.unit.flows import flow as make_flow
+from tests.unit.module_run import assert_documented, run_module
+from tests.unit.scripted_host import Killed, ScriptedHost, before_call, connected, process
 
-PUBLIC = IfContext("system_u", "object_r", "public_iface_t", "s0")
-LO = ("system_u", "object_r", "lo_netif_t", "s0 - mls_systemhigh")
-
-
-class Store:
-    """seobject and its policy store: the policy's own entries, and those that were made on the host."""
-
-    def __init__(self) -> None:
-        self.policy: dict[str, tuple[str, ...]] = {"lo": LO}
-        self.local: dict[str, tuple[str, ...]] = {}
-        self.calls: list[tuple[str, ...]] = []
-        self.refuses = False
-
-    def interfaceRecords(self) -> "Store":
-        return self
-
-    def get_all(self, locallist: int = 0) -> dict[str, tuple[str, ...]]:
-        return dict(self.local) if locallist else {**self.policy, **self.local}
-
-    def add(self, interface: str, serange: str, setype: str) -> None:
-        assert interface not in self.get_all()
-        self._write("add", interface, serange, setype)
-
-    def modify(self, interface: str, serange: str, setype: str) -> None:
-        assert interface in self.get_all()
-        self._write("modify", interface, serange, setype)
-
-    def delete(self, interface: str) -> None:
-        self.calls.append(("delete", interface))
-        del self.local[interface]
-
-    def _write(self, verb: str, interface: str, serange: str, setype: str) -> None:
-        self.calls.append((verb, interface))
-        if self.refuses:
-            raise ValueError("Could not start semanage transaction")
-        self.local[interface] = ("system_u", "object_r", setype, serange)
-
-
-@pytest.fixture
-def store(monkeypatch: pytest.MonkeyPatch) -> Store:
-    made = Store()
-    monkeypatch.setattr(interface_context, "seobject", made)
-    return made
+PUBLIC = "system_u:object_r:public_iface_t:s0"
+# As every policy has it, and two types: an interface of everybody's, and one that a module of the admin's gives httpd_t
+STOCK = """
+(allow domain netif_type (netif (ingress egress)))
+(allow unlabeled_t netif_type (netif (ingress egress)))
+(typeattributeset netif_type (public_iface_t))
+(allow httpd_t web_iface_t (netif (ingress egress)))
+(allow unlabeled_t web_iface_t (netif (ingress egress)))
+"""
+WEB = {"type": "web_iface_t"}
 
 
 @pytest.fixture
 def host() -> ScriptedHost:
     made = ScriptedHost()
-    made.other_types.add("public_iface_t")
+    made.other_types.update(["public_iface_t", "web_iface_t"])
+    made.extra_policy = STOCK
     return made
 
 
@@ -78,46 +41,53 @@ Run = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
-def run(store: Store, host: ScriptedHost) -> Run:
-    def call(check_mode: bool = False, **change: Any) -> dict[str, Any]:
+def run(host: ScriptedHost) -> Run:
+    def call(check_mode: bool = False, guarded: bool = False, **change: Any) -> dict[str, Any]:
         params = {
             "interface": "eth0", "type": "public_iface_t", "create_type": False, "level": "s0", "state": "present",
-            **change,
+            "confirm_timeout": 30 if guarded else 0, "token": "t1", **change,
         }  # fmt: skip
-        return interface_context._run(params, host.host(), check_mode)
+        outcome = _calls._change_context(host.host(), params, check_mode)
+        said = {"changed": outcome.changed, "steps": outcome.steps, "diff": outcome.diffs, "cut": outcome.cuts}
+        return {**_calls._context_returned(outcome, params), **said, "warnings": outcome.warnings}
 
     return call
 
 
-def test_it_gives_a_context_once(run: Run, store: Store) -> None:
+def over(interface: str, domain: str, pid: int = 7) -> Any:
+    """A process with a connection over an interface."""
+    local = {"eth0": "192.0.2.1", "eth1": "10.77.0.2"}[interface]
+    return process(pid, domain, connected(22, 40001)._replace(local_address=local, remote_address="198.51.100.9"))
+
+
+def test_it_gives_a_context_once(run: Run, host: ScriptedHost) -> None:
     planned = run(check_mode=True)
-    assert store.calls == []
+    assert host.writes == []
     result = run()
     assert result == planned
     assert result["changed"]
-    assert (result["previous"], result["context"]) == (None, str(PUBLIC))
-    assert result["diff"][0]["after"] == "system_u:object_r:public_iface_t:s0\n"
+    assert (result["previous"], result["context"]) == (None, PUBLIC)
+    assert [diff["after"] for diff in result["diff"]] == [f"{PUBLIC}\n"]
     assert not run()["changed"]
-    assert store.calls == [("add", "eth0")]
+    assert host.writes == ["set eth0"]
 
 
-def test_it_modifies_what_is_there_on_the_host_or_in_the_policy(run: Run, store: Store) -> None:
+def test_it_modifies_what_is_there(run: Run, host: ScriptedHost) -> None:
     run()
-    assert run(type="netif_t")["previous"] == str(PUBLIC)
-    assert run(interface="lo")["context"] == str(PUBLIC)
-    assert store.calls == [("add", "eth0"), ("modify", "eth0"), ("modify", "lo")]
+    assert run(type="netif_t")["previous"] == PUBLIC
+    assert run(interface="lo")["context"] == PUBLIC
+    assert host.writes == ["set eth0", "set eth0", "set lo"]
 
 
-def test_absent_takes_away_what_was_given_on_the_host_alone(run: Run, store: Store) -> None:
+def test_absent_takes_away_what_was_given_on_the_host_alone(run: Run, host: ScriptedHost) -> None:
     assert not run(state="absent")["changed"]
-    assert not run(state="absent", interface="lo")["changed"]
     run()
     assert run(state="absent", check_mode=True)["context"] is None
     result = run(state="absent")
-    assert (result["changed"], result["previous"], result["context"]) == (True, str(PUBLIC), None)
+    assert (result["changed"], result["previous"], result["context"]) == (True, PUBLIC, None)
     assert result["diff"][0]["before"] == f"{PUBLIC}\n"
     assert not run(state="absent")["changed"]
-    assert store.local == {}
+    assert host.given == {}
 
 
 @pytest.mark.parametrize(
@@ -134,30 +104,25 @@ def test_absent_takes_away_what_was_given_on_the_host_alone(run: Run, store: Sto
     ],
 )
 def test_bad_input_is_told_and_nothing_changed(
-    run: Run, store: Store, host: ScriptedHost, change: dict[str, Any], message: str
+    run: Run, host: ScriptedHost, change: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(SenetError, match=message):
         run(**change)
-    assert store.calls == []
     assert host.writes == []
 
 
-def test_a_missing_type_is_created_and_goes_with_its_last_interface(
-    run: Run, store: Store, host: ScriptedHost
-) -> None:
+def test_a_missing_type_is_created_and_goes_with_its_last_interface(run: Run, host: ScriptedHost) -> None:
     before = host.state()
     create = {"type": "dmz_iface_t", "create_type": True}
     planned = run(**create, check_mode=True)
-    assert (host.state(), store.calls) == (before, [])
+    assert (host.state(), host.writes) == (before, [])
     result = run(**create)
     assert result == planned
     assert result["created_types"] == ["dmz_iface_t"]
-    assert [(diff["before"], diff["after"]) for diff in result["diff"]] == [
-        ("", "system_u:object_r:dmz_iface_t:s0\n"), ("", "dmz_iface_t\n"),
-    ]  # fmt: skip
+    assert [diff["before_header"] for diff in result["diff"]] == ["policy module senet_firewall", "interface eth0"]
     assert not run(**create)["changed"]
-    # Policy alone: no labels, no guard, nothing at boot
-    assert host.writes == ["install policy"]
+    # Policy alone: no labels, nothing at boot
+    assert host.writes == ["install policy", "set eth0"]
     run(**create, interface="eth1")
     gone = {"state": "absent", "create_type": True}
     assert run(**gone)["created_types"] == ["dmz_iface_t"]
@@ -170,15 +135,17 @@ def test_a_missing_type_is_created_and_goes_with_its_last_interface(
 
 
 def test_a_type_comes_before_the_context_and_goes_after_it(
-    run: Run, store: Store, host: ScriptedHost, monkeypatch: pytest.MonkeyPatch
+    run: Run, host: ScriptedHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     types = []
-    for verb in ("add", "modify", "delete"):
-        before_call(monkeypatch, store, verb, lambda: types.append(_survey.installed(host.host()).interface_types))
+    before_call(
+        monkeypatch, host, "set_interface", lambda: types.append(_survey.installed(host.host()).interface_types)
+    )
     run(type="one_iface_t", create_type=True)
+    # It has the type of every other while its own goes.
     run(type="two_iface_t", create_type=True)
     run(state="absent", create_type=True)
-    assert types == [("one_iface_t",), ("one_iface_t", "two_iface_t"), ("two_iface_t",)]
+    assert types == [("one_iface_t",), ("one_iface_t",), ("two_iface_t",), ("two_iface_t",)]
     assert host.policy is None
 
 
@@ -222,30 +189,125 @@ def test_a_type_that_a_peer_label_names_stays_as_long(run: Run, host: ScriptedHo
     assert host.policy is None
 
 
-def test_a_type_whose_interface_is_refused_goes_again(run: Run, store: Store, host: ScriptedHost) -> None:
-    store.refuses = True
-    with pytest.raises(SenetError, match="Could not start semanage transaction.*Nothing was changed"):
+def test_a_type_whose_interface_is_refused_goes_again(run: Run, host: ScriptedHost) -> None:
+    before = host.state()
+    host.fail = "set eth0"
+    with pytest.raises(SenetError, match="Could not set eth0. What had been done was undone."):
         run(type="dmz_iface_t", create_type=True)
-    assert host.policy is None
+    assert host.state() == before
 
 
-def test_what_the_store_says_is_told(run: Run, store: Store) -> None:
-    store.refuses = True
-    with pytest.raises(SenetError, match="refused to add .*'eth0' .Could not start semanage transaction."):
-        run()
+def test_without_selinux_no_interface_has_a_context_and_none_can_have_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    host = ScriptedHost(mode="disabled")
+
+    def run(**arguments: Any) -> dict[str, Any]:
+        return run_module(monkeypatch, capsys, interface_context, host, {"interface": "eth0", **arguments})
+
+    assert "SELinux is disabled" in run(type="public_iface_t")["msg"]
+    for create_type, types in ((False, None), (True, [])):
+        gone = run(state="absent", create_type=create_type)
+        assert_documented(interface_context, gone)
+        assert (gone["changed"], gone["context"], gone["created_types"]) == (False, None, types)
 
 
-def test_without_selinux_nothing_is_done(store: Store) -> None:
-    with pytest.raises(SenetError, match="SELinux is disabled"):
-        interface_context._run({}, ScriptedHost(mode="disabled").host(), False)
+@pytest.mark.parametrize("check_mode", [True, False])
+@pytest.mark.parametrize("who", ["sshd_t", "own"])
+def test_the_connection_that_the_change_comes_by_is_not_cut(
+    run: Run, host: ScriptedHost, who: str, check_mode: bool
+) -> None:
+    session = over("eth0", "sshd_t" if who == "sshd_t" else "unconfined_t")
+    host.running += [session, process(999, "unconfined_t")._replace(ppid=7)]
+    with pytest.raises(SenetError, match="cut off while peer labels are in use: .*pid 7.* of the interface 'eth0'"):
+        run(**WEB, check_mode=check_mode)
+    assert host.writes == []
+    # Over the other interface nobody is connected, and everybody may use this type.
+    assert run(**WEB, interface="eth1", check_mode=check_mode)["changed"]
+    assert run(check_mode=check_mode)["changed"]
 
 
-def test_the_plan_is_the_least() -> None:
-    assert plan(None, False, PUBLIC) == ADD
-    assert plan(IfContext(*LO), False, PUBLIC) == MODIFY
-    assert plan(PUBLIC, True, PUBLIC) == ""
-    assert plan(PUBLIC, True, None) == DELETE
-    assert plan(IfContext(*LO), False, None) == ""
+def test_others_that_lose_their_connections_are_told(run: Run, host: ScriptedHost) -> None:
+    host.running += [over("eth0", "redis_t"), over("eth0", "httpd_t", 8), over("eth1", "redis_t", 9)]
+    result = run(**WEB, check_mode=True)
+    assert [(cut.domain, cut.pid, cut.as_dict()["interface"]) for cut in result["cut"]] == [("redis_t", 7, "eth0")]
+    assert run(**WEB)["cut"] == result["cut"]
+    # back to what everybody may use
+    assert run(state="absent")["cut"] == ()
+
+
+def test_a_socket_counts_by_its_own_label(run: Run, host: ScriptedHost) -> None:
+    session = over("eth0", "httpd_t")
+    [sock] = session.connected
+    host.running.append(session._replace(connected=(sock._replace(context="system_u:system_r:sshd_t:s0"),)))
+    with pytest.raises(SenetError, match="'sshd_t'"):
+        run(**WEB)
+
+
+def test_whence_nobody_can_log_in_is_told(run: Run, host: ScriptedHost) -> None:
+    host.running.append(process(6, "sshd_t"))
+    [warning] = run(**WEB, interface="eth1")["warnings"]
+    assert "so nobody can log in by SSH over 'eth1' while peer labels are in use" in warning
+    assert run()["warnings"] == ()
+
+
+def test_a_peer_that_may_not_come_by_the_interface_is_cut_too(run: Run, host: ScriptedHost) -> None:
+    label = {"type": "partner_peer_t", "addresses": ["198.51.100.0/24"], "interface_type": "public_iface_t"}
+    host.running.append(over("eth0", "sshd_t"))
+    run()
+    labels = _survey.Alter(lambda current: current.with_peers([parse_peer_label(label)]), True)
+    _engine.run(host.host(), labels, _engine.Options(0, "t1"), False)
+    with pytest.raises(SenetError, match="'sshd_t'.*of the interface 'eth0'"):
+        run(type="netif_t")
+
+
+def test_peer_labels_are_refused_where_an_interface_would_take_ssh(host: ScriptedHost, run: Run) -> None:
+    run(**WEB)
+    host.running.append(over("eth0", "sshd_t"))
+    verified = _survey.Replace(flow_set([make_flow(verify_source="loopback")]))
+    with pytest.raises(SenetError, match="'sshd_t'.*of the interface 'eth0'"):
+        _engine.run(host.host(), verified, _engine.Options(0, "t1"), False)
+    assert _engine.run(host.host(), _survey.Replace(WEB_DB), _engine.Options(0, "t1"), False).changed
+
+
+def test_the_guard_brings_context_and_type_back(run: Run, host: ScriptedHost) -> None:
+    run(type="one_iface_t", create_type=True)
+    before = host.state()
+    planned = run(type="two_iface_t", create_type=True, guarded=True, check_mode=True)
+    assert host.state() == before
+    result = run(type="two_iface_t", create_type=True, guarded=True)
+    assert planned["steps"] == result["steps"]
+    assert "give the interface eth0 its context" in result["steps"]
+    assert host.guard.timers == [("apply", 330), ("confirm", 30)]
+    assert _recovery.abort(host.host(), "t1", "it was not confirmed in time")["rolled_back"]
+    assert host.state() == before
+    run(type="two_iface_t", create_type=True, guarded=True)
+    assert not _recovery.confirm(host.host(), "t1")["rolled_back"]
+    assert not run(type="two_iface_t", create_type=True)["changed"]
+
+
+@pytest.mark.parametrize("first", [{}, {"type": "one_iface_t", "create_type": True}])
+def test_a_run_that_dies_at_any_write_is_undone(first: dict[str, Any]) -> None:
+    for number in range(1, 20):
+        host = ScriptedHost()
+        host.other_types.add("public_iface_t")
+        host.extra_policy = STOCK
+        params = {"interface": "eth0", "type": "public_iface_t", "create_type": False, "level": "s0"}
+        params.update(state="present", token="t1", confirm_timeout=0)
+        _calls._change_context(host.host(), {**params, **first}, False)
+        before = host.state()
+        host.die_at = host.touches + number
+        second = {**params, "type": "two_iface_t", "create_type": True, "confirm_timeout": 30}
+        try:
+            _calls._change_context(host.host(), second, False)
+        except Killed:
+            host.die_at = 0
+            if host.guard.record is not None:
+                _recovery.abort(host.host(), "t1", "why")
+            assert host.state() == before
+        else:
+            assert number > 5
+            return
 
 
 @given(st.text(max_size=12), st.text(max_size=12))

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible.module_utils.testing import patch_module_args
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,6 +24,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._sockets import Soc
 from ansible_collections.senet.firewall.plugins.modules import flows as flows_plugin
 from ansible_collections.senet.firewall.plugins.modules import peer_label as plugin
 from tests.unit.flows import LABELLED, WEB_DB, flow
+from tests.unit.module_arguments import patch_module_args
 from tests.unit.module_run import assert_documented, run_module
 from tests.unit.netlabel_kernel import NetLabelKernel
 from tests.unit.scripted_host import ScriptedHost, before_call, process
@@ -88,7 +88,7 @@ def test_a_label_comes_changes_and_goes(run: Run, host: ScriptedHost) -> None:
 def test_it_labels_no_packet(run: Run, host: ScriptedHost) -> None:
     run(**PARTNER)
     assert "restore ipv4" not in host.writes
-    assert "(packet (" not in (host.policy or "")
+    assert "senet_packet_type" not in (host.policy or "")
 
 
 def test_the_policy_is_there_before_the_label_and_goes_after_it(
@@ -163,7 +163,11 @@ def test_without_selinux_peers_have_no_labels(run: Run, host: ScriptedHost) -> N
     host.reboot()
     host.mode = "disabled"
     assert "SELinux is disabled" in run(**PARTNER)["msg"]
+    # It is on record, and would be back with SELinux
     assert "SELinux is disabled" in run(type="partner_peer_t", state="absent")["msg"]
+    gone = run(type="other_peer_t", loopback_domains=["httpd_t"], state="absent")
+    assert_documented(plugin, gone)
+    assert not gone["changed"]
     # and keep no flow of the layer owner from it
     outcome = flows(host, _survey.Merge((flow(users=["www-data"]),)))
     assert (outcome.changed, outcome.flows.labels_peers) == (True, False)
@@ -313,7 +317,8 @@ def test_no_label_becomes_more_than_its_words(raw: dict[str, Any]) -> None:
     for line in netlabel.compile_rules(peering(made), mls=True):
         assert re.fullmatch(r"unlbl default address:[0-9a-f.:/]+ label:system_u:object_r:[a-z0-9_]+_t:s0", line)
     for line in cil.compile_policy(made).splitlines()[2:]:
-        assert re.fullmatch(r"(; .*|)|\((type|roletype|typeattribute|typeattributeset|allow) [A-Za-z0-9_. ()]+\)", line)
+        words = r"\((type|roletype|typeattribute|typeattributeset|allow|optional) [A-Za-z0-9_. ()-]+\)?"
+        assert re.fullmatch(rf"(; .*|)| *{words}", line)
 
 
 def test_the_options_are_those_of_the_documentation(monkeypatch: pytest.MonkeyPatch) -> None:

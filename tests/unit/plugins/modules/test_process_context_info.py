@@ -21,6 +21,8 @@ import pytest
 import yaml
 
 from ansible_collections.senet.firewall.plugins.modules import process_context_info as plugin
+from tests.unit.module_arguments import patch_module_args
+from tests.unit.scripted_host import process
 
 # Listens on TCP and UDP, takes one IPv4 connection on each TCP socket, and stays until its input ends.
 SERVER = """
@@ -105,7 +107,7 @@ def run_module(arguments: dict[str, Any], *flags: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def everything(pair: Pair) -> dict[str, Any]:
-    return run_module({})
+    return run_module({"details": True, "command_lines": True})
 
 
 def by_pid(result: dict[str, Any], pid: int) -> dict[str, Any]:
@@ -215,6 +217,31 @@ def test_every_key_of_the_result_is_documented(everything: dict[str, Any], pair:
     assert set(keys) == set(by_pid(everything, pair.server))
     for name in ("listening", "connected"):
         assert set(keys[name]["contains"]) == set(by_pid(everything, pair.server)[name][0])
+
+
+def test_without_command_lines_the_rest_is_there(pair: Pair) -> None:
+    process = by_pid(run_module({"ports": [pair.plain]}), pair.server)
+    documented = yaml.safe_load(plugin.RETURN)["processes"]["contains"]
+    assert set(process) == set(documented) - {"command_line"}
+
+
+def test_a_whole_host_is_told_by_domain_unless_details_are_asked_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(selinux: bool, **arguments: Any) -> dict[str, Any]:
+        monkeypatch.setattr(plugin, "selinux_mounted", lambda: selinux)
+        monkeypatch.setattr(plugin, "read_processes", lambda on: [process(1, "init_t"), process(20, "httpd_t")])
+        capsys.readouterr()
+        with patch_module_args(arguments), pytest.raises(SystemExit):
+            plugin.main()
+        found: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return found
+
+    assert "processes" not in run(True)
+    assert list(run(True)["domains"]) == ["httpd_t", "init_t"]
+    assert "processes" not in run(True, domains=["httpd_t"], details=False)
+    assert [one["pid"] for one in run(True, domains=["httpd_t"])["processes"]] == [20]
+    assert len(run(True, details=True)["processes"]) == len(run(False)["processes"]) == 2
 
 
 def test_the_filters_work_together_in_check_mode(pair: Pair) -> None:

@@ -1,0 +1,75 @@
+# Copyright: (c) 2026, senet.firewall contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a host does by itself where its flows are not enforced any more although its rules are in place."""
+
+from contextlib import suppress
+from typing import List, Tuple
+
+from ansible_collections.senet.firewall.plugins.module_utils import _backends, _labels, _recovery, _survey
+from ansible_collections.senet.firewall.plugins.module_utils._compile import cil
+from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
+from ansible_collections.senet.firewall.plugins.module_utils._intent import Intent
+from ansible_collections.senet.firewall.plugins.module_utils._model import (
+    DEFAULT_PACKET_TYPE,
+    SenetError,
+    packet_context,
+)
+from ansible_collections.senet.firewall.plugins.module_utils._peers import peering
+
+
+def types_lost(host: Host) -> Tuple[str, ...]:
+    """The types that flows and peer labels of this host need and the loaded policy does not have.
+
+    :raises SenetError: the file with the flows is damaged, or the kernel does not answer.
+    """
+    intent = _survey.stored_intent(host)
+    if intent is None or host.selinux.status() == "disabled":
+        return ()
+    mls = host.selinux.mls()
+    return tuple(name for name in _types(intent) if host.selinux.canonical(packet_context(name, mls)) is None)
+
+
+def let_through(host: Host, lost: Tuple[str, ...]) -> None:
+    """Take labels away that the loaded policy does not know: their packets count as unlabelled, which base policies let
+    few domains use. Flows that it knows keep theirs.
+
+    :raises SenetError: the rules cannot be read or changed.
+    """
+    intent = _survey.stored_intent(host)
+    if DEFAULT_PACKET_TYPE in lost:
+        families = _survey.families_to_read(host, None, intent)
+        _recovery.release(host, [family for family in families if not _backends.is_owner(family)])
+    else:
+        _recovery.load(host)
+
+
+def bring_policy_back(host: Host) -> None:
+    """Install the policy module again, that of the store if it is whole, else one made of what is on record.
+
+    :raises SenetError: the store does not take it.
+    """
+    intent = _survey.stored_intent(host)
+    if intent is None:
+        return
+    text = None
+    with suppress(SenetError):
+        text = host.store.module()
+    if text is None or not cil.declared_types(text).issuperset(_types(intent)):
+        text = cil.compile_policy(intent.labelled)
+    host.store.install(text)
+
+
+def foreign_labels(host: Host) -> List[str]:
+    """The rules of others that label packets on a host whose packets we label.
+
+    :raises SenetError: the file with the flows is damaged, or rules cannot be read.
+    """
+    intent = _survey.stored_intent(host)
+    if intent is None or not intent.labelled.labels_packets:
+        return []
+    return _labels.foreign_labels(host.netfilter.saves(), host.netfilter.ruleset())
+
+
+def _types(intent: Intent) -> Tuple[str, ...]:
+    return intent.labelled.packet_types + peering(intent.labelled).types

@@ -1,0 +1,179 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, senet.firewall contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+DOCUMENTATION = r"""
+module: flows_info
+short_description: Tell which flows a host has, and whether they are in force as they were asked for
+version_added: 0.1.0
+description:
+  - Tells what M(senet.firewall.flows) and its like have put on record on a host, which change waits for its
+    confirmation there, what became of the last one, and what is not as the record says.
+  - It changes nothing.
+requirements:
+  - Root on the target
+extends_documentation_fragment:
+  - senet.firewall.attributes
+attributes:
+  check_mode:
+    support: full
+    details:
+      - This module changes nothing.
+  diff_mode:
+    support: full
+    details:
+      - Shows RV(drift), what the host has and what the record asks for.
+seealso:
+  - module: senet.firewall.flows
+  - module: senet.firewall.guard
+author:
+  - senet.firewall contributors (@senet)
+"""
+
+EXAMPLES = r"""
+# ansible web -b -m senet.firewall.flows_info
+- name: Ask what the host has
+  senet.firewall.flows_info:
+  register: host
+
+- name: Stop where the flows are not in force as they were asked for
+  ansible.builtin.assert:
+    that: not host.drift
+    fail_msg: "It takes: {{ host.drift | join('; ') }}"
+
+- name: Confirm a change whose play was interrupted
+  senet.firewall.guard:
+    token: "{{ host.pending.token }}"
+    state: confirmed
+  when: host.pending is not none and host.pending.complete
+"""
+
+RETURN = r"""
+flows:
+  description: The flows on record, each as M(senet.firewall.flows) takes it.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - name: web_db
+      source: [httpd_t]
+      destination: [postgresql_t]
+      protocol: tcp
+      ports: ["5432"]
+      mode: enforce
+confine:
+  description: The confined domains on record, each with its mode.
+  returned: success
+  type: dict
+  sample: {"httpd_t": "enforce"}
+peer_labels:
+  description: The peer labels on record, each as M(senet.firewall.peer_label) takes it.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - type: partner_peer_t
+      addresses: [192.0.2.0/24]
+loopback_domains:
+  description: The domains whose packets carry their own label over IPv4 loopback.
+  returned: success
+  type: list
+  elements: str
+  sample: []
+layers:
+  description: What enforces the flows. Empty where none is on record.
+  returned: success
+  type: list
+  elements: str
+  sample: [selinux]
+backend:
+  description: What holds the rules. Null where nothing is on record.
+  returned: success
+  type: str
+  sample: iptables
+selinux:
+  description: The mode of SELinux. In C(permissive) the layer C(selinux) enforces nothing, in C(disabled) there is
+    none.
+  returned: success
+  type: str
+  sample: enforcing
+pending:
+  description: The change that waits for its confirmation. Null where there is none.
+  returned: success
+  type: dict
+  contains:
+    token:
+      description: The name of the change, for M(senet.firewall.guard).
+      returned: always
+      type: str
+      sample: 4f0c9be21a77
+    complete:
+      description: Whether the change is whole. If not, its run goes on or has died, and the next run undoes it.
+      returned: always
+      type: bool
+      sample: true
+    step:
+      description: What was done last.
+      returned: always
+      type: str
+      sample: wait for the confirmation over a new connection
+    seconds_left:
+      description: Seconds until the host undoes it. Null while it is not whole.
+      returned: always
+      type: int
+      sample: 21
+outcome:
+  description: What became of the last guarded change. Null where there was none.
+  returned: success
+  type: dict
+  contains:
+    token:
+      description: The name of the change.
+      returned: always
+      type: str
+      sample: 4f0c9be21a77
+    rolled_back:
+      description: Whether it was undone.
+      returned: always
+      type: bool
+      sample: true
+    reason:
+      description: Why it was undone; empty if it was not.
+      returned: always
+      type: str
+      sample: it was not confirmed in time
+repaired:
+  description: When the host last put back labels that another program had taken away, and which. Null if it did not
+    since the last change or boot.
+  returned: success
+  type: str
+  sample: null
+drift:
+  description:
+    - What would have to be done for the host to be as the record says, step by step. Empty where it is.
+    - Null while a change waits, since what is in force then is not on record.
+  returned: success
+  type: list
+  elements: str
+  sample: [restore the ipv6 rules]
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.senet.firewall.plugins.module_utils import _report
+from ansible_collections.senet.firewall.plugins.module_utils._host.host import open_module_host
+from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec={}, supports_check_mode=True)
+    try:
+        result = _report.report(open_module_host(module))
+    except SenetError as exc:
+        module.fail_json(msg=str(exc))
+    module.exit_json(changed=False, **result)
+
+
+if __name__ == "__main__":
+    main()

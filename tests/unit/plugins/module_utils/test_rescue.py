@@ -1,0 +1,148 @@
+# Copyright: (c) 2026, senet.firewall contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The watch, where flows are not enforced any more although their rules are in place."""
+
+import io
+from contextlib import redirect_stderr
+
+import pytest
+
+from ansible_collections.senet.firewall.plugins.module_utils import _agent, _engine, _survey
+from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables
+from ansible_collections.senet.firewall.plugins.module_utils._host import service
+from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet
+from tests.unit.commands import Commands
+from tests.unit.flows import SEVERAL, WEB_DB
+from tests.unit.scripted_host import ScriptedHost, before_call
+
+LABEL = "-A OUTPUT -j SECMARK --selctx system_u:object_r:http_server_packet_t:s0"
+
+
+class EndOfWatch(BaseException):
+    """Ends the watch, which no error does."""
+
+
+def host_with(flows: FlowSet) -> ScriptedHost:
+    host = ScriptedHost()
+    _engine.run(host.host(), _survey.Replace(flows), _engine.Options(0, "t0"), False)
+    host.writes.clear()
+    return host
+
+
+def watch(host: ScriptedHost, monkeypatch: pytest.MonkeyPatch, rounds: int = 1, changes: bool = False) -> str:
+    """What the watch says in some rounds of ten seconds each, with or without a change of netfilter's in each."""
+    now = [1000.0]
+
+    class Rounds:
+        def wait(self, seconds: float) -> bool:
+            now[0] += seconds
+            if now[0] >= 1000 + rounds * seconds:
+                raise EndOfWatch
+            return changes
+
+    monkeypatch.setattr(_agent, "_Events", Rounds)
+    monkeypatch.setattr(_agent, "clock", lambda: now[0])
+    with redirect_stderr(io.StringIO()) as said, pytest.raises(EndOfWatch):
+        _agent._watch(host.host())
+    return said.getvalue()
+
+
+def labels(host: ScriptedHost) -> bool:
+    return any("SECMARK" in host.families[family].save() for family in ("ipv4", "ipv6"))
+
+
+def test_a_module_removed_by_hand_comes_back_with_nobody_cut_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = host_with(SEVERAL)
+    policy = host.policy
+    host.policy = None
+    labelled: list[bool] = []
+    before_call(monkeypatch, host, "install", lambda: labelled.append(labels(host)))
+    said = watch(host, monkeypatch)
+    assert labelled == [False]
+    assert host.writes == ["restore ipv4", "restore ipv6", "install policy", "restore ipv4", "restore ipv6"]
+    assert host.policy == policy
+    rules = iptables.compile_rules(SEVERAL, mls=True)
+    assert all(iptables.parse_save(host.families[name].save()).installed(rules) for name in ("ipv4", "ipv6"))
+    assert "NOT enforced" in said
+    assert "was gone and is back" in said
+    assert host.service.shown == [True]
+    # The next run says so, too, and has nothing to do.
+    outcome = _engine.run(host.host(), _survey.Replace(SEVERAL), _engine.Options(0, "t0"), False)
+    assert not outcome.changed
+    assert any("policy had been taken away" in warning for warning in outcome.warnings)
+
+
+def test_a_module_that_the_store_does_not_take_fails_the_unit_and_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    host = host_with(SEVERAL)
+    host.policy = None
+    attempts: list[int] = []
+
+    def fail_once() -> None:
+        attempts.append(1)
+        host.fail = "install policy" if len(attempts) == 1 else ""
+
+    before_call(monkeypatch, host, "install", fail_once)
+    said = watch(host, monkeypatch, 3)
+    assert len(attempts) == 2
+    assert said.count("could not be put back (Could not install policy.)") == 1
+    assert "semodule -lfull" in said
+    assert host.service.shown == [False, True]
+
+
+def test_types_that_some_flows_lack_open_no_other_flow(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = host_with(SEVERAL)
+    assert host.policy is not None
+    host.policy = host.policy.replace("(type senet_cache_server_packet_t)\n", "")
+    at_install: list[str] = []
+    before_call(monkeypatch, host, "install", lambda: at_install.append(host.families["ipv4"].save()))
+    watch(host, monkeypatch)
+    assert "senet_web_db_server_packet_t" in at_install[0]
+    assert "senet_cache_server_packet_t" not in at_install[0]
+    assert "senet_cache_server_packet_t" in host.families["ipv4"].save()
+
+
+@pytest.mark.parametrize("why", ["a change waits", "a run goes on"])
+def test_a_run_that_removes_the_module_is_left_alone(monkeypatch: pytest.MonkeyPatch, why: str) -> None:
+    host = host_with(WEB_DB)
+    if why == "a change waits":
+        _engine.run(host.host(), _survey.Replace(FlowSet(())), _engine.Options(30, "t1"), False)
+    host.policy = None
+    host.guard.locked = why == "a run goes on"
+    host.writes.clear()
+    watch(host, monkeypatch, 3)
+    assert host.writes == []
+    assert host.service.shown == []
+
+
+def test_labels_of_others_are_told_once_when_they_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = host_with(WEB_DB)
+    assert watch(host, monkeypatch, 4, changes=True) == ""
+    host.legacy["ipv6"] = f"*mangle\n{LABEL}\nCOMMIT\n"
+    said = watch(host, monkeypatch, 4, changes=True)
+    assert said.count(f"may NOT be enforced: 'ip6tables-legacy mangle: {LABEL}'") == 1
+    assert said.startswith("<1>")
+
+
+def test_without_a_change_labels_of_others_are_looked_for_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = host_with(WEB_DB)
+    host.reads.clear()
+    watch(host, monkeypatch, 40)
+    assert host.reads.count("ruleset") == 2
+
+
+@pytest.mark.parametrize(
+    ("enforced", "state", "verb"), [(False, "is-active", "restart"), (True, "is-failed", "start")]
+)
+@pytest.mark.parametrize("is_so", [True, False])
+def test_the_unit_shows_once_whether_flows_are_enforced(
+    enforced: bool, state: str, verb: str, is_so: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service.Service, "systemd", True)
+    commands = Commands("systemctl")
+    commands.answers[f"/sbin/systemctl {state}"] = (0 if is_so else 3, "", "")
+    service.Service(commands.run, commands.find).show(enforced)
+    asked = f"/sbin/systemctl {state} --quiet senet-firewall.service"
+    assert commands.lines == [asked] + [f"/sbin/systemctl --no-block {verb} senet-firewall.service"] * is_so

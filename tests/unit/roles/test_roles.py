@@ -1,0 +1,161 @@
+# Copyright: (c) 2026, senet.firewall contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The roles as Ansible runs them: what reaches the modules, and what is refused before it does."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.roles.stubbed import Done, Stubbed
+
+DEFAULTS = {"mode": "enforce", "layers": ["auto"], "backend": "auto", "confirm_timeout": 30}
+CALL = {**DEFAULTS, "state": "present", "purge": False}
+WEB_DB = {
+    "pair": "httpd_to_postgresql",
+    "name": "httpd_to_postgresql",
+    "source": ["httpd_t"],
+    "destination": ["postgresql_t"],
+    "ports": ["5432"],
+}
+SHARED = {
+    "mode": "observe",
+    "layers": ["owner"],
+    "backend": "nftables",
+    "confirm_timeout": 60,
+    "health_checks": ["localhost:22"],
+    "health_commands": ["true"],
+}
+COLLECTION_WIDE = {f"senet_firewall_{option}": value for option, value in SHARED.items()}
+
+
+@pytest.fixture(scope="module")
+def stubbed(tmp_path_factory: pytest.TempPathFactory) -> Stubbed:
+    return Stubbed(tmp_path_factory.mktemp("roles"))
+
+
+def role(name: str, **variables: Any) -> dict[str, Any]:
+    return {"role": f"senet.firewall.{name}", "vars": variables}
+
+
+def message(done: Done) -> str:
+    assert (done.rc, done.calls) == (2, []), done.output
+    return " ".join(done.output.split())
+
+
+def test_what_is_not_set_is_left_out(stubbed: Stubbed) -> None:
+    done = stubbed.play(
+        {"roles": [role("httpd_to_postgresql"), role("domain_to_sshd", domain_to_sshd_source_addresses=["192.0.2.1"])]},
+        {"roles": [role("service_pair", service_pair_name="httpd_to_redis", service_pair_flow_name="cache")]},
+        {"roles": [role("flow_set", flow_set_flows=[{"pair": "httpd_to_redis"}, {"pair": "httpd_to_mysqld"}])]},
+    )
+    sshd = {"pair": "domain_to_sshd", "name": "domain_to_sshd", "source": ["domain"], "destination": ["sshd_t"]}
+    assert done.calls == [
+        {**CALL, "flows": [WEB_DB]},
+        {**CALL, "flows": [{**sshd, "ports": ["22"], "source_addresses": ["192.0.2.1"]}]},
+        {**CALL, "flows": [{"pair": "httpd_to_redis", "name": "cache"}]},
+        {**CALL, "flows": [{"pair": "httpd_to_redis"}, {"pair": "httpd_to_mysqld"}]},
+    ], done.output
+    assert done.rc == 0
+
+
+def test_a_variable_of_the_collection_counts_where_the_roles_own_is_not_set(stubbed: Stubbed) -> None:
+    done = stubbed.play(
+        {
+            "vars": COLLECTION_WIDE,
+            "roles": [
+                role("httpd_to_postgresql"),
+                role("httpd_to_redis", httpd_to_redis_mode="enforce", httpd_to_redis_health_checks=["localhost:80"]),
+                role("flow_set", flow_set_flows=[{"pair": "httpd_to_mysqld"}], flow_set_backend="iptables"),
+            ],
+        }
+    )
+    given = [{option: call.get(option) for option in SHARED} for call in done.calls]
+    assert given == [
+        SHARED,
+        {**SHARED, "mode": "enforce", "health_checks": ["localhost:80"]},
+        {**SHARED, "backend": "iptables"},
+    ], done.output
+
+
+@pytest.mark.parametrize(
+    ("name", "variables", "wrong", "nearest"),
+    [
+        (
+            "httpd_to_postgresql",
+            {"httpd_to_postgresql_source_adresses": ["192.0.2.1"]},
+            "httpd_to_postgresql_source_adresses",
+            "httpd_to_postgresql_source_addresses",
+        ),
+        ("httpd_to_postgresql", {"senet_firewall_layer": ["owner"]}, "senet_firewall_layer", "senet_firewall_layers"),
+        (
+            "service_pair",
+            {"service_pair_name": "httpd_to_redis", "service_pair_sources": ["a_t"]},
+            "service_pair_sources",
+            "service_pair_source",
+        ),
+        ("flow_set", {"flow_set_flow": [{"pair": "httpd_to_redis"}]}, "flow_set_flow", "flow_set_flows"),
+    ],
+)
+def test_a_misspelt_variable_is_an_error_that_names_the_nearest(
+    stubbed: Stubbed, name: str, variables: dict[str, Any], wrong: str, nearest: str
+) -> None:
+    said = message(stubbed.play({"roles": [role(name, **variables)]}))
+    assert f"The variable '{wrong}' is none of" in said
+    assert f"write '{nearest}' if you mean that" in said
+
+
+@pytest.mark.parametrize("nothing", [[], None, "{{ groups['nobody'] | default([]) }}"])
+def test_a_list_that_comes_out_empty_is_an_error(stubbed: Stubbed, nothing: Any) -> None:
+    said = message(stubbed.play({"roles": [role("httpd_to_postgresql", httpd_to_postgresql_source_addresses=nothing)]}))
+    assert "source_addresses of the flow 'httpd_to_postgresql' is given and empty; leave it out if any address" in said
+
+
+def test_service_pair_without_a_name_says_so(stubbed: Stubbed) -> None:
+    assert "missing required arguments: service_pair_name" in message(stubbed.play({"roles": [role("service_pair")]}))
+
+
+@pytest.mark.parametrize(
+    ("option", "collection"), [("booleans", "ansible.posix"), ("port_contexts", "community.general")]
+)
+def test_a_missing_collection_is_named_with_how_to_install_it(stubbed: Stubbed, option: str, collection: str) -> None:
+    said = message(stubbed.play({"roles": [role("httpd_to_postgresql", **{f"httpd_to_postgresql_{option}": True})]}))
+    assert f"httpd_to_postgresql_{option} needs the collection {collection}" in said
+    assert f"'ansible-galaxy collection install {collection}'" in said
+
+
+def test_a_host_set_is_one_task_whose_result_is_registered(stubbed: Stubbed, tmp_path: Path) -> None:
+    done = stubbed.play(
+        {
+            "roles": [role("flow_set", flow_set_flows=[{"pair": "httpd_to_redis"}])],
+            "post_tasks": [
+                {"ansible.builtin.assert": {"that": "flow_set_result.removed == []"}},
+                # Its own result is no misspelt variable
+                {
+                    "ansible.builtin.include_role": {"name": "senet.firewall.flow_set"},
+                    "vars": {"flow_set_state": "absent"},
+                },
+            ],
+        }
+    )
+    assert done.rc == 0, done.output
+    assert [(call["state"], len(call.get("flows", []))) for call in done.calls] == [("present", 1), ("absent", 0)]
+    assert sum("flow_set" in task and "Validating" not in task for task in done.tasks) == 3
+
+
+def test_defaults_of_the_action_group_reach_the_modules_that_have_the_options(stubbed: Stubbed) -> None:
+    done = stubbed.play(
+        {
+            "module_defaults": {"group/senet.firewall.firewall": SHARED},
+            "tasks": [
+                {"senet.firewall.flows": {"flows": [{"pair": "httpd_to_redis"}]}},
+                {"senet.firewall.flow": {"pair": "httpd_to_redis", "mode": "enforce"}},
+                # None of these has the options, so none of them is in the group
+                {"senet.firewall.process_context_info": {"ports": [1]}},
+            ],
+        }
+    )
+    assert done.rc == 0, done.output
+    given = [{option: call.get(option) for option in SHARED} for call in done.calls]
+    assert given == [SHARED, {**SHARED, "mode": "enforce"}]
