@@ -61,16 +61,20 @@ class GuardedAction(ActionBase):
                 "seconds, or leave health_checks and health_commands out."
             )
         try:
-            # A host that is down is known before it is changed.
-            self._low_level_execute_command(":", sudoable=False)
+            # A host that is down is known before it is changed, and where there is nothing to do this is all.
+            seen = self._call_installed(self.module_name, arguments, check_mode=True)
+            if seen is None:
+                self._low_level_execute_command(":", sudoable=False)
         except AnsibleConnectionFailure as error:
             message = f"The host cannot be reached, and nothing was changed: {error}"
             return {"failed": True, "changed": False, "msg": message}
+        if seen is not None and (self._task.check_mode or not (seen.get("failed") or seen["changed"])):
+            return seen
         if self._task.check_mode or timeout <= 0:
-            return self._call(self.module_name, arguments)
+            return self._call(self.module_name, arguments, installed=seen is not None)
         token = arguments.setdefault("token", uuid.uuid4().hex[:12])
         try:
-            result = self._call(self.module_name, arguments)
+            result = self._call(self.module_name, arguments, installed=seen is not None)
         except AnsibleConnectionFailure as error:
             return self._recover({}, token, timeout, f"The connection was lost while the change was made: {error}")
         if result.get("failed") or "guard" not in result:
@@ -150,23 +154,26 @@ class GuardedAction(ActionBase):
         return {**failure, "rolled_back": undone, "changed": not undone, "msg": f"{reason} {said}"}
 
     def _guard(self, token: str, state: str) -> dict[str, Any]:
-        return self._call(_GUARD, {"token": token, "state": state})
+        # A change has installed it
+        return self._call(_GUARD, {"token": token, "state": state}, installed=True)
 
-    def _call(self, module_name: str, arguments: dict[str, Any]) -> dict[str, Any]:
-        """What a module returns, from the code that is installed on the host where that is our own."""
-        result = self._call_installed(module_name, arguments)
+    def _call(self, module_name: str, arguments: dict[str, Any], installed: bool) -> dict[str, Any]:
+        """What a module returns, from the code that is installed on the host where that may be our own."""
+        result = self._call_installed(module_name, arguments, self._task.check_mode) if installed else None
         if result is None:
             result = self._execute_module(module_name=module_name, module_args=arguments, task_vars=self._task_vars)
         return result
 
-    def _call_installed(self, module_name: str, arguments: dict[str, Any]) -> dict[str, Any] | None:
+    def _call_installed(
+        self, module_name: str, arguments: dict[str, Any], check_mode: bool
+    ) -> dict[str, Any] | None:
         # A program on standard input is what pipelining permits; what the environment means is Ansible's to know
         if any(self._task.environment or ()) or not self._is_pipelining_enabled("new", False):
             return None
         quiet = self._task.no_log or constants.DEFAULT_NO_TARGET_SYSLOG
         facility = None if quiet else constants.DEFAULT_SYSLOG_FACILITY
         name = module_name.rpartition(".")[2]
-        program = _installed_call.program(name, arguments, self._task.check_mode, facility)
+        program = _installed_call.program(name, arguments, check_mode, facility)
         if program is None:
             return None
         return _installed_call.result(

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ansible.errors import AnsibleConnectionFailure
 from ansible.playbook.task import Task
 
 from ansible_collections.senet.firewall.plugins.action import flow, flows, interface_context, peer_label
@@ -50,7 +51,7 @@ class Connection:
 class Host:
     """The far end: what its interpreter prints for each program, in order; and what it was given."""
 
-    def __init__(self, *prints: str, rc: int = 0) -> None:
+    def __init__(self, *prints: str | Exception, rc: int = 0) -> None:
         self.prints = list(prints)
         self.rc = rc
         self.programs: list[str] = []
@@ -85,10 +86,14 @@ def run(host: Host, name: str = "flows", pipelining: bool = True, task_vars: Any
                 return {"rc": 0}
             host.commands.append(cmd)
             host.programs.append(in_data.decode())
-            return {"rc": host.rc, "stdout": host.prints.pop(0), "stderr": "what went wrong"}
+            printed = host.prints.pop(0)
+            if isinstance(printed, Exception):
+                raise printed
+            return {"rc": host.rc, "stdout": printed, "stderr": "what went wrong"}
 
     task = Task()
     task.args = about.pop("args", ARGUMENTS[name])
+    task.check_mode = False
     for key, value in about.items():
         setattr(task, key, value)
     templar: Any = SimpleNamespace(template=lambda value: value)
@@ -103,7 +108,8 @@ def test_a_host_with_our_code_runs_it(name: str, check_mode: bool) -> None:
     assert run(host, name, check_mode=check_mode) == {"changed": False, "steps": []}
     assert not host.sent
     (call,) = host.calls()
-    assert (call["name"], call["check_mode"], call["facility"]) == (name, check_mode, "LOG_USER")
+    # Nothing to do: that is known without a run that could change anything, should the connection be lost
+    assert (call["name"], call["check_mode"], call["facility"]) == (name, True, "LOG_USER")
     # As AnsibleModule hands them out: with their types, and defaults for what is not given
     assert set(call["params"]) == set(_options.MODULES[name]["argument_spec"])
     assert call["params"]["confirm_timeout"] == 0
@@ -112,20 +118,43 @@ def test_a_host_with_our_code_runs_it(name: str, check_mode: bool) -> None:
         assert call["params"]["flows"][0]["source"] is None
 
 
-def test_a_change_is_confirmed_by_the_code_that_it_has_installed() -> None:
-    applied = {"changed": True, "guard": {"token": "t1", "confirmed": False}}
+APPLIED = {"changed": True, "guard": {"token": "t1", "confirmed": False}}
+GUARDED = {**ARGUMENTS["flows"], "confirm_timeout": 30, "token": "t1"}
+
+
+def test_a_first_change_is_confirmed_by_the_code_that_it_has_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     host = Host(f"\n{_installed.REFUSED}it cannot be read\n", answers(KEPT))
-    host_sent: dict[str, Any] = {**ARGUMENTS["flows"], "confirm_timeout": 30, "token": "t1"}
-    SENT.update(applied)
-    try:
-        result = run(host, args=host_sent)
-    finally:
-        SENT.clear()
-        SENT.update(changed=False, sent=True)
-    assert result["guard"]["confirmed"]
+    monkeypatch.setitem(SENT, "guard", {"token": "t1", "confirmed": False})
+    assert run(host, args=GUARDED)["guard"]["confirmed"]
     assert host.sent == ["senet.firewall.flows"]
-    assert host.calls()[1]["name"] == "guard"
+    assert [call["name"] for call in host.calls()] == ["flows", "guard"]
     assert host.calls()[1]["params"] == {"token": "t1", "state": "confirmed"}
+
+
+@pytest.mark.parametrize("seen", [{"changed": True}, {"failed": True, "msg": "an earlier run died"}])
+def test_what_may_change_something_is_seen_first_and_then_done(seen: dict[str, Any]) -> None:
+    host = Host(answers(seen), answers(APPLIED), answers(KEPT))
+    assert run(host, args=GUARDED)["guard"]["confirmed"]
+    assert not host.sent
+    assert [(call["name"], call["check_mode"]) for call in host.calls()] == [
+        ("flows", True), ("flows", False), ("guard", False),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("seen", [{"changed": True}, {"failed": True, "msg": "no such domain"}])
+def test_check_mode_is_one_call(seen: dict[str, Any]) -> None:
+    host = Host(answers(seen))
+    assert run(host, args=GUARDED, check_mode=True) == seen
+    assert len(host.programs) == 1
+    assert not host.sent
+
+
+def test_a_host_that_is_down_is_known_by_the_first_call() -> None:
+    host = Host(AnsibleConnectionFailure("no route to host"))
+    result = run(host, args=GUARDED)
+    assert result["failed"]
+    assert "nothing was changed: no route to host" in result["msg"]
+    assert len(host.programs) == 1
 
 
 @pytest.mark.parametrize(
@@ -142,10 +171,11 @@ def test_what_was_not_begun_is_sent(printed: str) -> None:
     host = Host(printed, rc=1)
     assert run(host) == SENT
     assert host.sent == ["senet.firewall.flows"]
+    assert len(host.programs) == 1
 
 
 def test_what_was_begun_is_not_run_twice() -> None:
-    host = Host(f"\n{_installed.BEGUN}\n", rc=-9)
+    host = Host(answers({"changed": True}), f"\n{_installed.BEGUN}\n", rc=-9)
     result = run(host)
     assert result["failed"]
     assert (result["rc"], result["module_stderr"]) == (-9, "what went wrong")
