@@ -125,7 +125,7 @@ class Service:
     def keep(self) -> None:
         """Keep the code that is installed in compiled form for the next run, which does without where it cannot be."""
         # What is run from there is current
-        if os.path.exists(LAUNCHER) and not hasattr(__loader__, "from_compiled"):
+        if os.path.exists(LAUNCHER) and not hasattr(_units.__loader__, "from_compiled"):
             with suppress(SenetError):
                 compiled.write(compiled_path(RUNTIME_DIRECTORY), self._sources())
 
