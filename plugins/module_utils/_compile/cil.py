@@ -8,6 +8,7 @@ The flows stand in the module's own first comment, so the policy store remembers
 
 import json
 import re
+from functools import lru_cache
 from typing import Dict, FrozenSet, Iterable, List, Optional, Set
 
 from ansible_collections.senet.firewall.plugins.module_utils._compile.cil_text import (
@@ -155,6 +156,8 @@ def compile_policy(flows: FlowSet, remembered: Optional[FlowSet] = None) -> str:
     return "".join(parts)
 
 
+# A run asks again and again of the few texts that there are
+@lru_cache(maxsize=4)
 def parse_policy(text: str) -> FlowSet:
     """The flows that an installed module was compiled from.
 
