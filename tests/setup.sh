@@ -63,6 +63,7 @@ make_python() {
   local dir=$1 mirror lib
   [ ! -x "$dir/usr/bin/python3.13" ] || return 0
   echo "setup: $dir, the Python of Debian 13"
+  # shellcheck disable=SC2016
   mirror=$(apt-get indextargets --format '$(REPO_URI) $(RELEASE)' 'Created-By: Packages' 'Origin: Debian' |
     awk '$2 == "bookworm" {print $1; exit}')
   rm -rf "$dir.part"

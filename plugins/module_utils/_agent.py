@@ -8,6 +8,7 @@ Started by the units of :mod:`_units` and by the guard; what it prints goes to t
 
 import os
 import select
+import socket
 import subprocess
 import sys
 import time
@@ -28,6 +29,9 @@ _LOCK_SECONDS = 60
 _UNIT_LOCK_SECONDS = 5
 # Undoing that failed is tried again after the first of these, then ever later, up to the second.
 _RETRY_SECONDS = (5, 300)
+# NETLINK_SELINUX in include/uapi/linux/netlink.h, and its one group in selinux_netlink.h
+_NETLINK_SELINUX = 7
+_SELNLGRP_AVC = 1
 # How often to look for labels of others where nothing tells of a change
 _FOREIGN_SECONDS = 300
 # Before a line of the journal that tells of an emergency: sd-daemon(3)
@@ -266,7 +270,8 @@ def _repair(host: Host) -> None:
 
 
 class _Events:
-    """Changes of netfilter's tables as ``nft monitor`` tells them; without nft there is only the time."""
+    """Changes of netfilter's tables as ``nft monitor`` tells them, and loaded policies as the kernel does; without
+    either there is only the time."""
 
     def __init__(self) -> None:
         nft = find_command("nft")
@@ -274,22 +279,37 @@ class _Events:
             # pylint: disable-next=ansible-bad-function
             subprocess.Popen([nft, "monitor"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) if nft else None
         )
+        self._policies = None  # type: Optional[socket.socket]
+        # Where SELinux is disabled, or does not let us
+        with suppress(OSError):
+            policies = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SELINUX)
+            policies.bind((0, _SELNLGRP_AVC))
+            self._policies = policies
 
     def wait(self, seconds: float) -> bool:
         """Return soon after a change, or when the time is over; says whether there was a change."""
-        if self._monitor is None or self._monitor.stdout is None:
-            time.sleep(seconds)
-            return False
-        pipe = self._monitor.stdout.fileno()
-        if not select.select([pipe], [], [], seconds)[0]:
+        if not self._ready(seconds):
             return False
         time.sleep(_SETTLE_SECONDS)
-        while select.select([pipe], [], [], 0)[0]:
-            if not os.read(pipe, 65536):
-                self._monitor.wait()
-                self._monitor = None
-                break
+        for source in self._ready(0):
+            while source in self._ready(0):
+                if not os.read(source, 65536):
+                    self._end_monitor()
         return True
+
+    def _ready(self, seconds: float) -> List[int]:
+        """What can be read within some seconds."""
+        pipe = self._monitor.stdout if self._monitor is not None else None
+        sources = [source.fileno() for source in (pipe, self._policies) if source is not None]
+        if not sources:
+            time.sleep(seconds)
+            return []
+        return select.select(sources, [], [], seconds)[0]
+
+    def _end_monitor(self) -> None:
+        if self._monitor is not None:
+            self._monitor.wait()
+        self._monitor = None
 
 
 def _say(text: str) -> None:

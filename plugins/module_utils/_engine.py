@@ -425,7 +425,8 @@ def _take(host: Host, change: _Change, options: Options, pending: Pending, step:
         units = _survey.units_of(change.observed.intent) + _survey.units_of(change.desired.intent)
         host.service.install(sorted(set(units)))
         host.guard.prove(options.token)
-        host.guard.arm(options.token, "apply", options.confirm_timeout + APPLY_SECONDS)
+        rebuilds = sum(step.action == _plan.INSTALL_POLICY for step in change.steps)
+        host.guard.arm(options.token, "apply", options.confirm_timeout + APPLY_SECONDS * max(1, rebuilds))
     elif step.action == _plan.CHECK_ACCESS:
         _verdicts.check_nobody_is_cut(host, change.labelled, change.processes, change.mls)
         _verdicts.check_nobody_is_deaf(

@@ -41,6 +41,9 @@ GUESTS = {
 # What a suite calls otherwise than guest/packages.txt.
 RENAMED = {"bullseye": {"spamd": "spamassassin"}}
 
+# Old suites whose mirrors still list updates of which they no longer have all files: only the release itself is used.
+FROZEN = frozenset({"bullseye"})
+
 
 def guest_named(name: str) -> Guest:
     """The guest of that name. Raises LabError when there is none."""

@@ -13,11 +13,12 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 from . import policy
+from .bases import base_name, ensure_base, make_base
 from .building import (
     LAB,
     Progress,
@@ -29,7 +30,6 @@ from .building import (
     give_to_user,
     in_chroot,
     locked,
-    output,
     remove_as_root,
     require,
     search_path,
@@ -37,20 +37,12 @@ from .building import (
     timed,
 )
 from .errors import LabError
-from .guests import DEFAULT_GUEST, FEDORA, Guest, guest_named, packages
+from .guests import DEFAULT_GUEST, FEDORA, Guest, guest_named
 
 GUEST = LAB / "guest"
 FEDORA_GUEST = GUEST / FEDORA
 DISK_SIZE = "6G"
 KEEP_IMAGES = 2
-BASE_OPTIONS = ("--mode=root", "--variant=minbase")
-APT_OPTIONS = (
-    "Acquire::http::Proxy",
-    "Acquire::https::Proxy",
-    "Acquire::Check-Valid-Until",
-    "Acquire::Check-Date",
-    "Acquire::Retries",
-)
 
 
 class Image(NamedTuple):
@@ -87,39 +79,8 @@ def guest_files(guest: Guest) -> list[Path]:
 def image_inputs(guest: Guest, policy_digest: str = "") -> dict[str, bytes]:
     """Everything the image is built from, for digest(): these programs, the guest's files, its entry, its policy."""
     files = [Path(__file__).resolve(), LAB / "building.py", *guest_files(guest)]
-    return {**contents(files, LAB), "guest": repr(guest).encode(), "policy": policy_digest.encode()}
-
-
-def base_name(guest: Guest, names: Iterable[str]) -> str:
-    """The name of the archive that holds the suite with these packages."""
-    return f"{guest.suite}-{digest({'packages': ' '.join([*BASE_OPTIONS, *names]).encode()})}.tar.zst"
-
-
-def one_line_sources(targets: str, suite: str) -> list[str]:
-    """apt's own view of its Debian sources (`REPO_URI RELEASE COMPONENT`, a line each) as one-line entries for `suite`.
-
-    A machine of another suite lends its mirrors and their releases (-updates, -security). Empty when it has no Debian
-    sources; mmdebstrap then uses its own default.
-    """
-    found = [fields for fields in (line.split() for line in targets.splitlines()) if len(fields) == 3]
-    suites = [release for _uri, release, _component in found if "-" not in release]
-    if not suites:
-        return []
-    lender = suite if suite in suites else suites[0]
-    components: dict[tuple[str, str], list[str]] = {}
-    for uri, release, component in found:
-        of, _dash, rest = release.partition("-")
-        lent = lender == suite or (rest in ("", "updates", "security") and component == "main")
-        if of == lender and lent:
-            known = components.setdefault((uri, f"{suite}-{rest}" if rest else suite), [])
-            if component not in known:
-                known.append(component)
-    return [f"deb {uri} {release} {' '.join(names)}" for (uri, release), names in components.items()]
-
-
-def apt_options(dump: str, names: Iterable[str] = APT_OPTIONS) -> list[str]:
-    """Those lines of `apt-config dump` that decide how this machine reaches its mirrors."""
-    return [line.rstrip(";") for line in dump.splitlines() if line.split(" ", 1)[0] in names]
+    entries = {"guest": repr(guest), "base": base_name(guest), "policy": policy_digest}
+    return {**contents(files, LAB), **{name: text.encode() for name, text in entries.items()}}
 
 
 def ensure_image(progress: Progress, guest: str = DEFAULT_GUEST) -> Image:
@@ -143,7 +104,7 @@ def _build(root: Path, guest: str, source: Path | None, target: Path, progress: 
     require(("mmdebstrap", "mke2fs", "ssh-keygen", "tar", "unshare", "zstd"), "The lab's image")
     progress(f"building the image {target.name}; once, a few minutes")
     modules = policy.ensure_policy(source, progress) if source else ""
-    base = _ensure_base(root, guest, progress)
+    base = ensure_base(progress, guest, _with_root)
     for stale in root.glob(f"build-{guest}.*"):
         remove_as_root(stale)
     work = Path(tempfile.mkdtemp(prefix=f"build-{guest}.", dir=root))
@@ -171,30 +132,6 @@ def images_to_prune(root: Path, guest: str, current: Path) -> list[Path]:
     return others[KEEP_IMAGES - 1:]
 
 
-def _ensure_base(root: Path, guest: str, progress: Progress) -> Path:
-    """The archive of the guest's suite with its packages installed."""
-    bases = root / "bases"
-    base = bases / base_name(guest_named(guest), guest_packages(guest_named(guest)))
-    with locked(bases / "locks" / base.name.partition("-")[0], progress):
-        if not base.exists():
-            work = Path(tempfile.mkdtemp(prefix="build-", dir=bases))
-            try:
-                _with_root(progress, "make_base", guest, str(work))
-                give_to_user(work)
-                os.replace(work / "base.tar.zst", base)
-            finally:
-                remove_as_root(work)
-            for old in bases.glob(f"{guest_named(guest).suite}-*"):
-                if old != base:
-                    old.unlink()
-    return base
-
-
-def guest_packages(guest: Guest) -> list[str]:
-    """The packages that are installed in a guest by name."""
-    return packages(guest, (GUEST / "packages.txt").read_text())
-
-
 def _with_root(progress: Progress, function: str, *arguments: str) -> None:
     """Run one of ROOT_STEPS as root, by sudo in a process of its own where this one is not."""
     if os.geteuid() == 0:
@@ -203,18 +140,6 @@ def _with_root(progress: Progress, function: str, *arguments: str) -> None:
     progress("installing and labelling a Debian root needs root: asking sudo")
     if as_root([sys.executable, "-m", f"{__package__}.image", function, *arguments]) != 0:
         raise LabError("The lab's image could not be built as root: see the lines above.")
-
-
-def make_base(progress: Progress, guest: str, work: str) -> None:
-    """Install the packages of a guest's suite into `work`/base.tar.zst."""
-    suite, names = guest_named(guest).suite, guest_packages(guest_named(guest))
-    targets = output(["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)",
-                      "Created-By: Packages", "Origin: Debian"])
-    options = [f"--aptopt={line}" for line in apt_options(output(["apt-config", "dump"]))]
-    step(progress, f"installing Debian {suite} and {len(names)} packages with their dependencies",
-         ["mmdebstrap", *BASE_OPTIONS, "--include=" + ",".join(names), *options,
-          suite, f"{work}/base.tar", *one_line_sources(targets, suite)], Path(work) / "step.log")
-    step(progress, "compressing it", ["zstd", "-q", "-3", "-T0", "--rm", f"{work}/base.tar"], Path(work) / "step.log")
 
 
 def make_image(progress: Progress, name: str, directory: str, base: str, modules: str) -> None:

@@ -73,8 +73,8 @@ class Word(Enum):
     # A packet keeps its sender's label on the way to another network namespace, so both sides may receive both.
     EITHER_SIDE_RECEIVES = "the flow's other side receives"
     # A packet from a flow's port to a port of none, of a connection whose beginning was not seen, or of a protocol that
-    # does not mark it: the flow's answer, or a call of a confined domain. The flow lets it through, but may be closed to
-    # confined domains here.
+    # does not mark it: the flow's answer, or a call of a confined domain. The flow lets it through, but may be
+    # closed to confined domains here.
     BEGINNING_NOT_SEEN = "from a flow's port, beginning not seen, the domain confined"
     # Both ends have a flow's port, the beginning was not seen, and the flow of the end that was sent to has no
     # objection.

@@ -86,12 +86,12 @@ def test_with_nftables_alone_nothing_asks_for_iptables() -> None:
     assert not [read for read in host.reads if "ipv" in read]
 
 
-def test_a_type_leaves_the_maps_before_it_leaves_the_policy() -> None:
+def test_a_type_is_in_the_policy_until_no_map_has_it() -> None:
     host = ScriptedHost()
     apply(host, flow_set([flow(), flow("cache", ports=[6379])]), "nftables")
     host.writes.clear()
     apply(host, WEB_DB, "nftables")
-    assert [write for write in host.writes if "intent" not in write] == ["restore inet", "install policy"]
+    assert [write for write in host.writes if "intent" not in write] == ["install policy", "restore inet"]
 
 
 def test_the_guard_brings_the_old_backend_back() -> None:

@@ -107,6 +107,15 @@ def test_types_stay_in_the_policy_until_no_rule_carries_them_and_go_with_the_nex
     assert host.state() == ScriptedHost().state()
 
 
+def test_the_guard_gives_time_for_each_rebuild_of_the_policy() -> None:
+    host = ScriptedHost()
+    apply(host, _survey.Replace(WEB_DB))
+    moved = flow_set([flow(source=["redis_t"], ports=[5433]), flow("other")])
+    outcome = apply(host, _survey.Replace(moved), options=GUARDED)
+    assert outcome.steps.count("install the policy module senet_firewall") == 2
+    assert host.guard.timers == [("apply", 30 + 2 * _engine.APPLY_SECONDS), ("confirm", 30)]
+
+
 def test_a_flow_that_changes_its_place_and_its_domains_has_another_name_on_the_way() -> None:
     host = ScriptedHost()
     apply(host, _survey.Replace(WEB_DB))

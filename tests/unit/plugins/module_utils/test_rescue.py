@@ -4,7 +4,10 @@
 """The watch, where flows are not enforced any more although their rules are in place."""
 
 import io
+import os
+import socket
 from contextlib import redirect_stderr
+from pathlib import Path
 
 import pytest
 
@@ -146,3 +149,41 @@ def test_the_unit_shows_once_whether_flows_are_enforced(
     service.Service(commands.run, commands.find).show(enforced)
     asked = f"/sbin/systemctl {state} --quiet senet-firewall.service"
     assert commands.lines == [asked] + [f"/sbin/systemctl --no-block {verb} senet-firewall.service"] * is_so
+
+
+def test_a_loaded_policy_is_an_event_and_so_is_a_change_of_the_tables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "nft").write_text("#!/bin/sh\necho a change\nexec sleep 60\n")
+    (tmp_path / "nft").chmod(0o755)
+    policies, kernel = os.pipe()
+
+    class Netlink:
+        def __init__(self, *kind: int) -> None:
+            assert kind == (socket.AF_NETLINK, socket.SOCK_RAW, 7)
+
+        def bind(self, address: tuple[int, int]) -> None:
+            assert address == (0, 1)
+
+        def fileno(self) -> int:
+            return policies
+
+    monkeypatch.setattr(_agent, "find_command", lambda name: str(tmp_path / name))
+    monkeypatch.setattr(_agent, "_SETTLE_SECONDS", 0)
+    with monkeypatch.context() as patched:
+        patched.setattr(_agent.socket, "socket", Netlink)
+        made = _agent._Events()
+    assert made._monitor is not None
+    assert made._monitor.stdout is not None
+    with made._monitor, os.fdopen(policies, "rb"), os.fdopen(kernel, "wb", buffering=0) as policy:
+        assert made.wait(60)
+        assert not made.wait(0.01)
+        policy.write(b"loaded")
+        assert made.wait(60)
+        assert not made.wait(0.01)
+        # Without its monitor it goes on by policies and the time.
+        made._monitor.kill()
+        assert made.wait(60)
+        assert not made.wait(0.01)
+        policy.write(b"loaded")
+        assert made.wait(60)
