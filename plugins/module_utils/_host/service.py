@@ -6,14 +6,17 @@
 import glob
 import os
 import re
+from contextlib import suppress
 from importlib import import_module
 from types import ModuleType
 from typing import Any, Dict, Iterable, Optional, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils import _units
+from ansible_collections.senet.firewall.plugins.module_utils._host import compiled
 from ansible_collections.senet.firewall.plugins.module_utils._host.files import read_owned, remove, write_owned
 from ansible_collections.senet.firewall.plugins.module_utils._host.interpreter import find_interpreter
 from ansible_collections.senet.firewall.plugins.module_utils._host.netfilter import FindCommand, RunCommand
+from ansible_collections.senet.firewall.plugins.module_utils._installed import PACKAGE, RUNTIME, compiled_path
 from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError
 from ansible_collections.senet.firewall.plugins.module_utils._processes import manager_root, parse_cgroup
 
@@ -23,56 +26,6 @@ RUNTIME_DIRECTORY = "/var/lib/senet-firewall/code"
 LAUNCHER = RUNTIME_DIRECTORY + "/senet-firewall"
 UNIT_DIRECTORY = "/etc/systemd/system"
 
-# What _agent imports; Ansible ships a module with just these, so that they can be copied from where they run.
-RUNTIME = (
-    "_access",
-    "_agent",
-    "_backends",
-    "_bridge",
-    "_compile",
-    "_compile.cil",
-    "_compile.cil_text",
-    "_compile.iptables",
-    "_compile.netlabel",
-    "_compile.nft_text",
-    "_compile.nftables",
-    "_compile.owner",
-    "_compile.peers",
-    "_compile.xtables",
-    "_fields",
-    "_host",
-    "_host.accounts",
-    "_host.addresses",
-    "_host.commands",
-    "_host.connecting",
-    "_host.decisions",
-    "_host.files",
-    "_host.guard",
-    "_host.host",
-    "_host.interpreter",
-    "_host.mptcp",
-    "_host.namespaces",
-    "_host.netfilter",
-    "_host.netlabel",
-    "_host.policystore",
-    "_host.procfs",
-    "_host.saved_rules",
-    "_host.selinuxfs",
-    "_host.service",
-    "_intent",
-    "_interface",
-    "_labels",
-    "_layers",
-    "_model",
-    "_peers",
-    "_plan",
-    "_processes",
-    "_recovery",
-    "_rescue",
-    "_sockets",
-    "_survey",
-    "_units",
-)
 # cgroup version 2, hybrid, and version 1
 _CGROUP_ROOTS = ("/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd")
 _FIRST_CGROUP = "/proc/1/cgroup"
@@ -86,6 +39,7 @@ class Service:
         self._run = run_command
         self._find = find_command
         self._interpreter = None  # type: Optional[str]
+        self._code = None  # type: Optional[compiled.Sources]
 
     def command(self) -> Tuple[str, ...]:
         """What starts the launcher. The interpreter is named, since SELinux gives a service its domain by the type of
@@ -166,6 +120,14 @@ class Service:
         if self.systemd:
             self._systemctl("daemon-reload")
             self._systemctl("enable", *_units.NAMES)
+        self.keep()
+
+    def keep(self) -> None:
+        """Keep the code that is installed in compiled form for the next run, which does without where it cannot be."""
+        # What is run from there is current
+        if os.path.exists(LAUNCHER) and not hasattr(__loader__, "from_compiled"):
+            with suppress(SenetError):
+                compiled.write(compiled_path(RUNTIME_DIRECTORY), self._sources())
 
     def start(self) -> None:
         """Start the units; the first loads the labels again, which changes nothing where they are in force.
@@ -217,15 +179,20 @@ class Service:
         while directory != RUNTIME_DIRECTORY:
             files[os.path.join(directory, "__init__.py")] = ""
             directory = os.path.dirname(directory)
-        for name, module in _runtime():
-            suffix = "/__init__.py" if hasattr(module, "__path__") else ".py"
-            files[os.path.join(package, name.replace(".", "/") + suffix)] = _source(module)
+        for name, (is_package, source) in self._sources().items():
+            suffix = "/__init__.py" if is_package else ".py"
+            files[os.path.join(package, name.replace(".", "/") + suffix)] = source
         if self.systemd:
             command = self.command()
             own = dict(_units.units(command), **_units.drop_ins(command, units))
             for unit, text in own.items():
                 files[os.path.join(UNIT_DIRECTORY, unit)] = text
         return files
+
+    def _sources(self) -> compiled.Sources:
+        if self._code is None:
+            self._code = {name: (hasattr(module, "__path__"), _source(module)) for name, module in _runtime()}
+        return self._code
 
     def _systemctl(self, *args: str) -> None:
         code, dummy, err = self._run([self._find("systemctl") or "systemctl"] + list(args))
@@ -264,10 +231,9 @@ def _remove_drop_ins(paths: Iterable[str]) -> None:
 
 def _runtime() -> Iterable[Tuple[str, ModuleType]]:
     # Named here so that Ansible ships it with the module, and not above, where it would import in a circle
-    from ansible_collections.senet.firewall.plugins.module_utils import _agent
+    from ansible_collections.senet.firewall.plugins.module_utils import _agent, _direct
 
-    package = _agent.__name__.rpartition(".")[0]
-    return [(name, import_module(package + "." + name)) for name in RUNTIME]
+    return [(name, import_module(PACKAGE + "." + name)) for name in RUNTIME]
 
 
 def _source(module: ModuleType) -> str:

@@ -293,5 +293,8 @@ def test_retired_types_are_of_the_set_before_with_its_grants_and_no_older(sets: 
         passing = {name for name in kept if name.startswith("senet_changing")}
         assert kept <= (set(first.packet_types) | passing if rebuilt else older)
         for name, domain in product(kept - passing, DOMAINS):
+            if "_midstream_" in name and dict(first.confine).get(domain) != dict(second.confine).get(domain):
+                # Who is left out of these is who is confined now: elsewhere he gets, or loses, the same at this moment.
+                continue
             assert permitted(host.policy, domain, name) == permitted(policy, domain, name)
         assert not _engine.run(host.host(), _survey.Replace(second), options, False).changed
