@@ -11,5 +11,4 @@ from collections.abc import Callable
 from .model import Step
 from .promise import Wish, Word
 
-
 HOLES: dict[str, Callable[[Wish, Step, str, bool, Word], bool]] = {}
