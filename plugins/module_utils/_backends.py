@@ -150,6 +150,18 @@ def without_types(family: str, rules: Tuple[str, ...], types: Iterable[str]) -> 
     return kept
 
 
+def remember(family: str, rules: Rules) -> bool:
+    """Whether some of the rules use labels of connections."""
+    if family not in FAMILIES[IPTABLES] + FAMILIES[NFTABLES]:
+        return False
+    return (nftables if family in _INET else iptables).remember(rules or ())
+
+
+def forgetful(family: str, rules: Rules) -> Rules:
+    """The rules for a kernel that keeps no labels on connections."""
+    return (nftables if family in _INET else iptables).forgetful(rules or ())
+
+
 def leaves_empty_table(family: str, table: Any) -> bool:
     """Whether taking our rules away leaves an empty table behind that was not there before us."""
     return source(family) in FAMILIES[IPTABLES] and table.marked and table.bare

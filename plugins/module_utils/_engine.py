@@ -150,6 +150,10 @@ def run(host: Host, request: _survey.Request, options: Options, check_mode: bool
     warnings.extend(_preflight.absent_interfaces(change.flows, host.netfilter.interfaces()))
     warnings.extend(_preflight.one_family(change.flows, host.netfilter.versions()))
     warnings.extend(_preflight.confinement_warnings(change.cuts))
+    if change.labelled.labels_packets:
+        warnings.extend(
+            _preflight.source_port_warnings(change.labelled, host.netfilter.source_ports(), _forgetful(change))
+        )
     warnings.extend(
         _verdicts.find_warnings(change.mode, change.labelled, access, confined, change.processes, permissive)
     )
@@ -257,8 +261,11 @@ def _prepare(host: Host, request: _survey.Request, options: Options) -> _Change:
     wanted = Intent(flows, backend.backend, layers)
     accounts = _survey.look_up(host, wanted)
     _survey.check_types(host, flows, observed.policy, mls)
-    desired = _survey.desired_state(wanted, mls, accounts, families)._replace(interfaces=interfaces)
+    desired = _survey.fit(host, observed.tables, _survey.desired_state(wanted, mls, accounts, families))
+    desired = desired._replace(interfaces=interfaces)
     between = _survey.state_between(observed, desired, wanted, mls)
+    if between is not None:
+        between = _survey.fit(host, observed.tables, between)
     steps = _plan.plan(observed, desired, options.confirm_timeout > 0, between)
     labelled = wanted.labelled
     # Only a change can cut somebody's sockets.
@@ -366,6 +373,12 @@ def _refuse_netlabel(host: Host, change: _Change) -> None:
             "Somebody else has configured NetLabel on this host: 'netlabelctl {0}'. Nothing was changed; remove that "
             "entry, or do without verify_source and peer labels.".format(foreign[0])
         )
+
+
+def _forgetful(change: _Change) -> bool:
+    """Whether the rules do without labels on connections."""
+    families = _backends.FAMILIES[change.backend.backend]
+    return not all(_backends.remember(family, change.desired.rules.get(family)) for family in families)
 
 
 def _guarded(change: _Change) -> bool:

@@ -82,8 +82,17 @@ class Flow(NamedTuple):
 
     @property
     def packet_types(self) -> Tuple[str, ...]:
-        """The types that rules of this flow put on packets."""
+        """The types that rules of this flow put on packets, whatever domains are confined."""
         return (self.client_type, self.server_type) + ((self.refused_type,) if self.source_addresses else ())
+
+    @property
+    def midstream_types(self) -> Tuple[str, str]:
+        """The client's and the server's type on packets that may be of another connection, made from the flow's port:
+        confined domains may not use these. See :meth:`FlowSet.parts_midstream`."""
+        return (
+            "senet_{0}_client_midstream_packet_t".format(self.name),
+            "senet_{0}_server_midstream_packet_t".format(self.name),
+        )
 
     @property
     def domains(self) -> Tuple[str, ...]:
@@ -196,8 +205,23 @@ class FlowSet(NamedTuple):
 
     @property
     def packet_types(self) -> Tuple[str, ...]:
-        types = tuple(packet_type for flow in self.flows for packet_type in flow.packet_types)
+        types = tuple(packet_type for flow in self.flows for packet_type in self.types_of(flow))
         return ((DEFAULT_PACKET_TYPE,) if self.labels_packets else ()) + types
+
+    def types_of(self, flow: Flow) -> Tuple[str, ...]:
+        """The types that rules of one of these flows put on packets."""
+        return flow.packet_types + (flow.midstream_types if self.parts_midstream(flow) else ())
+
+    def parts_midstream(self, flow: Flow) -> bool:
+        """Whether a confined domain may use a flow, so that packets which may be of another connection need types of
+        their own."""
+        confined = set(dict(self.confine))
+        anybody = flow.mode == OBSERVE or EVERY_DOMAIN in flow.source + flow.destination
+        return bool(confined) if anybody else bool(confined.intersection(flow.domains))
+
+    def midstream_types(self, flow: Flow) -> Tuple[str, str]:
+        """The client's and the server's type where only a source port speaks for a flow."""
+        return flow.midstream_types if self.parts_midstream(flow) else (flow.client_type, flow.server_type)
 
     def with_flows(self, flows: Iterable[Flow], confine: Iterable[Tuple[str, str]] = ()) -> "FlowSet":
         """This set with flows added, each in place of the one of the same name, and domains confined.

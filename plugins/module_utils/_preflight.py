@@ -4,7 +4,7 @@
 """Which running processes a set of flows would cut, and which of them it does not mean to. No I/O."""
 
 import ipaddress
-from typing import Any, Container, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Set
+from typing import Any, Container, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._fields import address_text
 from ansible_collections.senet.firewall.plugins.module_utils._model import ENFORCE, Flow, FlowSet, Network
@@ -13,6 +13,8 @@ from ansible_collections.senet.firewall.plugins.module_utils._processes import P
 from ansible_collections.senet.firewall.plugins.module_utils._sockets import Socket
 
 SSH_DOMAIN = "sshd_t"
+# Some programs choose any source port: of so many, one is met before long.
+_WIDE = 1000
 _FAMILY_NAMES = {4: "IPv4", 6: "IPv6"}
 _LOOPBACKS = {4: "127.0.0.0/8", 6: "::1"}
 
@@ -206,6 +208,26 @@ def mptcp_warnings(flows: FlowSet, changes: bool) -> List[str]:
             "them use TCP, or {0}.".format(off)
         )
     return warnings
+
+
+def source_port_warnings(flows: FlowSet, given: Sequence[Tuple[int, int]], forgetful: bool) -> List[str]:
+    """The flows whose ports clients of other services get as source ports, a sentence a flow: ``given`` are the ranges
+    that this host's get them from. Only of TCP, and not where the kernel is ``forgetful``, it is known who began."""
+    return [
+        "The flow '{0}' has {1} ports that clients get as source ports. Whoever uses another service from one of them "
+        "is refused, since {2}; choose other ports, or keep them out of net.ipv4.ip_local_port_range or in "
+        "net.ipv4.ip_local_reserved_ports on both ends.".format(
+            flow.name,
+            flow.protocol,
+            "this kernel keeps no labels on connections" if flow.protocol == "tcp" else "nothing tells there who began",
+        )
+        for flow in flows.flows
+        if (forgetful or flow.protocol != "tcp")
+        and any(
+            ports.high - ports.low >= _WIDE or any(ports.low <= high and low <= ports.high for low, high in given)
+            for ports in flow.ports
+        )
+    ]
 
 
 class _Verdict(NamedTuple):

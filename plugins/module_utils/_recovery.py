@@ -339,6 +339,7 @@ def _missing(host: Host, intent: Optional[Intent]) -> _Missing:
         except SenetError as exc:
             missing.failures.append(exc)
             continue
+        rules = _survey.fitted(host, family, table, rules) or ()
         if not table.installed(rules):
             missing.texts[family] = _backends.restore_text(family, table, rules)
             # Users and units come and go by themselves: whole rules of ours for others are no loss
@@ -353,7 +354,7 @@ def _untold(labelled: FlowSet, unknown: Iterable[str], unheard: Set[str]) -> Lis
     found = [
         "the flow '{0}'".format(flow.name)
         for flow in labelled.flows
-        if lost.intersection(flow.packet_types) or (unheard and flow.verify_source != VERIFY_NONE)
+        if lost.intersection(labelled.types_of(flow)) or (unheard and flow.verify_source != VERIFY_NONE)
     ]
     found.extend("the peer label '{0}'".format(label.type) for label in labelled.peers if label.type in unheard)
     if labelled.loopback_domains and LOOPBACK_PEER_TYPE in unheard:

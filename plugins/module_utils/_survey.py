@@ -4,7 +4,7 @@
 """Looking at a host through its edges, and turning a request into what the host shall have. It writes nothing."""
 
 from contextlib import suppress
-from typing import Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple, Union
+from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple, Union
 
 from ansible_collections.senet.firewall.plugins.module_utils import _backends, _bridge, _plan
 from ansible_collections.senet.firewall.plugins.module_utils._compile import cil, owner
@@ -287,6 +287,19 @@ def compile_rules(intent: Intent, mls: bool, accounts: owner.Accounts) -> Dict[s
         rules.update(_backends.compile_rules(intent.backend, intent.flows, mls))
     rules.update(_backends.compile_peer_rules(peering(intent.labelled), mls))
     return rules
+
+
+def fit(host: Host, tables: Mapping[str, Any], desired: _plan.Desired) -> _plan.Desired:
+    """What a host with these tables shall have, as far as its kernel can."""
+    rules = {family: fitted(host, family, tables[family], own) for family, own in desired.rules.items()}
+    return desired._replace(rules=rules)
+
+
+def fitted(host: Host, family: str, table: Any, rules: _backends.Rules) -> _backends.Rules:
+    """The rules of a family as this host's kernel takes them; ``table`` is what is there now."""
+    if not _backends.remember(family, rules) or _backends.remember(family, table.rules):
+        return rules
+    return rules if host.netfilter.remembers(family) else _backends.forgetful(family, rules)
 
 
 def compile_owner_rules(intent: Intent, accounts: owner.Accounts) -> Dict[str, _backends.Rules]:

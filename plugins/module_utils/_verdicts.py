@@ -63,15 +63,18 @@ def _refused_ports(host: Host, flow: Flow, context: str) -> Tuple[int, ...]:
 
 
 def confined_access(host: Host, flows: FlowSet, mls: bool) -> List[Elsewhere]:
-    """The kernel's answer for each confined domain and packets of no flow."""
+    """The kernel's answer for each confined domain and packets of no flow, or perhaps of none."""
     rows = []
     if flows.confine:
         host.decisions.refresh()
+    midstream = [name for flow in flows.flows if flows.parts_midstream(flow) for name in flow.midstream_types]
     for domain, mode in flows.confine:
         context = packet_context(domain, mls)
         labelled, unlabelled = (
-            host.decisions.access(context, packet_context(packet_type, mls)).allowed & CHECKED
-            for packet_type in (DEFAULT_PACKET_TYPE, UNLABELED_TYPE)
+            frozenset().union(
+                *(host.decisions.access(context, packet_context(name, mls)).allowed & CHECKED for name in names)
+            )
+            for names in ([DEFAULT_PACKET_TYPE] + midstream, [UNLABELED_TYPE])
         )
         rows.append(Elsewhere(domain, mode, labelled, unlabelled))
     return rows

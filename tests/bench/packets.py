@@ -34,7 +34,7 @@ def flows(count: int) -> FlowSet:
 
 def with_marks(text: str) -> str:
     """nft's input with a mark for each secmark object: the same rules and maps, which need no SELinux."""
-    marks = {name: str(number) for number, name in enumerate(sorted(set(re.findall(r"secmark (\w+) \{", text))), 1)}
+    marks = {name: str(number) for number, name in enumerate(sorted(set(re.findall(r"\tsecmark (\w+) \{\n", text))), 1)}
     text = _BLOCK.sub("", text).replace("inet_service : secmark", "inet_service : mark")
     text = _LABEL.sub(lambda match: f"mark set {marks[match[1]]}", text).replace("meta secmark set", "meta mark set")
     return re.sub(r': "(\w+)"', lambda match: f": {marks[match[1]]}", text)

@@ -83,11 +83,11 @@ class Held:
         self.control = control
 
     @classmethod
-    def client(cls, host: Host, address: str, port: int, domain: str | None = None) -> Held:
+    def client(cls, host: Host, address: str, port: int, domain: str | None = None, *options: str) -> Held:
         """Connects, in the domain of a root shell or by a socket with a domain's label."""
         control = f"/run/held-client-{address}-{port}"
         label = f"--as-context {context(domain)}" if domain else ""
-        command = f"senet-probe hold {address} {port} --control {control} {label}"
+        command = f"senet-probe hold {address} {port} --control {control} {label} {shlex.join(options)}"
         host.run(f"setsid {command} >{control}.log 2>&1 </dev/null &")
         return cls(host, control)
 

@@ -201,6 +201,10 @@ MUTATIONS = (
     ),
     Mutation("ports of the packet itself are not looked for", rules=_without(_HEADER_PORTS.format("[sd]"))),
     Mutation("source ports of the packet itself are not looked for", rules=_without(_HEADER_PORTS.format("s"))),
+    Mutation(
+        "a client's first packet counts as a server's", rules=_without("(?<!! )--tcp-flags SYN,ACK SYN| == syn ")
+    ),
+    Mutation("how a connection began is forgotten", rules=_without("connlabel|ct label")),
     Mutation("the rules stand in the opposite order", rules=_reordered),
     Mutation("the default label overrides all others", rules=_default_last),
     Mutation("no default label", rules=_without(rf"(SECMARK|secmark set).*{_DEFAULT}")),

@@ -40,6 +40,11 @@ class NetworkNamespace:
         self._holder.communicate()
 
     @property
+    def contexts(self) -> dict[int, str]:
+        """The contexts that were loaded, by the marks that stand for them."""
+        return {0x5E0000 + number: context for number, context in enumerate(self._contexts)}
+
+    @property
     def holder(self) -> int:
         """A process in the namespace."""
         return self._holder.pid

@@ -347,6 +347,7 @@ class ScriptedHost:
         # by family what the save command of the legacy variant prints, and what nft lists
         self.legacy = {"ipv4": "", "ipv6": ""}
         self.listed = ""
+        self.keeps_labels = True
         self.unlabelled_mptcp = False
         # the text of rules saved by other programs, by path
         self.saved_rules: dict[str, str] = {}
@@ -504,6 +505,13 @@ class ScriptedHost:
 
     def has_match(self, family: str, match: str) -> bool:
         return False
+
+    def remembers(self, family: str) -> bool:
+        self.reads.append(f"remembers {family}")
+        return self.keeps_labels
+
+    def source_ports(self) -> tuple[tuple[int, int], ...]:
+        return ((32768, 60999),)
 
     def drop_empty_table(self, family: str, name: str) -> None:
         self.write(f"drop {family} {name}" if name != "security" else f"drop {family}")

@@ -9,7 +9,7 @@ The flows stand in the module's own first comment, so the policy store remembers
 import json
 import re
 from functools import lru_cache
-from typing import Dict, FrozenSet, Iterable, List, Optional, Set
+from typing import Dict, FrozenSet, Iterable, List, Optional, Sequence, Set
 
 from ansible_collections.senet.firewall.plugins.module_utils._compile.cil_text import (
     ALLOW,
@@ -98,19 +98,32 @@ _REFUSED = """\
 (typeattributeset senet_packet_type ({refused}))
 """
 
+# What only a source port says to be of the flow: a confined domain could have chosen that port itself.
+_MIDSTREAM = """\
+(type {0})
+(roletype object_r {0})
+(typeattributeset senet_packet_type ({0}))
+(type {1})
+(roletype object_r {1})
+(typeattributeset senet_packet_type ({1}))
+"""
+
 # Everybody may, and whoever would be refused in the mode enforce is logged as granted. Not kernel_t, which may send
 # in that mode too and would fill the log with its acknowledgements.
 _OBSERVED = """\
-(allow domain {client} (packet (send recv)))
-(allow domain {server} (packet (send recv)))
 {members}(typeattribute senet_{name}_not_source)
 (typeattributeset senet_{name}_not_source (and (domain) (not (kernel_t senet_{name}-source))))
-(auditallow senet_{name}_not_source {client} (packet (send)))
 (typeattribute senet_{name}_not_destination)
 (typeattributeset senet_{name}_not_destination (and (domain) (not (kernel_t senet_{name}-destination))))
-(auditallow senet_{name}_not_destination {server} (packet (send)))
 (typeattribute senet_{name}_outsider)
 (typeattributeset senet_{name}_outsider (and (domain) (not (kernel_t senet_{name}-source senet_{name}-destination))))
+"""
+
+_OBSERVED_TYPES = """\
+(allow {others} {client} (packet (send recv)))
+(allow {others} {server} (packet (send recv)))
+(auditallow senet_{name}_not_source {client} (packet (send)))
+(auditallow senet_{name}_not_destination {server} (packet (send)))
 (auditallow senet_{name}_outsider {client} (packet (recv)))
 (auditallow senet_{name}_outsider {server} (packet (recv)))
 """
@@ -122,7 +135,7 @@ _OBSERVED_KERNEL = """\
 """
 
 _REFUSED_OBSERVED = """\
-(allow domain {refused} (packet (send recv)))
+(allow {others} {refused} (packet (send recv)))
 (typeattribute senet_{name}_refused)
 (typeattributeset senet_{name}_refused (and (domain) (not (kernel_t))))
 (auditallow senet_{name}_refused {refused} (packet (send recv)))
@@ -142,15 +155,19 @@ def compile_policy(flows: FlowSet, remembered: Optional[FlowSet] = None) -> str:
         parts.extend(optional("senet_loader_" + domain, [relabel(domain)]) for domain in _LOADERS)
     for flow in flows.flows:
         parts.append(_fill(_FLOW, flow))
-        parts.extend(_grants(flow))
         if flow.mode == OBSERVE:
             parts.append(_fill(_OBSERVED, flow))
-            if not {KERNEL, EVERY_DOMAIN}.intersection(flow.source + flow.destination):
-                parts.append(_fill(_OBSERVED_KERNEL, flow))
+        parts.extend(_grants(flow, flow.client_type, flow.server_type, _others(flows)))
+        if flows.parts_midstream(flow):
+            parts.append(_MIDSTREAM.format(*flow.midstream_types))
+            client, server = flow.midstream_types
+            others = _others(flows)
+            parts.extend(_grants(flow, client, server, others, others, _confined(flows, ENFORCE)))
+            parts.extend(_audited(flow.name, _confined(flows, OBSERVE), flow.midstream_types))
         if flow.source_addresses:
             parts.append(_fill(_REFUSED, flow))
             if flow.mode == OBSERVE:
-                parts.append(_fill(_REFUSED_OBSERVED, flow))
+                parts.append(_REFUSED_OBSERVED.format(name=flow.name, refused=flow.refused_type, others=_others(flows)))
     parts.append(compile_peers(peering(flows), flows.labels_packets))
     parts.extend(_INTERFACE.format(type=name) for name in flows.interface_types)
     return "".join(parts)
@@ -232,19 +249,28 @@ def grants(text: Optional[str], types: Iterable[str]) -> FrozenSet[str]:
 
 
 def _packets(flows: FlowSet) -> str:
-    confined = [domain for domain, mode in flows.confine if mode == ENFORCE]
+    confined = _confined(flows, ENFORCE)
     lines = _CONFINED.format(members=attribute("senet_confined", confined)) if confined else ""
-    others = "senet_not_confined" if confined else "domain"
-    packets = _PACKETS.format(default=DEFAULT_PACKET_TYPE, confined=lines, others=others)
-    observed = [domain for domain, mode in flows.confine if mode == OBSERVE]
+    packets = _PACKETS.format(default=DEFAULT_PACKET_TYPE, confined=lines, others=_others(flows))
+    types = (DEFAULT_PACKET_TYPE, "unlabeled_t")
+    return packets + "".join(_audited("observed", _confined(flows, OBSERVE), types))
+
+
+def _confined(flows: FlowSet, mode: str) -> List[str]:
+    return [domain for domain, own in flows.confine if own == mode]
+
+
+def _others(flows: FlowSet) -> str:
+    """Every domain that is not confined."""
+    return "senet_not_confined" if _confined(flows, ENFORCE) else EVERY_DOMAIN
+
+
+def _audited(name: str, domains: Iterable[str], types: Sequence[str]) -> List[str]:
     audited = "(auditallow {0} {1} (packet (send recv)))".format
-    return packets + "".join(
-        optional(
-            "senet_observed-" + domain,
-            [audited(domain, packet_type) for packet_type in (DEFAULT_PACKET_TYPE, "unlabeled_t")],
-        )
-        for domain in observed
-    )
+    return [
+        optional("senet_{0}-{1}-audited".format(name, domain), [audited(domain, packet_type) for packet_type in types])
+        for domain in domains
+    ]
 
 
 def _fill(template: str, flow: Flow) -> str:
@@ -265,13 +291,25 @@ def _fill(template: str, flow: Flow) -> str:
     )
 
 
-def _grants(flow: Flow) -> List[str]:
-    """Each side sends its own type only. Both receive both: across network namespaces a packet keeps its sender's."""
+def _grants(
+    flow: Flow, client: str, server: str, others: str, everybody: str = EVERY_DOMAIN, left_out: Sequence[str] = ()
+) -> List[str]:
+    """Each side sends its own type only. Both receive both: across network namespaces a packet keeps its sender's.
+
+    A flow that only observes opens nothing to a confined domain: it grants to the others.
+    """
     allow = "(allow {0} {1} (packet ({2})))".format
+    kind = "" if client == flow.client_type else "-midstream"
     blocks = []
-    for domain in sorted(set(flow.source + flow.destination)):
-        client = "send recv" if domain in flow.source else "recv"
-        server = "send recv" if domain in flow.destination else "recv"
-        lines = [allow(domain, flow.client_type, client), allow(domain, flow.server_type, server)]
-        blocks.append(optional("senet_{0}-{1}".format(flow.name, domain), lines))
+    for domain in sorted(set(flow.source + flow.destination).difference(left_out)):
+        subject = everybody if domain == EVERY_DOMAIN else domain
+        lines = [
+            allow(subject, client, "send recv" if domain in flow.source else "recv"),
+            allow(subject, server, "send recv" if domain in flow.destination else "recv"),
+        ]
+        blocks.append(optional("senet_{0}-{1}{2}".format(flow.name, domain, kind), lines))
+    if flow.mode == OBSERVE:
+        blocks.append(_OBSERVED_TYPES.format(name=flow.name, client=client, server=server, others=others))
+        if not {KERNEL, EVERY_DOMAIN}.intersection(flow.source + flow.destination):
+            blocks.append(_OBSERVED_KERNEL.format(client=client, server=server))
     return blocks

@@ -4,8 +4,8 @@
 """A set of flows as rules for iptables and ip6tables that label packets. No I/O.
 
 The rules are the same for both families, but for those that name addresses, and stand in chains of our own in the
-table ``security``: one a hook, and under it, where the set is large, a search tree of chains a protocol and port to
-look for.
+table ``security``: one a hook, under it one a direction of connections, and, where the set is large, search trees that
+both hooks share.
 """
 
 import re
@@ -30,14 +30,27 @@ from ansible_collections.senet.firewall.plugins.module_utils._model import (
     packet_context,
 )
 
-PLACE = Place("security", "SENET_", re.compile(r"SENET_(?:INPUT|OUTPUT)(?:_[a-z]+_[a-z]+_[0-9]+)?"))
+# The chains of a hook, and those of a search tree, which stood under each hook in former releases
+PLACE = Place(
+    "security",
+    "SENET_",
+    re.compile(
+        r"SENET_(?:INPUT|OUTPUT)(?:_(?:original|reply)(?:_mid)?|_[a-z]+_[a-z]+_[0-9]+)?"
+        r"|SENET_(?:tcp|udp|dccp|sctp)_[a-z]+_[a-z]+_[0-9]+"
+    ),
+)
 
 # Up to so many ranges of ports a chain is one list that a person reads; beyond it every rule counts, packet by packet.
 _FLAT_CLAIMS = 8
 _LEAF_CLAIMS = 4
 _FAN_OUT = 4
 
-_OURS = re.compile(r"security: -A {0} ".format(PLACE.own.pattern))
+# The bit of a connection's labels that says: it began with its originator's own SYN, and we saw that.
+BEGAN = "107"
+_SYN = "--tcp-flags SYN,ACK SYN "
+
+_OURS = re.compile(r"security: -A (?:{0}) ".format(PLACE.own.pattern))
+_REMEMBERS = " -m connlabel "
 _RELABELS = re.compile(r" -j (?:CONN)?SECMARK\b")
 _CHECKS = re.compile(r" -j SECMARK\b")
 _SELCTX_TYPE = re.compile(r" --selctx [^: ]+:[^: ]+:([^: ]+)")
@@ -46,17 +59,35 @@ _SELCTX_TYPE = re.compile(r" --selctx [^: ]+:[^: ]+:([^: ]+)")
 def compile_rules(flows: FlowSet, mls: bool, family: str = "ipv4") -> Tuple[str, ...]:
     """The rules of all our chains, in order, spelled as iptables-save prints them.
 
-    SECMARK does not end the traversal, so the last match wins: a default label; then packets without a conntrack
-    entry, by port, what they are sent *to* deciding last, or a server could reach another service from its own port;
-    then connections whose tuple is reversed because conntrack met the server's packet first; then the real tuple,
-    whose reply source is the port that answers, whatever NAT or the client's choice of source port did.
+    SECMARK does not end the traversal, so the last match wins: a default label; then, for what conntrack does not
+    follow, the ports, what a packet is sent *to* deciding last, or a server could reach another service from its own
+    port. A packet that conntrack follows goes on in the chain of its direction: first connections whose tuple is
+    reversed because conntrack met the server's packet first; then the real tuple, whose reply source is the port that
+    answers, whatever NAT or the client's choice of source port did.
+
+    A source port speaks for a flow only while nothing is known against it: a connection that began with its
+    originator's SYN is none of a server's, which the connection's label remembers.
 
     A flow with addresses or interfaces has its rules at the end of each phase, one a combination of them.
 
     A large set keeps these phases and their order. Each finds its port in a tree of chains a protocol: an inner chain
     goes on to the part that may hold the port, and a chain that is gone to returns where the tree was entered.
     """
-    return tuple(rule for hook in HOOKS for rule in _hook_rules(hook, flows, mls, family))
+    chains = {}  # type: Chains
+    for hook in HOOKS:
+        _hook_rules(chains, hook, flows, mls, family)
+    return tuple(rule for name in sorted(chains, key=name_order) for rule in chains[name])
+
+
+def forgetful(rules: Iterable[str]) -> Tuple[str, ...]:
+    """The rules for a kernel that keeps no labels on connections: a source port always speaks for a flow, but on the
+    SYN itself."""
+    return tuple(rule for rule in rules if _REMEMBERS not in rule)
+
+
+def remember(rules: Iterable[str]) -> bool:
+    """Whether some of these rules use labels of connections."""
+    return any(_REMEMBERS in rule for rule in rules)
 
 
 def parse_save(text: str) -> Table:
@@ -93,6 +124,9 @@ def without_types(rules: Iterable[str], types: Iterable[str]) -> Tuple[str, ...]
     return tuple(rule for rule in rules if not gone.intersection(_SELCTX_TYPE.findall(rule)))
 
 
+Chains = Dict[str, List[str]]
+
+
 class _Claim(NamedTuple):
     """Ports of a flow, and the packet types of its sides."""
 
@@ -102,18 +136,31 @@ class _Claim(NamedTuple):
 
 
 class _Phase(NamedTuple):
-    """A question to a packet. ``entry`` is what its packets have in common; ``answers`` are what remains to be
-    matched, each with the side whose type the packet gets."""
+    """A question to packets: by which port they belong to a flow, and the side whose type they get then."""
 
     name: str
     option: str
-    entry: str
-    answers: Tuple[Tuple[str, str], ...]
+    side: str
 
     def match(self, protocol: str, low: int, high: int) -> str:
         ports = str(low) if low == high else "{0}:{1}".format(low, high)
-        extension = "conntrack --ctproto {0}".format(PROTOCOL_NUMBERS[protocol]) if not self.entry else protocol
-        return "-p {0} -m {1} {2} {3} ".format(protocol, extension, self.option, ports)
+        extension = "conntrack --ctproto {0}".format(PROTOCOL_NUMBERS[protocol]) if self.tracked else protocol
+        return "-p {0} -m {1} {2} {3} {4}".format(protocol, extension, self.option, ports, self.guard(protocol))
+
+    @property
+    def tracked(self) -> bool:
+        """Whether it asks conntrack."""
+        return self.option.startswith("--ct")
+
+    def guard(self, protocol: str) -> str:
+        """What no server's packet is: the SYN of a client that chose this source port."""
+        return "! " + _SYN if protocol == "tcp" and self.option == "--sport" else ""
+
+    def types(self, flows: FlowSet, flow: Flow) -> Dict[str, str]:
+        """The packet types of the flow's sides. Of TCP without conntrack the SYN is left out, and that is enough."""
+        sure = self.option not in ("--sport", "--ctorigsrcport") or (flow.protocol == "tcp" and not self.tracked)
+        client, server = (flow.client_type, flow.server_type) if sure else flows.midstream_types(flow)
+        return {"client": client, "server": server}
 
     def ends(self, client: str, server: str) -> str:
         """What matches the addresses of the connection's ends; nothing for an empty one."""
@@ -138,55 +185,84 @@ _ENDS = {
 _END_ORDER = ("-s", "-d", "--ctorigsrc", "--ctreplsrc")
 
 
-def _phases(hook: str) -> Tuple[_Phase, ...]:
+def _hook_rules(chains: Chains, hook: str, flows: FlowSet, mls: bool, family: str) -> None:
+    name = PLACE.chain(hook)
+    rules = chains[name] = list(_transformed(name)) if hook == "OUTPUT" else []
+    rules.append(_label(name, "", DEFAULT_PACKET_TYPE, mls))
+    if not flows.flows:
+        return
     # What leaves is sent by the connection's own side, what arrives comes from the other side.
     originator, replier = ("client", "server") if hook == "OUTPUT" else ("server", "client")
-    untracked = "-m conntrack --ctstate INVALID,UNTRACKED "
-    original, reply = "--ctdir ORIGINAL ", "--ctdir REPLY "
-    return (
-        _Phase("sport", "--sport", untracked, (("", replier),)),
-        _Phase("dport", "--dport", untracked, (("", originator),)),
-        _Phase("osrc", "--ctorigsrcport", "", ((original, replier), (reply, originator))),
-        _Phase("rsrc", "--ctreplsrcport", "", ((original, originator), (reply, replier))),
-    )
+    for direction, own, other in (("ORIGINAL", originator, replier), ("REPLY", replier, originator)):
+        tracked = "{0}_{1}".format(name, direction.lower())
+        middle = tracked + "_mid"
+        rules.append("-A {0} -m conntrack --ctdir {1} -g {2}".format(name, direction, tracked))
+        chains[tracked] = ["-A {0} -j {1}".format(tracked, middle)]
+        chains[middle] = list(_beginnings(middle, direction, flows))
+        _phase_rules(chains, middle, hook, _Phase("osrc", "--ctorigsrcport", other), flows, mls, family)
+        _phase_rules(chains, tracked, hook, _Phase("rsrc", "--ctreplsrcport", own), flows, mls, family)
+    # Nothing that conntrack follows comes here
+    _phase_rules(chains, name, hook, _Phase("sport", "--sport", replier), flows, mls, family)
+    _phase_rules(chains, name, hook, _Phase("dport", "--dport", originator), flows, mls, family)
 
 
-def _hook_rules(hook: str, flows: FlowSet, mls: bool, family: str) -> Iterator[str]:
+def _transformed(name: str) -> Iterator[str]:
+    """What IPsec sends passes a second time, transformed, and is to keep the label that decides who may send it.
+
+    AH of IPv6 is a header before the protocol: ip6tables sees what is behind it, and the first of these never matches.
+    """
+    for protocol in ("ah", "esp"):
+        yield "-A {0} -p {1} -j RETURN".format(name, protocol)
+
+
+def _beginnings(name: str, direction: str, flows: FlowSet) -> Iterator[str]:
+    """What tells TCP connections that are not picked up in mid-stream: the originator's SYN, and then our memory of it.
+    A SYN the other way is none of theirs: whoever forges the first one must not reach a server by the second."""
+    if not any(flow.protocol == "tcp" for flow in flows.flows):
+        return
+    known = "-m connlabel --label \"{0}\" ".format(BEGAN)
+    if direction == "ORIGINAL":
+        seen = "-p tcp -m tcp {0}-m conntrack --ctstate NEW {1}--set".format(_SYN, known)
+        yield "-A {0} {1} -j RETURN".format(name, seen)
+        yield "-A {0} -p tcp -m tcp {1}-j RETURN".format(name, _SYN)
+        yield "-A {0} -p tcp {1}-j RETURN".format(name, known)
+    else:
+        yield "-A {0} -p tcp -m tcp ! {1}{2}-j RETURN".format(name, _SYN, known)
+
+
+def _phase_rules(
+    chains: Chains, name: str, hook: str, phase: _Phase, flows: FlowSet, mls: bool, family: str
+) -> None:
+    """Add a phase to the end of a chain, and the trees it needs."""
     claims = [
-        _Claim(flow.protocol, ports, {"client": flow.client_type, "server": flow.server_type})
+        _Claim(flow.protocol, ports, phase.types(flows, flow))
         for flow in flows.flows
         if flow.everywhere
         for ports in flow.ports
     ]
-    yield _label(PLACE.chain(hook), "", DEFAULT_PACKET_TYPE, mls)
     if len(claims) <= _FLAT_CLAIMS:
-        for phase in _phases(hook):
-            for claim in claims:
-                yield from _claim_rules(PLACE.chain(hook), phase, claim, phase.entry, mls)
-            yield from _placed_rules(hook, phase, flows, mls, family)
-        return
-    below = {}  # type: Dict[str, List[str]]
-    for phase in _phases(hook):
+        chains[name].extend(_claim_rule(name, phase, claim, mls) for claim in claims)
+    else:
         for protocol in sorted({claim.protocol for claim in claims}):
             own = sorted((claim for claim in claims if claim.protocol == protocol), key=lambda claim: claim.ports)
-            root = "{0}_{1}_{2}".format(PLACE.chain(hook), protocol, phase.name)
-            entry = phase.match(protocol, own[0].ports.low, own[-1].ports.high) + phase.entry
-            yield "-A {0} {1}-j {2}_0".format(PLACE.chain(hook), entry, root)
-            tree = {}  # type: Dict[str, List[str]]
-            _grow(tree, root, phase, own, mls)
-            below.update(tree)
-        yield from _placed_rules(hook, phase, flows, mls, family)
-    for name in sorted(below, key=name_order):
-        yield from below[name]
+            root = "SENET_{0}_{1}_{2}".format(protocol, phase.name, phase.side)
+            entry = phase.match(protocol, own[0].ports.low, own[-1].ports.high)
+            chains[name].append("-A {0} {1}-j {2}_0".format(name, entry, root))
+            # The other hook has the same tree for the other direction
+            if root + "_0" not in chains:
+                tree = {}  # type: Chains
+                _grow(tree, root, phase, own, mls)
+                chains.update(tree)
+    chains[name].extend(_placed_rules(name, hook, phase, flows, mls, family))
 
 
-def _grow(tree: Dict[str, List[str]], root: str, phase: _Phase, claims: Sequence[_Claim], mls: bool) -> str:
+def _grow(tree: Chains, root: str, phase: _Phase, claims: Sequence[_Claim], mls: bool) -> str:
     """Add to the chains of a tree one that finds these claims, and all below it; its name."""
     name = "{0}_{1}".format(root, len(tree))
     rules = []  # type: List[str]
     tree[name] = rules
     if len(claims) <= _LEAF_CLAIMS:
-        rules.extend(rule for claim in claims for rule in _claim_rules(name, phase, claim, "", mls))
+        rules.extend(_claim_rule(name, phase, claim, mls) for claim in claims)
         return name
     for part in _parts(claims):
         match = phase.match(part[0].protocol, part[0].ports.low, part[-1].ports.high)
@@ -204,13 +280,12 @@ def _parts(claims: Sequence[_Claim]) -> List[Sequence[_Claim]]:
     return [claims[low:high] for low, high in zip(edges, edges[1:])]
 
 
-def _claim_rules(name: str, phase: _Phase, claim: _Claim, entry: str, mls: bool) -> Iterator[str]:
-    match = phase.match(claim.protocol, claim.ports.low, claim.ports.high) + entry
-    for answer, side in phase.answers:
-        yield _label(name, match + answer, claim.types[side], mls)
+def _claim_rule(name: str, phase: _Phase, claim: _Claim, mls: bool) -> str:
+    match = phase.match(claim.protocol, claim.ports.low, claim.ports.high)
+    return _label(name, match, claim.types[phase.side], mls)
 
 
-def _placed_rules(hook: str, phase: _Phase, flows: FlowSet, mls: bool, family: str) -> Iterator[str]:
+def _placed_rules(name: str, hook: str, phase: _Phase, flows: FlowSet, mls: bool, family: str) -> Iterator[str]:
     """The rules of the flows that ports alone do not tell: first whom they refuse, so that each flow's own clients,
     whose label comes after, are not among them."""
     # What one flow enforces is not for another that only observes to permit.
@@ -218,13 +293,11 @@ def _placed_rules(hook: str, phase: _Phase, flows: FlowSet, mls: bool, family: s
     for flow in placed:
         if flow.source_addresses:
             for match in _placed_matches(hook, phase, flow, ("",), family):
-                yield _label(PLACE.chain(hook), match, flow.refused_type, mls)
+                yield _label(name, match, flow.refused_type, mls)
     for flow in placed:
         clients = _of_family(flow.source_addresses, family)
         for match in _placed_matches(hook, phase, flow, clients, family):
-            for answer, side in phase.answers:
-                packet_type = flow.client_type if side == "client" else flow.server_type
-                yield _label(PLACE.chain(hook), match + answer, packet_type, mls)
+            yield _label(name, match, phase.types(flows, flow)[phase.side], mls)
 
 
 def _placed_matches(hook: str, phase: _Phase, flow: Flow, clients: Sequence[str], family: str) -> Iterator[str]:
@@ -238,7 +311,7 @@ def _placed_matches(hook: str, phase: _Phase, flow: Flow, clients: Sequence[str]
                 for ports in flow.ports:
                     match = phase.match(flow.protocol, ports.low, ports.high)
                     # Tuple addresses are options of the match that names the tuple's port.
-                    yield at + (match + ends if not phase.entry else ends + match) + phase.entry
+                    yield at + (match + ends if phase.tracked else ends + match)
 
 
 def _of_family(networks: Sequence[Network], family: str) -> Tuple[str, ...]:

@@ -17,6 +17,10 @@ _L4PROTO = re.compile(r"\bmeta l4proto (\S+) ")
 # What plain "reject" is listed as beside an address of one family
 _UNREACHABLE = re.compile(r"\breject with icmp(?:v6|x)?(?: type)? port-unreachable\b")
 _SET = re.compile(r"\{ ([^{}]+) \}")
+# A host may have names for the labels of connections, in connlabel.conf.
+_LABEL = re.compile(r'\bct label (set )?(?:"[^"]*"|[0-9]+)')
+# The same flags under a mask in other words
+_FLAGS = re.compile(r"\btcp flags (!= )?syn / (?:syn,ack|ack,syn)(?= |$)")
 
 Blocks = Dict[Tuple[str, str], List[str]]
 
@@ -154,12 +158,13 @@ def table_lines(name: str, blocks: Blocks) -> Tuple[str, ...]:
 
 def _canonical(lines: Iterable[str]) -> List[str]:
     """The lines with what releases of nft spell in different ways spelled in one."""
-    return [_canonical_line(line.replace('"', "")) for line in lines]
+    return [_canonical_line(_LABEL.sub(r"ct label \1", line).replace('"', "")) for line in lines]
 
 
 def _canonical_line(line: str) -> str:
     line = line.replace("priority security;", "priority 50;").replace("priority filter;", "priority 0;")
     line = _UNREACHABLE.sub("reject", line)
+    line = _FLAGS.sub(lambda match: "tcp flags & (syn | ack) {0}syn".format(match.group(1) or "== "), line)
     # nft sorts names of interfaces by their bytes as a number, which is another order on each architecture.
     line = _SET.sub(lambda match: ", ".join(sorted(match.group(1).split(", "))), line)
     protocol, port = _L4PROTO.search(line), _PORT_MATCH.search(line)

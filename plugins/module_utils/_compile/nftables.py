@@ -4,13 +4,13 @@
 """A set of flows as the table ``inet senet`` of nftables, and what nft says of it. No I/O.
 
 One table serves both families. A packet meets the same few rules however many flows there are: the flows stand in
-maps from ports to labels, two a protocol.
+maps from ports to labels, two a protocol, and two more where only a source port speaks for a flow.
 """
 
 import re
-from typing import Iterable, Iterator, List, Sequence, Tuple
+from typing import Dict, Iterable, Iterator, List, Sequence, Tuple
 
-from ansible_collections.senet.firewall.plugins.module_utils._compile import nft_text
+from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables, nft_text
 from ansible_collections.senet.firewall.plugins.module_utils._compile.nft_text import (
     Blocks,
     Table,
@@ -33,7 +33,10 @@ TABLE = "inet senet"
 LIST_FLAGS = ("-s", "list", "ruleset")
 
 _HOOKS = ("input", "output")
-_DIRECTIONS = ("original", "reply")
+# The bit of a connection's labels that says: it began with its originator's own SYN, and we saw that.
+_BEGAN = "ct label {0} ".format(iptables.BEGAN)
+_REMEMBERS = re.compile(r"\bct label ")
+_SYN, _NO_SYN = "tcp flags & (syn | ack) == syn ", "tcp flags & (syn | ack) != syn "
 # Where each phase finds the service's port: that port, the server's address, and the client's.
 _ENDS = {
     "sport": ("{0} sport", "{0} saddr", "{0} daddr"),
@@ -46,7 +49,7 @@ _RELABELS = re.compile(r'\b(?:meta|ct) secmark set\b|(?:\bxt target "?|# ?(?:xt_
 _TABLE_LINE = re.compile(r"table (\S+ \S+) \{")
 _CHAIN_LINE = re.compile(r"\s+chain (\S+) \{")
 # What the iptables backend installs, as nft names it
-_OWN_XTABLES = re.compile(r"ip6? security SENET_(?:INPUT|OUTPUT)(?:_[a-z]+_[a-z]+_[0-9]+)?")
+_OWN_XTABLES = re.compile(r"ip6? security (?:{0})".format(iptables.PLACE.own.pattern))
 _SECMARK_LINE = re.compile(r"\s+secmark (\S+) \{")
 _XT_SECMARK = re.compile(r'(?:\bxt target "?|# ?(?:xt_)?)SECMARK\b')
 _WORD = re.compile(r'[^\s",{}]+')
@@ -55,21 +58,37 @@ _WORD = re.compile(r'[^\s",{}]+')
 def compile_rules(flows: FlowSet, mls: bool) -> Tuple[str, ...]:
     """The whole table as the lines of one nft file: what nft 1.0.6 lists, with an element of a map a line.
 
-    A label is a secmark object named like its packet type, which no word of nft's can be mistaken for. A later
-    statement overrides an earlier one, and a port that is not in a map leaves the label as it is: a default label;
-    then packets without a conntrack entry, by port, what they are sent *to* deciding last; then connections whose
-    tuple is reversed; then the real tuple, whose reply source is the port that answers. Flows with addresses or
-    interfaces have rules of their own at the end of each of these.
+    A label is a secmark object named like its packet type, which no word of nft's can be mistaken for. A port that is
+    not in a map ends its rule and no more.
+
+    What conntrack follows goes on in the chain of its direction, where the first label ends the way: by the real
+    tuple, whose reply source is the port that answers; then, unless the connection began with its originator's own
+    SYN, which the connection's label remembers, by the reversed tuple of one that conntrack met in mid-stream; then
+    the default. What conntrack does not follow stays in the hook's chain, where the last label counts: the default,
+    then the ports, what a packet is sent *to* deciding last. Flows with addresses or interfaces have rules of their
+    own at the end of each of these.
     """
     contexts = {packet_type: packet_context(packet_type, mls) for packet_type in flows.packet_types}
     blocks = {("secmark", name): ['"{0}"'.format(context)] for name, context in contexts.items()}  # type: Blocks
-    protocols = sorted({flow.protocol for flow in flows.flows if flow.everywhere})
-    for protocol in protocols:
-        for side in ("client", "server"):
-            blocks["map", "{0}_{1}".format(protocol, side)] = list(_map_lines(flows, protocol, side))
+    for protocol in sorted({flow.protocol for flow in flows.flows if flow.everywhere}):
+        for sure in (True, False) if _parted(flows, protocol) else (True,):
+            for side in ("client", "server"):
+                name = _map_name(flows, protocol, side, sure)
+                blocks["map", name] = list(_map_lines(flows, protocol, side, sure))
     for hook in _HOOKS:
-        blocks["chain", hook] = list(_chain_lines(hook, protocols, flows))
+        _add_chains(blocks, hook, flows)
     return table_lines(TABLE, blocks)
+
+
+def forgetful(rules: Iterable[str]) -> Tuple[str, ...]:
+    """The table for a kernel that keeps no labels on connections: a source port always speaks for a flow, but on the
+    SYN itself."""
+    return tuple(line for line in rules if not _REMEMBERS.search(line))
+
+
+def remember(rules: Iterable[str]) -> bool:
+    """Whether some lines of this table use labels of connections."""
+    return any(_REMEMBERS.search(line) for line in rules)
 
 
 def parse_list(text: str) -> Table:
@@ -135,9 +154,25 @@ def without_types(rules: Iterable[str], types: Iterable[str]) -> Tuple[str, ...]
     )
 
 
-def _map_lines(flows: FlowSet, protocol: str, side: str) -> Iterator[str]:
+def _types(flows: FlowSet, flow: Flow, sure: bool) -> Dict[str, str]:
+    client, server = (flow.client_type, flow.server_type) if sure else flows.midstream_types(flow)
+    return {"client": client, "server": server}
+
+
+def _parted(flows: FlowSet, protocol: str) -> bool:
+    """Whether a source port alone gives other types than the service's port does."""
+    return any(
+        flows.parts_midstream(flow) for flow in flows.flows if flow.protocol == protocol and flow.everywhere
+    )
+
+
+def _map_name(flows: FlowSet, protocol: str, side: str, sure: bool) -> str:
+    return "{0}_{1}{2}".format(protocol, side, "" if sure or not _parted(flows, protocol) else "_midstream")
+
+
+def _map_lines(flows: FlowSet, protocol: str, side: str, sure: bool) -> Iterator[str]:
     elements = sorted(
-        (ports, flow.client_type if side == "client" else flow.server_type)
+        (ports, _types(flows, flow, sure)[side])
         for flow in flows.flows
         if flow.protocol == protocol and flow.everywhere
         for ports in flow.ports
@@ -149,44 +184,88 @@ def _map_lines(flows: FlowSet, protocol: str, side: str) -> Iterator[str]:
         yield '{0} : "{1}",'.format(ports, packet_type)
 
 
-def _chain_lines(hook: str, protocols: Iterable[str], flows: FlowSet) -> Iterator[str]:
+def _add_chains(blocks: Blocks, hook: str, flows: FlowSet) -> None:
     # What leaves is sent by the connection's own side, what arrives comes from the other side.
     originator, replier = ("client", "server") if hook == "output" else ("server", "client")
-    yield "type filter hook {0} priority security;".format(hook)
-    yield "policy accept;"
-    yield 'meta secmark set "{0}"'.format(DEFAULT_PACKET_TYPE)
-    for port, side in (("sport", replier), ("dport", originator)):
-        for protocol in protocols:
-            yield "ct state invalid,untracked meta secmark set {0} {1} map @{0}_{2}".format(protocol, port, side)
-        yield from _placed_lines(hook, flows, port, (("ct state invalid,untracked ", side),))
-    for place, sides in (("original", (replier, originator)), ("reply", (originator, replier))):
-        for protocol in protocols:
-            for direction, side in zip(_DIRECTIONS, sides):
-                yield "meta l4proto {0} ct direction {1} meta secmark set ct {2} proto-src map @{0}_{3}".format(
-                    protocol, direction, place, side
-                )
-        answers = [("ct direction {0} ".format(direction), side) for direction, side in zip(_DIRECTIONS, sides)]
-        yield from _placed_lines(hook, flows, place, answers)
+    rest = hook + "_rest"
+    label = 'meta secmark set "{0}"'.format(DEFAULT_PACKET_TYPE)
+    if hook == "output":
+        # What IPsec or a tunnel sends passes a second time, and keeps the label that decided who may send it.
+        blocks["chain", "output_unlabelled"] = [label]
+        label = "meta secmark vmap { 0 : jump output_unlabelled }"
+    blocks["chain", rest] = [label]
+    lines = ["type filter hook {0} priority security;".format(hook), "policy accept;"]
+    if flows.flows:
+        # Two comparisons take less time than one look into a verdict map
+        lines.extend("ct direction {1} goto {0}_{1}".format(hook, direction) for direction in ("original", "reply"))
+    lines.append("jump " + rest)
+    lines.extend(_phase_lines(hook, flows, "sport", replier, ""))
+    lines.extend(_phase_lines(hook, flows, "dport", originator, ""))
+    blocks["chain", hook] = lines
+    if not flows.flows:
+        return
+    for direction, own, other in (("original", originator, replier), ("reply", replier, originator)):
+        blocks["chain", "{0}_{1}".format(hook, direction)] = (
+            list(_phase_lines(hook, flows, "reply", own, " accept"))
+            + list(_beginnings(direction, rest, flows))
+            + list(_phase_lines(hook, flows, "original", other, " accept"))
+            + ["goto " + rest]
+        )
 
 
-def _placed_lines(hook: str, flows: FlowSet, place: str, answers: Sequence[Tuple[str, str]]) -> Iterator[str]:
+def _beginnings(direction: str, rest: str, flows: FlowSet) -> Iterator[str]:
+    """What tells TCP connections that are not picked up in mid-stream: the originator's SYN, and then our memory of it.
+    A SYN the other way is none of theirs: whoever forges the first one must not reach a server by the second."""
+    if not any(flow.protocol == "tcp" for flow in flows.flows):
+        return
+    if direction == "original":
+        yield "{0}ct state new ct label set {1}".format(_SYN, iptables.BEGAN)
+        yield "{0}goto {1}".format(_SYN, rest)
+        yield "meta l4proto tcp {0}goto {1}".format(_BEGAN, rest)
+    else:
+        yield "{0}{1}goto {2}".format(_NO_SYN, _BEGAN, rest)
+
+
+def _phase_lines(hook: str, flows: FlowSet, place: str, side: str, end: str) -> Iterator[str]:
+    """The rules that find a flow by the port at this place and give the type of this side."""
+    for protocol in sorted({flow.protocol for flow in flows.flows if flow.everywhere}):
+        yield "{0}meta secmark set {1} map @{2}{3}".format(
+            _guard(place, protocol) if place in ("sport", "dport") else "meta l4proto {0} ".format(protocol),
+            _ENDS[place][0].format(protocol),
+            _map_name(flows, protocol, side, _sure(place, protocol)),
+            end,
+        )
+    lines = list(_placed_lines(hook, flows, place, side))
+    # Where the first label ends the way the order is the other way round
+    yield from (line + end for line in (reversed(lines) if end else lines))
+
+
+def _guard(place: str, protocol: str) -> str:
+    """What no server's packet is: the SYN of a client that chose this source port."""
+    return _NO_SYN if place == "sport" and protocol == "tcp" else ""
+
+
+def _sure(place: str, protocol: str) -> bool:
+    """Whether a port at this place says the flow. Of TCP without conntrack the SYN is left out, and that is enough."""
+    return place in ("dport", "reply") or (place == "sport" and protocol == "tcp")
+
+
+def _placed_lines(hook: str, flows: FlowSet, place: str, side: str) -> Iterator[str]:
     """The rules of the flows that ports alone do not tell: first whom they refuse, so that each flow's own clients,
     whose label comes after, are not among them."""
     # What one flow enforces is not for another that only observes to permit.
     placed = sorted((flow for flow in flows.flows if not flow.everywhere), key=lambda flow: flow.mode == ENFORCE)
     for flow in placed:
         if flow.source_addresses:
-            entry = "ct state invalid,untracked " if place in ("sport", "dport") else ""
-            for match in _placed_matches(hook, flow, place, entry, ()):
+            for match in _placed_matches(hook, flow, place, ()):
                 yield '{0}meta secmark set "{1}"'.format(match, flow.refused_type)
     for flow in placed:
-        for answer, side in answers:
-            for match in _placed_matches(hook, flow, place, answer, flow.source_addresses):
-                packet_type = flow.client_type if side == "client" else flow.server_type
-                yield '{0}meta secmark set "{1}"'.format(match, packet_type)
+        packet_type = _types(flows, flow, _sure(place, flow.protocol))[side]
+        for match in _placed_matches(hook, flow, place, flow.source_addresses):
+            yield '{0}meta secmark set "{1}"'.format(match, packet_type)
 
 
-def _placed_matches(hook: str, flow: Flow, place: str, answer: str, clients: Sequence[Network]) -> Iterator[str]:
+def _placed_matches(hook: str, flow: Flow, place: str, clients: Sequence[Network]) -> Iterator[str]:
     """Each combination of a family and ports."""
     interfaces = ['"{0}"'.format(name) for name in flow.interfaces]
     at = one_of("oifname" if hook == "output" else "iifname", interfaces)
@@ -196,4 +275,4 @@ def _placed_matches(hook: str, flow: Flow, place: str, answer: str, clients: Seq
             found = port.format(flow.protocol) + " {0} ".format(ports)
             # As nft lists it: "tcp sport" says the protocol by itself.
             protocol = "" if place in ("sport", "dport") else "meta l4proto {0} ".format(flow.protocol)
-            yield at + protocol + answer + ends + found
+            yield at + protocol + ends + found + _guard(place, flow.protocol)

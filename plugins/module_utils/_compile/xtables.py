@@ -12,6 +12,8 @@ from typing import Dict, Iterable, List, NamedTuple, Optional, Pattern, Tuple
 HOOKS = ("INPUT", "OUTPUT")
 
 PROTOCOL_NUMBERS = {"tcp": 6, "udp": 17, "dccp": 33, "sctp": 132}
+# A host may have names for the labels of connections, in connlabel.conf.
+_LABEL = re.compile(r' --label (?:"[^"]*"|\S+)')
 _GOTO = re.compile(r" -[jg] (SENET_\S+)$")
 
 
@@ -169,6 +171,6 @@ def _canonical(rules: Iterable[str]) -> Dict[str, List[List[str]]]:
     numbers = {name: str(number) for name, number in PROTOCOL_NUMBERS.items()}
     result = {}  # type: Dict[str, List[List[str]]]
     for rule in rules:
-        words = rule.replace('"', "").split()
+        words = _LABEL.sub(" --label", rule).replace('"', "").split()
         result.setdefault(words[1], []).append(sorted(numbers.get(word, word) for word in words))
     return result

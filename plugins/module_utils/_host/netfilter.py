@@ -8,7 +8,7 @@ import re
 import socket
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Set, Tuple
 
-from ansible_collections.senet.firewall.plugins.module_utils._compile import nftables, owner
+from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables, nftables, owner
 from ansible_collections.senet.firewall.plugins.module_utils._host.namespaces import other_namespaces
 from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError
 
@@ -29,6 +29,11 @@ _INFIXES = {"nf_tables": "-nft", "legacy": "-legacy"}
 # The tables that the legacy variant has in this network namespace, a line each
 _LEGACY_TABLES = {"ipv4": "ip_tables_names", "ipv6": "ip6_tables_names"}
 _BUILT_IN = ("INPUT", "FORWARD", "OUTPUT")
+# Rules that give connections a label, and packets none
+_INET_TRIAL = "table inet senet_trial {{\n\tchain trial {{\n\t\tct label set {0}\n\t}}\n}}\n".format(iptables.BEGAN)
+_XTABLES_TRIAL = (
+    "*security\n:SENET_TRIAL - [0:0]\n-A SENET_TRIAL -m connlabel --label {0} --set\nCOMMIT\n".format(iptables.BEGAN)
+)
 _CHAIN = re.compile(r"^\s+chain (\S+) \{", re.MULTILINE)
 _VERSION = re.compile(r"v?([0-9]+(?:\.[0-9]+)+)(?: \((nf_tables|legacy)\))?")
 
@@ -54,13 +59,20 @@ class Saved(NamedTuple):
 class Netfilter:
     """iptables, ip6tables and nft as the host's PATH has them. A family is ipv4 or ipv6, or nft's inet or owner_inet.
 
-    ``proc`` is the kernel's directory of network state.
+    ``proc`` is the kernel's directory of network state, ``sys`` that of its settings.
     """
 
-    def __init__(self, run_command: RunCommand, find_command: FindCommand, proc: str = "/proc/net") -> None:
+    def __init__(
+        self,
+        run_command: RunCommand,
+        find_command: FindCommand,
+        proc: str = "/proc/net",
+        sys: str = "/proc/sys/net/ipv4",
+    ) -> None:
         self._run = run_command
         self._find = find_command
         self._proc = proc
+        self._sys = sys
 
     def backends(self) -> List[str]:
         """The backends whose commands are here, the one to be preferred first."""
@@ -265,6 +277,36 @@ class Netfilter:
         code, dummy, dummy2 = self._run([self._need(COMMANDS[family]), "-m", match, "--help"])
         return code == 0
 
+    def remembers(self, family: str) -> bool:
+        """Whether the kernel takes rules of a family that put labels on connections. It is tried in a new network
+        namespace, which ends with the command: no tool says what the kernel lacks before it loads a rule."""
+        unshare = self._find("unshare")
+        if unshare is None:
+            return False
+        inet = family in _INET_TABLES
+        command = [self._need("nft"), "-f", "-"] if inet else [self._need(COMMANDS[family] + "-restore")]
+        trial = _INET_TRIAL if inet else _XTABLES_TRIAL
+        code, dummy, dummy2 = self._run([unshare, "--net"] + command, data=trial)
+        return code == 0
+
+    def source_ports(self) -> Tuple[Tuple[int, int], ...]:
+        """The ranges of ports that this host's clients get as source ports; none where the kernel does not say."""
+        try:
+            low, high = self._sysctl("ip_local_port_range").split()
+            reserved = self._sysctl("ip_local_reserved_ports").strip()
+        except (OSError, ValueError):
+            return ()
+        free = []  # type: List[Tuple[int, int]]
+        start = int(low)
+        for ports in sorted(_port_range(text) for text in reserved.split(",") if text):
+            free.append((start, min(ports[0] - 1, int(high))))
+            start = max(start, ports[1] + 1)
+        return tuple(ports for ports in free + [(start, int(high))] if ports[0] <= ports[1])
+
+    def _sysctl(self, name: str) -> str:
+        with open(os.path.join(self._sys, name), encoding="ascii") as lines:
+            return lines.read()
+
     def _entering(self, path: str) -> RunCommand:
         enter = [self._need("nsenter"), "--net=" + path]
 
@@ -297,6 +339,11 @@ def kernel_modules(names: Iterable[str], release: str, modules: str = "/lib/modu
         except FileNotFoundError:
             continue
     return None if known is None else {name: name in known for name in names}
+
+
+def _port_range(text: str) -> Tuple[int, int]:
+    low, dummy, high = text.partition("-")
+    return int(low), int(high or low)
 
 
 def _module_name(line: str) -> str:

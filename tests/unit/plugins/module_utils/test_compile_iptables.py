@@ -42,10 +42,28 @@ def test_flows_without_addresses_have_the_same_rules_in_both_families() -> None:
 
 
 def test_without_mls_contexts_have_no_level() -> None:
-    assert all(rule.endswith("packet_t") for rule in iptables.compile_rules(WEB_DB, mls=False))
+    labels = [rule for rule in iptables.compile_rules(WEB_DB, mls=False) if "SECMARK" in rule]
+    assert labels
+    assert all(rule.endswith("packet_t") for rule in labels)
 
 
 def matches(options: dict[str, str], packet: dict[str, str]) -> bool:
+    """Whether a rule matches; its match connlabel comes last, and may write the packet's ``--label``."""
+    if not met(options, packet):
+        return False
+    if "--label" not in options:
+        return True
+    if "--set" in options and packet.get("--label") is not None:
+        packet["--label"] = options["--label"].strip('"')
+    return packet.get("--label") == options["--label"].strip('"')
+
+
+def met(options: dict[str, str], packet: dict[str, str]) -> bool:
+    if "--tcp-flags" in options:
+        assert options["--tcp-flags"] == "SYN,ACK"
+        inverted = options["inverted"] == "--tcp-flags"
+        if "--tcp-flags" not in packet or (packet["--tcp-flags"] == "SYN") == inverted:
+            return False
     if options.get("-p", packet["-p"]) != packet["-p"]:
         return False
     if "--ctstate" in options and packet.get("--ctstate") not in options["--ctstate"].split(","):
@@ -71,7 +89,10 @@ def chains_of(rules: tuple[str, ...]) -> Chains:
     chains: Chains = {}
     for rule in rules:
         words = rule.split()
-        chains.setdefault(words[1], []).append(dict(pairwise(words)))
+        options = dict(pairwise(words))
+        options["inverted"] = " ".join(after for word, after in pairwise(words) if word == "!")
+        assert options["inverted"] in ("", "--tcp-flags")
+        chains.setdefault(words[1], []).append(options)
     return chains
 
 
@@ -93,6 +114,8 @@ class Traversal:
             if "-g" in options:
                 self.enter(options["-g"])
                 return
+            if options["-j"] == "RETURN":
+                return
             if options["-j"] == "SECMARK":
                 self.type = options["--selctx"].split(":")[2]
             else:
@@ -108,7 +131,14 @@ DEFAULT = "senet_default_packet_t"
 
 
 def tracked(direction: str, reply_source: str, original_source: str = "40000") -> dict[str, str]:
-    return {"-p": "tcp", "--ctdir": direction, "--ctreplsrcport": reply_source, "--ctorigsrcport": original_source}
+    return {
+        "-p": "tcp", "--tcp-flags": "ACK", "--ctstate": "ESTABLISHED", "--ctdir": direction, "--label": "",
+        "--ctreplsrcport": reply_source, "--ctorigsrcport": original_source,
+    }  # fmt: skip
+
+
+def untracked(state: str, sport: str, dport: str) -> dict[str, str]:
+    return {"-p": "tcp", "--tcp-flags": "ACK", "--ctstate": state, "--sport": sport, "--dport": dport}
 
 
 @pytest.mark.parametrize(
@@ -126,13 +156,13 @@ def tracked(direction: str, reply_source: str, original_source: str = "40000") -
         # the client chose another flow's port as its source port: the service decides
         ("OUTPUT", tracked("ORIGINAL", "5432", "6379"), CLIENT),
         ("INPUT", tracked("ORIGINAL", "5432", "6379"), SERVER),
-        ("OUTPUT", {"-p": "tcp", "--ctstate": "UNTRACKED", "--sport": "40000", "--dport": "5432"}, CLIENT),
-        ("OUTPUT", {"-p": "tcp", "--ctstate": "INVALID", "--sport": "5432", "--dport": "40000"}, SERVER),
-        ("INPUT", {"-p": "tcp", "--ctstate": "INVALID", "--sport": "40000", "--dport": "5432"}, SERVER),
-        ("INPUT", {"-p": "tcp", "--ctstate": "UNTRACKED", "--sport": "5432", "--dport": "40000"}, CLIENT),
+        ("OUTPUT", untracked("UNTRACKED", "40000", "5432"), CLIENT),
+        ("OUTPUT", untracked("INVALID", "5432", "40000"), SERVER),
+        ("INPUT", untracked("INVALID", "40000", "5432"), SERVER),
+        ("INPUT", untracked("UNTRACKED", "5432", "40000"), CLIENT),
         # untracked, from the port of one service to the other: what it is sent to decides
-        ("OUTPUT", {"-p": "tcp", "--ctstate": "UNTRACKED", "--sport": "6379", "--dport": "5432"}, CLIENT),
-        ("INPUT", {"-p": "tcp", "--ctstate": "UNTRACKED", "--sport": "6379", "--dport": "5432"}, SERVER),
+        ("OUTPUT", untracked("UNTRACKED", "6379", "5432"), CLIENT),
+        ("INPUT", untracked("UNTRACKED", "6379", "5432"), SERVER),
         ("OUTPUT", tracked("ORIGINAL", "22"), DEFAULT),
         ("INPUT", tracked("REPLY", "22"), DEFAULT),
         ("OUTPUT", {**tracked("ORIGINAL", "5432"), "-p": "udp"}, DEFAULT),
@@ -207,6 +237,9 @@ def packets(draw: st.DrawFn, flows: FlowSet) -> dict[str, str]:
     if state == "ESTABLISHED":
         packet["--ctdir"] = draw(st.sampled_from(["ORIGINAL", "REPLY"]))
         packet.update({"--ctorigsrcport": str(draw(ports)), "--ctreplsrcport": str(draw(ports))})
+        packet["--label"] = draw(st.sampled_from(["", iptables.BEGAN]))
+    if protocol == "tcp":
+        packet["--tcp-flags"] = draw(st.sampled_from(["SYN", "ACK"]))
     return packet
 
 
@@ -226,7 +259,7 @@ def test_a_packet_meets_few_rules_however_many_flows_there_are() -> None:
     for port in map(str, range(1000, 2000, 7)):
         for packet in (tracked("ORIGINAL", port), tracked("REPLY", port, port), tracked("REPLY", "22", port)):
             assert Traversal(chains, "INPUT", packet).met < 60
-        packet = {"-p": "tcp", "--ctstate": "INVALID", "--sport": port, "--dport": port}
+        packet = untracked("INVALID", port, port)
         assert Traversal(chains, "OUTPUT", packet).met < 60
 
 
@@ -261,19 +294,19 @@ def test_drift_below_the_hooks_chains_is_noticed(drift: str) -> None:
     host = Xtables()
     host.restore(xtables.restore_text(EMPTY, rules))
     if drift == "stale chain":
-        host.restore("*security\n:SENET_INPUT_tcp_rsrc_99 - [0:0]\nCOMMIT\n")
+        host.restore("*security\n:SENET_tcp_rsrc_client_99 - [0:0]\nCOMMIT\n")
     elif drift == "empty chain":
-        host.chains["SENET_INPUT_tcp_rsrc_3"].clear()
+        host.chains["SENET_tcp_rsrc_client_3"].clear()
     elif drift == "rule in a chain below":
-        host.chains["SENET_INPUT_tcp_rsrc_3"].append("-j ACCEPT")
+        host.chains["SENET_tcp_rsrc_client_3"].append("-j ACCEPT")
     else:
-        parts = host.chains["SENET_OUTPUT_tcp_osrc_0"]
+        parts = host.chains["SENET_tcp_osrc_server_0"]
         parts[0], parts[1] = parts[1], parts[0]
     drifted = iptables.parse_save(host.save())
     assert not drifted.installed(rules)
     host.restore(xtables.restore_text(drifted, rules))
     assert iptables.parse_save(host.save()).installed(rules)
-    assert "SENET_INPUT_tcp_rsrc_99" not in host.chains
+    assert "SENET_tcp_rsrc_client_99" not in host.chains
 
 
 @given(flow_sets(), st.lists(st.sampled_from(xtables.HOOKS)), st.booleans())
@@ -305,6 +338,8 @@ def test_rules_spelled_by_another_release_are_the_same_rules() -> None:
     respelled = host.save().replace("-p tcp", "-p 6").replace(
         "--ctproto 6 --ctreplsrcport 5432 --ctdir REPLY", "--ctdir REPLY --ctproto 6 --ctreplsrcport 5432"
     )
+    respelled = respelled.replace('--label "107" --set', '--label "began here" --set')
+    respelled = respelled.replace('--label "107"', "--label 107")
     assert respelled != host.save()
     assert iptables.parse_save(respelled).installed(rules)
 

@@ -102,6 +102,39 @@ def test_a_match_is_there_if_iptables_can_explain_it() -> None:
     assert (host.has_match("ipv4", "selinux"), host.has_match("ipv4", "conntrack")) == (False, True)
 
 
+@pytest.mark.parametrize("family", ["ipv4", "ipv6", "inet"])
+def test_whether_connections_take_labels_is_tried_in_a_namespace_that_ends(family: str) -> None:
+    host, commands = netfilter(*TOOLS, "nft", "unshare")
+    assert host.remembers(family)
+    call = commands.calls[-1]
+    assert call.args[:2] == ("/sbin/unshare", "--net")
+    assert "107" in str(call.data)
+    assert "SECMARK" not in str(call.data).upper()
+    commands.answers[" ".join(call.args)] = (2, "", "Extension connlabel revision 0 not supported")
+    assert not host.remembers(family)
+    assert not netfilter(*TOOLS, "nft")[0].remembers(family)
+
+
+@pytest.mark.parametrize(
+    ("given", "reserved", "expected"),
+    [
+        ("32768\t60999\n", "\n", ((32768, 60999),)),
+        ("32768\t60999\n", "50000,40000-40010\n", ((32768, 39999), (40011, 49999), (50001, 60999))),
+        ("32768\t60999\n", "8080,32768-60998\n", ((60999, 60999),)),
+        ("32768\t60999\n", "61000-61010\n", ((32768, 60999),)),
+        (None, "\n", ()),
+    ],
+)
+def test_the_ports_that_clients_get_are_the_kernels_range_less_what_is_reserved(
+    tmp_path: Path, given: str | None, reserved: str, expected: tuple[tuple[int, int], ...]
+) -> None:
+    if given is not None:
+        (tmp_path / "ip_local_port_range").write_text(given)
+    (tmp_path / "ip_local_reserved_ports").write_text(reserved)
+    commands = Commands()
+    assert Netfilter(commands.run, commands.find, sys=str(tmp_path)).source_ports() == expected
+
+
 def save_commands(default: str, tmp_path: Path, *names: str) -> tuple[Netfilter, Commands]:
     """A host whose iptables is of a variant; each save command prints its own name."""
     commands = Commands("iptables", "iptables-save", "nft", *names)
