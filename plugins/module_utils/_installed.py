@@ -12,6 +12,7 @@ import os
 import stat
 import sys
 import zlib
+from typing import Any, Callable, Dict, Optional, Tuple
 
 DIRECTORY = "/var/lib/senet-firewall/code"
 PACKAGE = "ansible_collections.senet.firewall.plugins.module_utils"
@@ -92,41 +93,42 @@ class Importer:
 
     from_compiled = True
 
-    def __init__(self, modules):  # type: (dict) -> None
+    def __init__(self, modules: Dict[str, Tuple[bool, Any, str]]) -> None:
         self._modules = modules
 
-    def find_spec(self, name, path=None, target=None):  # type: (str, object, object) -> object
+    def find_spec(self, name: str, path: Optional[Any] = None, target: Optional[Any] = None) -> Any:
         if name not in self._modules:
             return None
         # The type of sys.__spec__, without importing importlib.machinery and all that it needs
-        return type(sys.__spec__)(name, self, is_package=self._modules[name][0])
+        loader = self  # type: Any
+        return type(sys.__spec__)(name, loader, is_package=self._modules[name][0])
 
-    def create_module(self, spec):  # type: (object) -> None
+    def create_module(self, spec: Any) -> None:
         return None
 
-    def exec_module(self, module):  # type: (object) -> None
+    def exec_module(self, module: Any) -> None:
         exec(self._modules[module.__name__][1], module.__dict__)
 
-    def get_source(self, name):  # type: (str) -> str
+    def get_source(self, name: str) -> str:
         return self._modules[name][2]
 
 
-def compiled_path(directory):  # type: (str) -> str
+def compiled_path(directory: str) -> str:
     """The compiled file for this interpreter."""
     return "{0}/compiled.{1}".format(directory, sys.implementation.cache_tag)
 
 
-def header(digest):  # type: (str) -> bytes
+def header(digest: str) -> bytes:
     """The first part of the compiled file: the sources it was made of, and the version of Python that made it."""
     return "{0} {1:x}\n".format(digest, sys.hexversion).encode("ascii")
 
 
-def seal(head, body):  # type: (bytes, bytes) -> bytes
+def seal(head: bytes, body: bytes) -> bytes:
     """A compiled file out of its header and its body."""
     return head + b"%08x %08x\n" % (len(body), zlib.crc32(body)) + body
 
 
-def unseal(head, content):  # type: (bytes, bytes) -> bytes
+def unseal(head: bytes, content: bytes) -> bytes:
     """The body of a compiled file.
 
     :raises Refused: it has another header, or is damaged.
@@ -141,7 +143,7 @@ def unseal(head, content):  # type: (bytes, bytes) -> bytes
     return body
 
 
-def read(path):  # type: (str) -> bytes
+def read(path: str) -> bytes:
     """The content of a file that nobody but root can have put there or changed.
 
     :raises Refused: it is missing, or others may change it or a directory on its path.
@@ -159,12 +161,12 @@ def read(path):  # type: (str) -> bytes
         raise Refused("{0} cannot be read ({1})".format(exc.filename or path, exc.strerror)) from exc
 
 
-def _refuse_others(path, status, is_kind):  # type: (str, os.stat_result, object) -> None
+def _refuse_others(path: str, status: os.stat_result, is_kind: Callable[[int], bool]) -> None:
     if status.st_uid != 0 or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) or not is_kind(status.st_mode):
         raise Refused("{0} is not root's alone".format(path))
 
 
-def main(digest, call, directory=DIRECTORY):  # type: (str, dict, str) -> None
+def main(digest: str, call: Dict[str, Any], directory: str = DIRECTORY) -> None:
     """Run a module, if the installed code was made of the sources with this digest. ``call`` is :mod:`_direct`'s."""
     try:
         modules = marshal.loads(unseal(header(digest), read(compiled_path(directory))))

@@ -170,8 +170,8 @@ class GuardedAction(ActionBase):
         # A program on standard input is what pipelining permits; what the environment means is Ansible's to know
         if any(self._task.environment or ()) or not self._is_pipelining_enabled("new", False):
             return None
-        quiet = self._task.no_log or constants.DEFAULT_NO_TARGET_SYSLOG
-        facility = None if quiet else constants.DEFAULT_SYSLOG_FACILITY
+        quiet = self._task.no_log or constants.config.get_config_value("DEFAULT_NO_TARGET_SYSLOG")
+        facility = None if quiet else constants.config.get_config_value("DEFAULT_SYSLOG_FACILITY")
         name = module_name.rpartition(".")[2]
         program = _installed_call.program(name, arguments, check_mode, facility)
         if program is None:

@@ -91,11 +91,9 @@ class Service:
             return False
         if not self.systemd:
             return True
-        wants = os.path.join(UNIT_DIRECTORY, "multi-user.target.wants")
-        enabled = all(os.path.islink(os.path.join(wants, unit)) for unit in _units.NAMES)
         with open(_FIRST_CGROUP, "rb") as first:
             slices = manager_root(parse_cgroup(first.read())).strip("/")
-        return enabled and any(
+        return _enabled() and any(
             os.path.isdir(os.path.join(root, slices, "system.slice", _units.WATCH_UNIT)) for root in _CGROUP_ROOTS
         )
 
@@ -112,20 +110,22 @@ class Service:
         files = self._files(units)
         # The guard's record is beside the code, and for root alone
         os.makedirs(os.path.dirname(RUNTIME_DIRECTORY), mode=0o700, exist_ok=True)
-        for path, text in files.items():
-            if _read(path) != text:
-                _make_directory(os.path.dirname(path))
-                write_owned(path, text, 0o644)
-        _remove_drop_ins(set(_drop_ins()) - set(files))
-        if self.systemd:
+        changed = [path for path, text in files.items() if _read(path) != text]
+        for path in changed:
+            _make_directory(os.path.dirname(path))
+            write_owned(path, files[path], 0o644)
+        gone = set(_drop_ins()) - set(files)
+        _remove_drop_ins(gone)
+        if self.systemd and (changed or gone or not self._knows(units)):
+            # Each reload takes seconds on a slow host, and enable does one of its own unless told
+            self._systemctl("--no-reload", "enable", *_units.NAMES)
             self._systemctl("daemon-reload")
-            self._systemctl("enable", *_units.NAMES)
         self.keep()
 
     def keep(self) -> None:
         """Keep the code that is installed in compiled form for the next run, which does without where it cannot be."""
         # What is run from there is current
-        if os.path.exists(LAUNCHER) and not hasattr(__loader__, "from_compiled"):
+        if os.path.exists(LAUNCHER) and not hasattr(_units.__loader__, "from_compiled"):
             with suppress(SenetError):
                 compiled.write(compiled_path(RUNTIME_DIRECTORY), self._sources())
 
@@ -157,7 +157,7 @@ class Service:
         """
         present = self.systemd and os.path.exists(os.path.join(UNIT_DIRECTORY, _units.LOAD_UNIT))
         if present:
-            self._systemctl("disable", *_units.NAMES)
+            self._systemctl("--no-reload", "disable", *_units.NAMES)
         for unit in _units.NAMES:
             remove(os.path.join(UNIT_DIRECTORY, unit))
         _remove_drop_ins(_drop_ins())
@@ -189,6 +189,14 @@ class Service:
                 files[os.path.join(UNIT_DIRECTORY, unit)] = text
         return files
 
+    def _knows(self, units: Iterable[str]) -> bool:
+        """Whether our units are enabled, and systemd has read the files of ours and of these units as they are now."""
+        names = list(_units.NAMES) + [unit for unit in units if unit.endswith(".service")]
+        command = [self._find("systemctl") or "systemctl", "show", "--property=NeedDaemonReload", "--"] + names
+        code, out, dummy = self._run(command)
+        # One answer a unit, with an empty line between
+        return not code and _enabled() and out.split() == ["NeedDaemonReload=no"] * len(names)
+
     def _sources(self) -> compiled.Sources:
         if self._code is None:
             self._code = {name: (hasattr(module, "__path__"), _source(module)) for name, module in _runtime()}
@@ -202,6 +210,11 @@ class Service:
                     " ".join(args), " ".join(err.split())
                 )
             )
+
+
+def _enabled() -> bool:
+    wants = os.path.join(UNIT_DIRECTORY, "multi-user.target.wants")
+    return all(os.path.islink(os.path.join(wants, unit)) for unit in _units.NAMES)
 
 
 def _make_directory(path: str) -> None:

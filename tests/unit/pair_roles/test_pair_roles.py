@@ -10,8 +10,8 @@ import yaml
 
 from ansible_collections.senet.firewall.plugins.filter.role_variables import SHARED
 from ansible_collections.senet.firewall.plugins.module_utils._catalogue import PAIRS, expand
-from ansible_collections.senet.firewall.plugins.module_utils._change import FLOW_OPTIONS, GUARD_OPTIONS, OPTIONS
 from ansible_collections.senet.firewall.plugins.module_utils._model import flow_set, parse_flow
+from ansible_collections.senet.firewall.plugins.module_utils._options import FLOW_OPTIONS, GUARD_OPTIONS, OPTIONS
 from ansible_collections.senet.firewall.plugins.module_utils._services import FAMILIES
 from tests.collection_tree import ROOT
 from tests.pair_roles.tree import files, stale, write

@@ -72,7 +72,9 @@ class Host:
 
 
 def run(host: Host, name: str = "flows", pipelining: bool = True, task_vars: Any = None, **about: Any) -> Any:
-    class Plugin(PLUGINS[name]):  # type: ignore[misc]
+    base: Any = PLUGINS[name]
+
+    class Plugin(base):
         def _is_pipelining_enabled(self, module_style: str, wrap_async: bool) -> bool:
             assert (module_style, wrap_async) == ("new", False)
             return pipelining

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -108,7 +109,7 @@ def take_for(monkeypatch: pytest.MonkeyPatch, directory: Path, uid: int) -> None
     monkeypatch.setattr(os, "fstat", fstat)
     refuse = _installed._refuse_others
 
-    def below(path: str, status: os.stat_result, is_kind: object) -> None:
+    def below(path: str, status: os.stat_result, is_kind: Any) -> None:
         if path.startswith(str(directory)):
             refuse(path, status, is_kind)
 

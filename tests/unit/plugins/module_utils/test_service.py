@@ -49,7 +49,7 @@ class Root:
         return Service(self.run, self.commands.find)
 
     def run(self, args: list[str]) -> tuple[int, str, str]:
-        verb, *units = args[1:]
+        verb, *units = [arg for arg in args[1:] if arg != "--no-reload"]
         for unit in units:
             link = self.wants / unit
             if verb == "enable" and not link.is_symlink():
@@ -109,7 +109,8 @@ def test_what_is_installed_is_in_place_and_goes_without_a_trace(root: Root) -> N
     before = root.tree()
     service.install()
     assert root.commands.lines == [
-        "/sbin/systemctl daemon-reload", "/sbin/systemctl enable senet-firewall.service senet-firewall-watch.service"
+        "/sbin/systemctl --no-reload enable senet-firewall.service senet-firewall-watch.service",
+        "/sbin/systemctl daemon-reload",
     ]  # fmt: skip
     assert not service.in_place(), "nothing watches yet"
     service.start()
@@ -127,7 +128,7 @@ def test_what_is_installed_is_in_place_and_goes_without_a_trace(root: Root) -> N
     assert root.tree() == before
     assert not root.runtime.exists()
     assert root.commands.lines == [
-        "/sbin/systemctl disable senet-firewall.service senet-firewall-watch.service",
+        "/sbin/systemctl --no-reload disable senet-firewall.service senet-firewall-watch.service",
         "/sbin/systemctl daemon-reload",
         "/sbin/systemctl --no-block stop senet-firewall.service senet-firewall-watch.service",
     ]
@@ -313,6 +314,41 @@ def test_an_intent_that_is_there_already_is_not_written(root: Root, monkeypatch:
     inode = root.intent.stat().st_ino
     service.write_intent("one")
     assert root.intent.stat().st_ino == inode
+
+
+KNOWN = "NeedDaemonReload=no\n\nNeedDaemonReload=no\n\nNeedDaemonReload=no\n"
+
+
+@pytest.mark.parametrize(
+    ("said", "harm", "reloads"),
+    [
+        ((0, KNOWN, ""), "", False),
+        ((0, KNOWN.replace("no", "yes", 1), ""), "", True),
+        ((0, KNOWN[:-20], ""), "", True),
+        ((1, "", "Failed to connect to bus"), "", True),
+        ((0, KNOWN, ""), "file", True),
+        ((0, KNOWN, ""), "link", True),
+        ((0, KNOWN, ""), "drop-in", True),
+    ],
+)
+def test_systemd_reads_its_files_again_only_where_it_has_to(
+    root: Root, said: tuple[int, str, str], harm: str, reloads: bool
+) -> None:
+    service = root.service()
+    service.install(["apache2.service", "app.slice"])
+    if harm == "file":
+        (root.units / _units.LOAD_UNIT).write_text("[Unit]\n")
+    elif harm == "link":
+        (root.wants / _units.LOAD_UNIT).unlink()
+    elif harm == "drop-in":
+        (root.units / "old.service.d").mkdir()
+        (root.units / "old.service.d" / _units.DROP_IN).write_text("[Service]\n")
+    root.commands.calls.clear()
+    root.commands.answers["/sbin/systemctl show --property=NeedDaemonReload -- " + " ".join(
+        [*_units.NAMES, "apache2.service"]
+    )] = said  # fmt: skip
+    service.install(["apache2.service", "app.slice"])
+    assert ("/sbin/systemctl daemon-reload" in root.commands.lines) == reloads
 
 
 def test_the_services_of_flows_tell_when_they_start(root: Root) -> None:
