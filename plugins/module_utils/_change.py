@@ -6,8 +6,9 @@
 from typing import Any, Callable, Dict, Mapping, Optional
 
 from ansible_collections.senet.firewall.plugins.module_utils import _catalogue, _engine, _survey
+from ansible_collections.senet.firewall.plugins.module_utils._fields import refuse_empty
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
-from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError, parse_token, refuse_empty
+from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError, parse_token
 from ansible_collections.senet.firewall.plugins.module_utils._options import OPTIONS
 
 

@@ -24,7 +24,6 @@ from ansible_collections.senet.firewall.plugins.module_utils._fields import (
     parse_ports,
     parse_units,
     parse_users,
-    refuse_empty,
 )
 
 PROTOCOLS = ("tcp", "udp", "sctp", "dccp")

@@ -74,8 +74,7 @@ def is_roots_alone(path: str) -> bool:
 def _candidates(installed: Optional[str]) -> Iterator[str]:
     for pattern in _KNOWN:
         # Newest first
-        for path in sorted(glob.glob(pattern), key=_version, reverse=True):
-            yield path
+        yield from sorted(glob.glob(pattern), key=_version, reverse=True)
     if installed:
         yield installed
     if sys.executable:
