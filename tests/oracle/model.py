@@ -112,7 +112,7 @@ def _ports(flows: tuple[Flow, ...], protocol: str, random: Random) -> list[int]:
     edges = [edge for flow in own for edge in _edges(flow)]
     for inner, outer in random.sample(edges, min(2, len(edges))):
         ports.update((inner, outer))
-    others = [low for flow in flows for low, _ in flow.ports if flow.protocol != protocol]
+    others = [low for flow in flows for low, _high in flow.ports if flow.protocol != protocol]
     ports.update(random.sample(others, min(1, len(others))))
     return sorted(port for port in ports.union(_FREE_PORTS) if 0 < port < 65536)
 
