@@ -16,7 +16,7 @@ from tests.lab.vm import Host
 from tests.vm.conftest import BACKENDS, WEB_DB
 
 WEB = {"name": "web", "source": ["domain"], "destination": ["httpd_t"], "ports": [80, 8080]}
-CALLS = {"name": "calls", "source": ["domain"], "destination": ["named_t"], "protocol": "udp", "ports": [60998]}
+CALLS = {"name": "calls", "source": ["domain"], "destination": ["postgresql_t"], "protocol": "udp", "ports": [60998]}
 FROM_WEB, FROM_CALLS = ("--source-port", "8080"), ("--source-port", "60998")
 UDP = ("--protocol", "udp")
 SSH, OTHER, OPENED = 22, 60911, 60912
@@ -34,16 +34,15 @@ class Enforced(NamedTuple):
 
 @pytest.fixture(scope="module", params=BACKENDS)
 def enforced(request: pytest.FixtureRequest, lab: Lab) -> Iterator[Enforced]:
-    """A host with httpd_t and named_t confined."""
-    # The slim policy has no named_t.
-    with lab.start("web") as host, Controller(host) as controller:
+    """A host with httpd_t and postgresql_t confined."""
+    with lab.start("web", state="slim") as host, Controller(host) as controller:
         server = Held.server(host, "127.0.1.1", OPENED, "postgresql_t", "postgresql_exec_t", "/run/postgresql")
         client = Held.client(host, "127.0.1.1", OPENED, "httpd_t", *FROM_WEB)
         assert client.send("before") == "sent"
         assert server.receive(5) == "before"
         flows = [WEB_DB, WEB, CALLS]
         result = controller.module(
-            host, "senet.firewall.flows", flows=flows, confine=["httpd_t", "named_t"], backend=request.param
+            host, "senet.firewall.flows", flows=flows, confine=["httpd_t", "postgresql_t"], backend=request.param
         )
         assert result.get("changed"), result
         yield Enforced(host, result, client, server)
@@ -54,7 +53,7 @@ def test_a_confined_domain_gets_nowhere_from_a_port_of_its_flow(enforced: Enforc
     address = ADDRESSES[family]
     assert as_domain(enforced.host, "httpd_t", address, SSH, *FROM_WEB).result == "refused"
     with listener(enforced.host, address, OTHER, *UDP):
-        probe = as_domain(enforced.host, "named_t", address, OTHER, *UDP, *FROM_CALLS, *ANSWERED)
+        probe = as_domain(enforced.host, "postgresql_t", address, OTHER, *UDP, *FROM_CALLS, *ANSWERED)
         assert probe.result == "refused"
 
 
@@ -63,7 +62,7 @@ def test_nobody_reaches_a_confined_domain_from_a_port_of_its_flow(enforced: Enfo
     address = ADDRESSES[family]
     with listener(enforced.host, address, OTHER, "--as-context", context("httpd_t")):
         assert connect(enforced.host, address, OTHER, *FROM_WEB).result == "timeout"
-    with listener(enforced.host, address, OTHER, "--as-context", context("named_t"), *UDP):
+    with listener(enforced.host, address, OTHER, "--as-context", context("postgresql_t"), *UDP):
         probe = connect(enforced.host, address, OTHER, *UDP, *FROM_CALLS, *ANSWERED)
         assert probe.result in ("timeout", "refused", "denied")
 
@@ -85,7 +84,7 @@ def test_a_stranger_that_sends_udp_from_a_flows_port_is_refused(enforced: Enforc
 def test_the_flows_themselves_work(enforced: Enforced) -> None:
     assert through_apache(enforced.host, "pg4").result == "connected"
     assert connect(enforced.host, "127.0.0.1", 80).result == "connected"
-    with listener(enforced.host, "127.0.0.1", 60998, "--as-context", context("named_t"), *UDP):
+    with listener(enforced.host, "127.0.0.1", 60998, "--as-context", context("postgresql_t"), *UDP):
         assert connect(enforced.host, "127.0.0.1", 60998, *UDP, *ANSWERED).result == "connected"
 
 
