@@ -79,6 +79,10 @@ crash: setup-lab ## a change ended after each of its steps, by kill -9 and by a 
 oracle: setup ## what the rules and the policy decide against the promise, packet by packet, into build/oracle.json
 	@$(PY) -m tests.oracle build/oracle.json
 
+.PHONY: bypass
+bypass: setup-lab ## each way around a flow that we know of, tried on a machine that enforces it, into build/bypass.json
+	@PYTHONPATH=build/collections $(PY) -m tests.bypass build/bypass.json
+
 .PHONY: bench
 bench: setup-lab ## what the collection costs a packet, a play and a host, into build/bench.json
 	@tests/setup.sh apt tests/bench/apt-packages.txt
