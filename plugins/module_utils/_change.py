@@ -1,49 +1,15 @@
 # Copyright: (c) 2026, senet.firewall contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the modules that change flows have in common: their options, and what they return."""
+"""What the modules that change flows have in common: how they run, and what they return."""
 
 from typing import Any, Callable, Dict, Mapping, Optional
 
-from ansible_collections.senet.firewall.plugins.module_utils import _catalogue, _engine, _layers, _survey
+from ansible_collections.senet.firewall.plugins.module_utils import _catalogue, _engine, _survey
+from ansible_collections.senet.firewall.plugins.module_utils._fields import refuse_empty
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
-from ansible_collections.senet.firewall.plugins.module_utils._model import (
-    MODES,
-    PROTOCOLS,
-    VERIFY,
-    SenetError,
-    parse_token,
-    refuse_empty,
-)
-
-# Of one flow, less its mode, which has a default where a module takes one flow only
-FLOW_OPTIONS = {
-    "name": {"type": "str"},
-    "pair": {"type": "str"},
-    "source": {"type": "list", "elements": "str"},
-    "destination": {"type": "list", "elements": "str"},
-    "protocol": {"type": "str", "choices": list(PROTOCOLS)},
-    "ports": {"type": "list", "elements": "str"},
-    "source_addresses": {"type": "list", "elements": "str"},
-    "destination_addresses": {"type": "list", "elements": "str"},
-    "interfaces": {"type": "list", "elements": "str"},
-    "users": {"type": "list", "elements": "str"},
-    "units": {"type": "list", "elements": "str"},
-    "verify_source": {"type": "str", "choices": list(VERIFY)},
-}  # type: Dict[str, Dict[str, Any]]
-# Of every change that is guarded
-GUARD_OPTIONS = {
-    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-    "confirm_timeout": {"type": "int", "default": 30},
-    "health_checks": {"type": "list", "elements": "str"},
-    "health_commands": {"type": "list", "elements": "str"},
-    "token": {"type": "str", "no_log": False},
-}  # type: Dict[str, Dict[str, Any]]
-OPTIONS = {
-    "mode": {"type": "str", "choices": list(MODES), "default": "enforce"},
-    "layers": {"type": "list", "elements": "str", "choices": list(_layers.CHOICES), "default": [_layers.AUTO]},
-    "backend": {"type": "str", "choices": ["auto", "iptables", "nftables"], "default": "auto"},
-}  # type: Dict[str, Dict[str, Any]]
+from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError, parse_token
+from ansible_collections.senet.firewall.plugins.module_utils._options import OPTIONS
 
 
 def leaves_choice(params: Mapping[str, Any]) -> bool:

@@ -134,6 +134,7 @@ def run(host: Host, request: _survey.Request, options: Options, check_mode: bool
     permissive = _verdicts.permissive_domains(host, change.labelled, change.processes, change.mls)
     if not check_mode:
         host.decisions.keep()
+        host.service.keep()
     enabled = change.mode != "disabled"
     warnings.extend(_layers.warnings(change.layers, enabled, change.flows, change.accounts))
     if _layers.AUTO in options.layers and _layers.OWNER not in change.layers:

@@ -4,6 +4,7 @@
 """What was asked of a host, as the text of /etc/senet/flows.json, and back. No I/O."""
 
 import json
+from functools import lru_cache
 from typing import NamedTuple, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._backends import FAMILIES
@@ -37,6 +38,8 @@ def compile_intent(intent: Intent) -> str:
     return json.dumps(content, sort_keys=True, indent=1) + "\n"
 
 
+# A run asks again and again of the few texts that there are
+@lru_cache(maxsize=4)
 def parse_intent(text: str, path: str) -> Intent:
     """The intent in a file's text; the path is for the error.
 

@@ -6,8 +6,8 @@
 This is private to the collection. Everything that reaches a rule or a policy line passes through here once.
 """
 
+import os
 import re
-import uuid
 from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._fields import (
@@ -24,7 +24,6 @@ from ansible_collections.senet.firewall.plugins.module_utils._fields import (
     parse_ports,
     parse_units,
     parse_users,
-    refuse_empty,
 )
 
 PROTOCOLS = ("tcp", "udp", "sctp", "dccp")
@@ -405,7 +404,7 @@ def parse_token(token: Optional[str]) -> str:
     :raises SenetError: it is not of lower-case letters and digits.
     """
     if token is None:
-        return uuid.uuid4().hex[:12]
+        return os.urandom(6).hex()
     if not _TOKEN.fullmatch(token):
         raise SenetError(
             "The token {0!r} cannot name a change; use 1 to 32 lower-case letters and digits.".format(token)

@@ -78,7 +78,6 @@ class Peering(NamedTuple):
         """Those of them that every domain hears which is no receiver."""
         return tuple(sorted(set(self.types) - {label.type for label in self.named if label.receivers}))
 
-
     def sender_types(self, interface: str, address: str) -> Tuple[str, ...]:
         """The types that the sender of a packet may have which comes by an interface from an address."""
         remote = ipaddress.ip_address(address.partition("%")[0])

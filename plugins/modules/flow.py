@@ -450,30 +450,14 @@ selinux:
   sample: enforcing
 """
 
-from typing import Any, Mapping, Optional
-
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.senet.firewall.plugins.module_utils import _catalogue, _change, _survey
+from ansible_collections.senet.firewall.plugins.module_utils import _calls, _options
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import open_module_host
-from ansible_collections.senet.firewall.plugins.module_utils._model import parse_flow, parse_name
-
-
-def _request(params: Mapping[str, Any], family: Optional[str]) -> _survey.Request:
-    raw = {key: params[key] for key in _change.FLOW_OPTIONS}
-    if params["state"] == "absent":
-        return _survey.Remove(tuple(parse_name(name) for name in _catalogue.names(raw)))
-    flows = _catalogue.expand(raw, family)
-    return _survey.Merge(tuple(parse_flow(dict(flow, mode=params["mode"])) for flow in flows))
 
 
 def main() -> None:
-    module = AnsibleModule(
-        argument_spec=dict(_change.FLOW_OPTIONS, **_change.GUARD_OPTIONS, **_change.OPTIONS),
-        required_one_of=[("name", "pair")],
-        supports_check_mode=True,
-    )
-    _change.run(module, open_module_host, _request)
+    _calls.flow(AnsibleModule(supports_check_mode=True, **_options.FLOW), open_module_host)
 
 
 if __name__ == "__main__":

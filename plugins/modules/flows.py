@@ -548,61 +548,14 @@ selinux:
   sample: enforcing
 """
 
-from typing import Any, Mapping, Optional
-
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.senet.firewall.plugins.module_utils import _catalogue, _change, _survey
+from ansible_collections.senet.firewall.plugins.module_utils import _calls, _options
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import open_module_host
-from ansible_collections.senet.firewall.plugins.module_utils._model import (
-    MODES,
-    SenetError,
-    flow_set,
-    parse_confined,
-    parse_flow,
-    parse_name,
-)
-
-
-def _request(params: Mapping[str, Any], family: Optional[str]) -> _survey.Request:
-    given = params["flows"] or ()
-    if params["state"] == "absent":
-        if params["flows"] is None and params["confine"] is None:
-            return _survey.Replace(flow_set(()))
-        gone = tuple(parse_name(name) for raw in given for name in _catalogue.names(raw))
-        return _survey.Remove(gone, parse_confined(params["confine"]))
-    flows = tuple(
-        parse_flow(dict(flow, mode=flow.get("mode") or params["mode"]))
-        for raw in given
-        for flow in _catalogue.expand(raw, family)
-    )
-    if params["flows"] is None and params["confine"] is None and _change.leaves_choice(params):
-        raise SenetError(
-            "state=present asks for nothing here; give flows or confine, or a backend or layers for the flows that the "
-            "host has."
-        )
-    confine = tuple((domain, params["mode"]) for domain in parse_confined(params["confine"]))
-    return _survey.Replace(flow_set(flows, confine)) if params["purge"] else _survey.Merge(flows, confine)
 
 
 def main() -> None:
-    module = AnsibleModule(
-        argument_spec=dict(
-            _change.GUARD_OPTIONS,
-            **_change.OPTIONS,
-            flows={
-                "type": "list",
-                "elements": "dict",
-                "options": dict(_change.FLOW_OPTIONS, mode={"type": "str", "choices": list(MODES)}),
-                "required_one_of": [("name", "pair")],
-            },
-            purge={"type": "bool", "default": False},
-            confine={"type": "list", "elements": "str"},
-        ),
-        required_if=[("purge", True, ["flows"])],
-        supports_check_mode=True,
-    )
-    _change.run(module, open_module_host, _request)
+    _calls.flows(AnsibleModule(supports_check_mode=True, **_options.FLOWS), open_module_host)
 
 
 if __name__ == "__main__":

@@ -73,29 +73,12 @@ reason:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.senet.firewall.plugins.module_utils import _recovery
+from ansible_collections.senet.firewall.plugins.module_utils import _calls, _options
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import open_module_host
-from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError, parse_token
 
 
 def main() -> None:
-    module = AnsibleModule(
-        argument_spec={
-            "token": {"type": "str", "required": True, "no_log": False},
-            "state": {"type": "str", "choices": ["confirmed", "aborted"], "required": True},
-        },
-    )
-    host = open_module_host(module)
-    try:
-        token = parse_token(module.params["token"])
-        waited = host.guard.pending() is not None
-        if module.params["state"] == "confirmed":
-            outcome = _recovery.confirm(host, token)
-        else:
-            outcome = _recovery.abort(host, token, "it was aborted")
-    except SenetError as exc:
-        module.fail_json(msg=str(exc))
-    module.exit_json(changed=waited, **outcome)
+    _calls.guard(AnsibleModule(**_options.GUARD), open_module_host)
 
 
 if __name__ == "__main__":

@@ -194,56 +194,14 @@ selinux:
   sample: enforcing
 """
 
-from typing import Any, Dict, Mapping
-
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.senet.firewall.plugins.module_utils import _change, _engine, _survey
-from ansible_collections.senet.firewall.plugins.module_utils._fields import parse_interface_name
-from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host, open_module_host
-from ansible_collections.senet.firewall.plugins.module_utils._interface import parse_context
-from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet
-
-
-def _change_context(host: Host, params: Mapping[str, Any], check_mode: bool) -> _engine.Outcome:
-    name = parse_interface_name(params["interface"])
-    if params["state"] == "absent" and host.selinux.status() == "disabled":
-        return _engine.nothing_done(host, FlowSet(()))._replace(interfaces={name: (None, None)})
-    level = params["level"] if _survey.mls(host) else ""
-    wanted = parse_context(name, params["type"], level) if params["state"] == "present" else None
-    request = _survey.interface_request(host, name, wanted, params["create_type"])
-    return _engine.run(host, request, _engine.Options(params["confirm_timeout"], params["token"]), check_mode)
-
-
-def _returned(outcome: _engine.Outcome, params: Mapping[str, Any]) -> Dict[str, Any]:
-    [(name, (before, after))] = outcome.interfaces.items()
-    types = list(outcome.flows.interface_types)
-    return {
-        "interface": name,
-        "context": after,
-        "previous": before,
-        "created_types": types if params["create_type"] else None,
-    }
+from ansible_collections.senet.firewall.plugins.module_utils import _calls, _options
+from ansible_collections.senet.firewall.plugins.module_utils._host.host import open_module_host
 
 
 def main() -> None:
-    module = AnsibleModule(
-        argument_spec=dict(
-            _change.GUARD_OPTIONS,
-            interface={"type": "str", "required": True},
-            type={"type": "str"},
-            create_type={"type": "bool", "default": False},
-            level={"type": "str", "default": "s0", "aliases": ["serange"]},
-        ),
-        required_if=[("state", "present", ["type"])],
-        supports_check_mode=True,
-    )
-    _change.run_guarded(
-        module,
-        open_module_host,
-        lambda host, params: _change_context(host, params, module.check_mode),
-        lambda outcome: _returned(outcome, module.params),
-    )
+    _calls.interface_context(AnsibleModule(supports_check_mode=True, **_options.INTERFACE_CONTEXT), open_module_host)
 
 
 if __name__ == "__main__":

@@ -242,75 +242,14 @@ selinux:
   sample: enforcing
 """
 
-from typing import Any, Dict, Mapping
-
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.senet.firewall.plugins.module_utils import _change, _engine, _survey
-from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host, open_module_host
-from ansible_collections.senet.firewall.plugins.module_utils._model import (
-    FlowSet,
-    parse_loopback_domains,
-    parse_peer_label,
-    parse_peer_type,
-)
-
-
-def _change_labels(host: Host, params: Mapping[str, Any], check_mode: bool) -> _engine.Outcome:
-    options = _engine.Options(params["confirm_timeout"], params["token"])
-    request = _request(params)
-    if params["state"] == "absent" and host.selinux.status() == "disabled":
-        intent = _survey.stored_intent(host)
-        flows = intent.flows if intent is not None else FlowSet(())
-        if request.change(flows) == flows:
-            return _engine.nothing_done(host, flows)
-    return _engine.run(host, request, options, check_mode)
-
-
-def _request(params: Mapping[str, Any]) -> _survey.Alter:
-    domains = parse_loopback_domains(params["loopback_domains"])
-    if params["state"] == "absent":
-        types = () if params["type"] is None else (parse_peer_type(params["type"]),)
-        return _survey.Alter(lambda current: current.without_peers(types, domains))
-    labels = () if params["type"] is None else (parse_peer_label(params),)
-    return _survey.Alter(lambda current: current.with_peers(labels, domains), True)
-
-
-def _returned(outcome: _engine.Outcome) -> Dict[str, Any]:
-    heard_by = {audience.label.type: sorted(audience.heard_by) for audience in outcome.audiences}
-    return {
-        "labels": [
-            dict(
-                {"receivers": [], "interface_type": None},
-                heard_by=heard_by.get(label.type, []),
-                **label.as_dict(),
-            )
-            for label in outcome.flows.peers
-        ],
-        "loopback_domains": list(outcome.flows.loopback_domains),
-    }
+from ansible_collections.senet.firewall.plugins.module_utils import _calls, _options
+from ansible_collections.senet.firewall.plugins.module_utils._host.host import open_module_host
 
 
 def main() -> None:
-    module = AnsibleModule(
-        argument_spec=dict(
-            _change.GUARD_OPTIONS,
-            type={"type": "str"},
-            addresses={"type": "list", "elements": "str"},
-            receivers={"type": "list", "elements": "str"},
-            interface_type={"type": "str"},
-            loopback_domains={"type": "list", "elements": "str"},
-        ),
-        required_one_of=[("type", "loopback_domains")],
-        required_by={"addresses": ("type",), "receivers": ("type",), "interface_type": ("type",)},
-        supports_check_mode=True,
-    )
-    _change.run_guarded(
-        module,
-        open_module_host,
-        lambda host, params: _change_labels(host, params, module.check_mode),
-        _returned,
-    )
+    _calls.peer_label(AnsibleModule(supports_check_mode=True, **_options.PEER_LABEL), open_module_host)
 
 
 if __name__ == "__main__":

@@ -10,11 +10,13 @@ import time
 import uuid
 from typing import Any
 
+from ansible import constants
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible.plugins.connection import ConnectionBase
 
 from ansible_collections.senet.firewall.plugins.module_utils._fields import SenetError, refuse_empty
+from ansible_collections.senet.firewall.plugins.plugin_utils import _installed_call
 
 _GUARD = "senet.firewall.guard"
 _DEFAULT_TIMEOUT = 30
@@ -59,18 +61,20 @@ class GuardedAction(ActionBase):
                 "seconds, or leave health_checks and health_commands out."
             )
         try:
-            # A host that is down is known before it is changed.
-            self._low_level_execute_command(":", sudoable=False)
+            # A host that is down is known before it is changed, and where there is nothing to do this is all.
+            seen = self._call_installed(self.module_name, arguments, check_mode=True)
+            if seen is None:
+                self._low_level_execute_command(":", sudoable=False)
         except AnsibleConnectionFailure as error:
             message = f"The host cannot be reached, and nothing was changed: {error}"
             return {"failed": True, "changed": False, "msg": message}
+        if seen is not None and (self._task.check_mode or not (seen.get("failed") or seen["changed"])):
+            return seen
         if self._task.check_mode or timeout <= 0:
-            return self._execute_module(module_name=self.module_name, module_args=arguments, task_vars=task_vars)
+            return self._call(self.module_name, arguments, installed=seen is not None)
         token = arguments.setdefault("token", uuid.uuid4().hex[:12])
         try:
-            result: dict[str, Any] = self._execute_module(
-                module_name=self.module_name, module_args=arguments, task_vars=task_vars
-            )
+            result = self._call(self.module_name, arguments, installed=seen is not None)
         except AnsibleConnectionFailure as error:
             return self._recover({}, token, timeout, f"The connection was lost while the change was made: {error}")
         if result.get("failed") or "guard" not in result:
@@ -150,10 +154,39 @@ class GuardedAction(ActionBase):
         return {**failure, "rolled_back": undone, "changed": not undone, "msg": f"{reason} {said}"}
 
     def _guard(self, token: str, state: str) -> dict[str, Any]:
-        answer: dict[str, Any] = self._execute_module(
-            module_name=_GUARD, module_args={"token": token, "state": state}, task_vars=self._task_vars
+        # A change has installed it
+        return self._call(_GUARD, {"token": token, "state": state}, installed=True)
+
+    def _call(self, module_name: str, arguments: dict[str, Any], installed: bool) -> dict[str, Any]:
+        """What a module returns, from the code that is installed on the host where that may be our own."""
+        result = self._call_installed(module_name, arguments, self._task.check_mode) if installed else None
+        if result is None:
+            result = self._execute_module(module_name=module_name, module_args=arguments, task_vars=self._task_vars)
+        return result
+
+    def _call_installed(
+        self, module_name: str, arguments: dict[str, Any], check_mode: bool
+    ) -> dict[str, Any] | None:
+        # A program on standard input is what pipelining permits; what the environment means is Ansible's to know
+        if any(self._task.environment or ()) or not self._is_pipelining_enabled("new", False):
+            return None
+        quiet = self._task.no_log or constants.config.get_config_value("DEFAULT_NO_TARGET_SYSLOG")
+        facility = None if quiet else constants.config.get_config_value("DEFAULT_SYSLOG_FACILITY")
+        name = module_name.rpartition(".")[2]
+        program = _installed_call.program(name, arguments, check_mode, facility)
+        if program is None:
+            return None
+        return _installed_call.result(
+            self._low_level_execute_command(_installed_call.command(self._interpreter()), in_data=program.encode())
         )
-        return answer
+
+    def _interpreter(self) -> Any:
+        """The interpreter that Ansible uses for this host, as far as that is known."""
+        asked = constants.config.get_config_value("INTERPRETER_PYTHON", variables=self._task_vars)
+        asked = self._templar.template(asked)
+        if not str(asked).startswith("auto"):
+            return asked
+        return (self._task_vars or {}).get("ansible_facts", {}).get("discovered_interpreter_python")
 
     def _renew_connection(self) -> None:
         """Drop what is open, so that the next command has to connect anew."""

@@ -11,7 +11,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from tests.lab.image import apt_options, one_line_sources
+from tests.lab.bases import apt_options, one_line_sources
 
 HERE = Path(__file__).resolve().parent
 SUITE = "bookworm"

@@ -92,7 +92,7 @@ def _of_backend(tally: Tally, backend: str) -> dict[str, Any]:
 
 
 def _left_open(tally: Tally) -> dict[str, dict[str, int]]:
-    words = sorted({word for word, _ in tally.open}, key=lambda word: word.name)
+    words = sorted({word for word, _count in tally.open}, key=lambda word: word.name)
     return {word.value: {"allowed": tally.open[word, True], "refused": tally.open[word, False]} for word in words}
 
 

@@ -117,7 +117,7 @@ def _rule(table: str, options: list[str], family: int) -> Rule:
                 matches.append(owner)
             arity = owner.arity(option)
             assert arity is not None
-            owner.take(option, [words.value() for _ in range(arity)], inverted)
+            owner.take(option, [words.value() for _each in range(arity)], inverted)
     steps = [step for match in matches for step in match.steps()]
     return (*steps, target) if target is not None else tuple(steps)
 

@@ -112,7 +112,7 @@ def _ports(flows: tuple[Flow, ...], protocol: str, random: Random) -> list[int]:
     edges = [edge for flow in own for edge in _edges(flow)]
     for inner, outer in random.sample(edges, min(2, len(edges))):
         ports.update((inner, outer))
-    others = [low for flow in flows for low, _ in flow.ports if flow.protocol != protocol]
+    others = [low for flow in flows for low, _high in flow.ports if flow.protocol != protocol]
     ports.update(random.sample(others, min(1, len(others))))
     return sorted(port for port in ports.union(_FREE_PORTS) if 0 < port < 65536)
 
@@ -146,7 +146,7 @@ def _of_frame(frame: Frame, random: Random) -> Iterator[Journey]:
         for original, reply in _tuples(frame, random):
             yield from _tracked(frame, steps, original, reply, began)
     for steps in _MIDDLE[frame.protocol]:
-        original, reply = next(_tuples(frame, random))
+        original, reply = _untranslated(frame)
         yield from _tracked(frame, steps, original, reply, began=False)
     for state in ("UNTRACKED", "INVALID"):
         for word in _LONE[frame.protocol]:
@@ -160,15 +160,20 @@ def _number(address: str) -> int:
     return int(ip_address(address))
 
 
-def _tuples(frame: Frame, random: Random) -> Iterator[tuple[Ends, Ends]]:
-    """The two tuples of a connection: as it is, with a translated target, with a translated source."""
+def _untranslated(frame: Frame) -> tuple[Ends, Ends]:
+    """The two tuples of a connection as it is."""
     caller, called = _number(frame.caller.address), _number(frame.called.address)
     here, there = frame.caller.port or 0, frame.called.port or 0
+    return Ends(caller, called, here, there), Ends(called, caller, there, here)
+
+
+def _tuples(frame: Frame, random: Random) -> Iterator[tuple[Ends, Ends]]:
+    """The two tuples of a connection: as it is, with a translated target, with a translated source."""
+    plain, answer = _untranslated(frame)
     translated = _number(_TRANSLATED[frame.family])
-    plain, answer = Ends(caller, called, here, there), Ends(called, caller, there, here)
     yield plain, answer
-    yield Ends(caller, random.choice((called, translated)), here, frame.other), answer
-    yield plain, Ends(called, translated, there, frame.other)
+    yield plain._replace(daddr=random.choice((answer.saddr, translated)), dport=frame.other), answer
+    yield plain, answer._replace(daddr=translated, dport=frame.other)
 
 
 def _tracked(
@@ -243,7 +248,7 @@ def _encapsulated(frame: Frame, random: Random) -> Iterator[Journey]:
     """A packet that IPsec takes: it leaves OUTPUT, and comes there again as ESP."""
     if frame.interface == _LOOPBACK or random.randrange(4):
         return
-    original, reply = next(_tuples(frame, random))
+    original, reply = _untranslated(frame)
     inner = Connection(PROTOCOLS[frame.protocol], original, reply)
     word = {"tcp": SYN, "sctp": "INIT", "dccp": "REQUEST", "udp": ""}[frame.protocol]
     seen = Seen(frame.protocol, frame.interface, frame.caller, frame.called, True, began=frame.protocol == "tcp")

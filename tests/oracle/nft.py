@@ -49,7 +49,7 @@ class Rules:
         """The rules that packets of IPv4 or IPv6 meet."""
         of_table = ("inet", "ip" if family == 4 else "ip6")
         entries: dict[str, list[str]] = {}
-        for _, hook, table, chain in sorted(self._entries):
+        for _priority, hook, table, chain in sorted(self._entries):
             if table in of_table:
                 entries.setdefault(hook, []).append(chain)
         return Ruleset(self._chains, entries)
@@ -70,7 +70,7 @@ class Rules:
         for kind, block, body in blocks:
             if kind in ("map", "set"):
                 scope.lookups[block] = _lookup(scope, kind, block, body)
-        scope.chains = {block for kind, block, _ in blocks if kind == "chain"}
+        scope.chains = {block for kind, block, _body in blocks if kind == "chain"}
         for kind, block, body in blocks:
             if kind == "chain":
                 self._chain(scope, family, block, body)
@@ -218,7 +218,7 @@ class _Rule:
         return self.scope.lookups[word[1:]]
 
     def _set(self) -> Step:
-        where, what, _ = self.cursor.take(3)
+        where, what, _verb = self.cursor.take(3)
         if what == "secmark":
             return self._set_secmark(where)
         if what == "mark":

@@ -163,7 +163,7 @@ def element(kind: str, words: list[str]) -> Range:
             raise Unknown(f"address of nft of the other family: {text}")
         return int(network.network_address), int(network.broadcast_address)
     if kind in ("port", "number", "protocol"):
-        low, _, high = text.partition("-")
+        low, _dash, high = text.partition("-")
         return _number(kind, low), _number(kind, high or low)
     return _named(kind, text), _named(kind, text)
 

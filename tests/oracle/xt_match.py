@@ -55,7 +55,7 @@ class Basic(Match):
 
     @property
     def protocol(self) -> str:
-        return next((values[0] for option, values, _ in self.taken if option in ("-p", "--protocol")), "all")
+        return next((values[0] for option, values, _inverted in self.taken if option in ("-p", "--protocol")), "all")
 
     def test(self, option: str, values: list[str]) -> Test:
         (value,) = values
@@ -218,7 +218,7 @@ class Connmark(Match):
     options: ClassVar[dict[str, int]] = {"--mark": 1}
 
     def steps(self) -> Iterator[Step]:
-        for _, values, inverted in self.taken:
+        for _option, values, inverted in self.taken:
             value, mask = value_and_mask(values[0])
             yield _connmark(value, mask, inverted)
 
@@ -289,7 +289,7 @@ def tcp_flags(text: str) -> int:
 
 
 def value_and_mask(text: str) -> tuple[int, int]:
-    value, _, mask = text.partition("/")
+    value, _slash, mask = text.partition("/")
     return int(value, 0), int(mask or "0xffffffff", 0)
 
 

@@ -187,6 +187,9 @@ class ScriptedService:
         self.installed = True
         self.units = tuple(units)
 
+    def keep(self) -> None:
+        """It changes nothing that is to be seen."""
+
     def start(self) -> None:
         if not self.running:
             self._log.write("start service")

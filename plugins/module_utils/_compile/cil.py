@@ -8,6 +8,7 @@ The flows stand in the module's own first comment, so the policy store remembers
 
 import json
 import re
+from functools import lru_cache
 from typing import Dict, FrozenSet, Iterable, List, Optional, Sequence, Set
 
 from ansible_collections.senet.firewall.plugins.module_utils._compile.cil_text import (
@@ -119,8 +120,8 @@ _OBSERVED = """\
 """
 
 _OBSERVED_TYPES = """\
-(allow {everybody} {client} (packet (send recv)))
-(allow {everybody} {server} (packet (send recv)))
+(allow {others} {client} (packet (send recv)))
+(allow {others} {server} (packet (send recv)))
 (auditallow senet_{name}_not_source {client} (packet (send)))
 (auditallow senet_{name}_not_destination {server} (packet (send)))
 (auditallow senet_{name}_outsider {client} (packet (recv)))
@@ -134,7 +135,7 @@ _OBSERVED_KERNEL = """\
 """
 
 _REFUSED_OBSERVED = """\
-(allow domain {refused} (packet (send recv)))
+(allow {others} {refused} (packet (send recv)))
 (typeattribute senet_{name}_refused)
 (typeattributeset senet_{name}_refused (and (domain) (not (kernel_t))))
 (auditallow senet_{name}_refused {refused} (packet (send recv)))
@@ -156,21 +157,24 @@ def compile_policy(flows: FlowSet, remembered: Optional[FlowSet] = None) -> str:
         parts.append(_fill(_FLOW, flow))
         if flow.mode == OBSERVE:
             parts.append(_fill(_OBSERVED, flow))
-        parts.extend(_grants(flow, flow.client_type, flow.server_type))
+        parts.extend(_grants(flow, flow.client_type, flow.server_type, _others(flows)))
         if flows.parts_midstream(flow):
             parts.append(_MIDSTREAM.format(*flow.midstream_types))
             client, server = flow.midstream_types
-            parts.extend(_grants(flow, client, server, _others(flows), _confined(flows, ENFORCE)))
+            others = _others(flows)
+            parts.extend(_grants(flow, client, server, others, others, _confined(flows, ENFORCE)))
             parts.extend(_audited(flow.name, _confined(flows, OBSERVE), flow.midstream_types))
         if flow.source_addresses:
             parts.append(_fill(_REFUSED, flow))
             if flow.mode == OBSERVE:
-                parts.append(_fill(_REFUSED_OBSERVED, flow))
+                parts.append(_REFUSED_OBSERVED.format(name=flow.name, refused=flow.refused_type, others=_others(flows)))
     parts.append(compile_peers(peering(flows), flows.labels_packets))
     parts.extend(_INTERFACE.format(type=name) for name in flows.interface_types)
     return "".join(parts)
 
 
+# A run asks again and again of the few texts that there are
+@lru_cache(maxsize=4)
 def parse_policy(text: str) -> FlowSet:
     """The flows that an installed module was compiled from.
 
@@ -288,9 +292,12 @@ def _fill(template: str, flow: Flow) -> str:
 
 
 def _grants(
-    flow: Flow, client: str, server: str, everybody: str = EVERY_DOMAIN, left_out: Sequence[str] = ()
+    flow: Flow, client: str, server: str, others: str, everybody: str = EVERY_DOMAIN, left_out: Sequence[str] = ()
 ) -> List[str]:
-    """Each side sends its own type only. Both receive both: across network namespaces a packet keeps its sender's."""
+    """Each side sends its own type only. Both receive both: across network namespaces a packet keeps its sender's.
+
+    A flow that only observes opens nothing to a confined domain: it grants to the others.
+    """
     allow = "(allow {0} {1} (packet ({2})))".format
     kind = "" if client == flow.client_type else "-midstream"
     blocks = []
@@ -302,7 +309,7 @@ def _grants(
         ]
         blocks.append(optional("senet_{0}-{1}{2}".format(flow.name, domain, kind), lines))
     if flow.mode == OBSERVE:
-        blocks.append(_OBSERVED_TYPES.format(name=flow.name, client=client, server=server, everybody=everybody))
+        blocks.append(_OBSERVED_TYPES.format(name=flow.name, client=client, server=server, others=others))
         if not {KERNEL, EVERY_DOMAIN}.intersection(flow.source + flow.destination):
             blocks.append(_OBSERVED_KERNEL.format(client=client, server=server))
     return blocks

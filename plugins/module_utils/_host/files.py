@@ -6,7 +6,7 @@
 import os
 import stat
 from contextlib import suppress
-from typing import Optional
+from typing import Optional, Union
 
 from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError
 
@@ -34,8 +34,8 @@ def read_owned(path: str) -> Optional[str]:
         raise SenetError("{0} cannot be read ({1}); run as root.".format(path, exc.strerror)) from exc
 
 
-def write_owned(path: str, text: str, mode: int = 0o600) -> None:
-    """Put a text in place of a file at once, on the disk when this returns; its directory is made with mode 0700.
+def write_owned(path: str, content: Union[str, bytes], mode: int = 0o600) -> None:
+    """Put content in place of a file at once, on the disk when this returns; its directory is made with mode 0700.
 
     :raises SenetError: it cannot be written; the old file is then as it was.
     """
@@ -46,7 +46,7 @@ def write_owned(path: str, text: str, mode: int = 0o600) -> None:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
         try:
             os.fchmod(descriptor, mode)
-            data = text.encode("utf-8")
+            data = content.encode("utf-8") if isinstance(content, str) else content
             while data:
                 data = data[os.write(descriptor, data):]
             os.fsync(descriptor)

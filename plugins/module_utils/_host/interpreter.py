@@ -74,8 +74,7 @@ def is_roots_alone(path: str) -> bool:
 def _candidates(installed: Optional[str]) -> Iterator[str]:
     for pattern in _KNOWN:
         # Newest first
-        for path in sorted(glob.glob(pattern), key=_version, reverse=True):
-            yield path
+        yield from sorted(glob.glob(pattern), key=_version, reverse=True)
     if installed:
         yield installed
     if sys.executable:
@@ -97,6 +96,9 @@ def _is_safe(status: os.stat_result) -> bool:
 
 
 def _fits(run_command: RunCommand, path: str) -> bool:
+    # What runs here has imported most of it
+    if sys.executable and os.path.realpath(path) == os.path.realpath(sys.executable):
+        return True
     try:
         return run_command([path, "-IB", "-c", _FITS])[0] == 0
     except OSError:

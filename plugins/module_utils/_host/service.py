@@ -6,14 +6,17 @@
 import glob
 import os
 import re
+from contextlib import suppress
 from importlib import import_module
 from types import ModuleType
 from typing import Any, Dict, Iterable, Optional, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils import _units
+from ansible_collections.senet.firewall.plugins.module_utils._host import compiled
 from ansible_collections.senet.firewall.plugins.module_utils._host.files import read_owned, remove, write_owned
 from ansible_collections.senet.firewall.plugins.module_utils._host.interpreter import find_interpreter
 from ansible_collections.senet.firewall.plugins.module_utils._host.netfilter import FindCommand, RunCommand
+from ansible_collections.senet.firewall.plugins.module_utils._installed import PACKAGE, RUNTIME, compiled_path
 from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError
 from ansible_collections.senet.firewall.plugins.module_utils._processes import manager_root, parse_cgroup
 
@@ -23,56 +26,6 @@ RUNTIME_DIRECTORY = "/var/lib/senet-firewall/code"
 LAUNCHER = RUNTIME_DIRECTORY + "/senet-firewall"
 UNIT_DIRECTORY = "/etc/systemd/system"
 
-# What _agent imports; Ansible ships a module with just these, so that they can be copied from where they run.
-RUNTIME = (
-    "_access",
-    "_agent",
-    "_backends",
-    "_bridge",
-    "_compile",
-    "_compile.cil",
-    "_compile.cil_text",
-    "_compile.iptables",
-    "_compile.netlabel",
-    "_compile.nft_text",
-    "_compile.nftables",
-    "_compile.owner",
-    "_compile.peers",
-    "_compile.xtables",
-    "_fields",
-    "_host",
-    "_host.accounts",
-    "_host.addresses",
-    "_host.commands",
-    "_host.connecting",
-    "_host.decisions",
-    "_host.files",
-    "_host.guard",
-    "_host.host",
-    "_host.interpreter",
-    "_host.mptcp",
-    "_host.namespaces",
-    "_host.netfilter",
-    "_host.netlabel",
-    "_host.policystore",
-    "_host.procfs",
-    "_host.saved_rules",
-    "_host.selinuxfs",
-    "_host.service",
-    "_intent",
-    "_interface",
-    "_labels",
-    "_layers",
-    "_model",
-    "_peers",
-    "_plan",
-    "_processes",
-    "_recovery",
-    "_rescue",
-    "_sockets",
-    "_survey",
-    "_units",
-)
 # cgroup version 2, hybrid, and version 1
 _CGROUP_ROOTS = ("/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd")
 _FIRST_CGROUP = "/proc/1/cgroup"
@@ -86,6 +39,7 @@ class Service:
         self._run = run_command
         self._find = find_command
         self._interpreter = None  # type: Optional[str]
+        self._code = None  # type: Optional[compiled.Sources]
 
     def command(self) -> Tuple[str, ...]:
         """What starts the launcher. The interpreter is named, since SELinux gives a service its domain by the type of
@@ -137,11 +91,9 @@ class Service:
             return False
         if not self.systemd:
             return True
-        wants = os.path.join(UNIT_DIRECTORY, "multi-user.target.wants")
-        enabled = all(os.path.islink(os.path.join(wants, unit)) for unit in _units.NAMES)
         with open(_FIRST_CGROUP, "rb") as first:
             slices = manager_root(parse_cgroup(first.read())).strip("/")
-        return enabled and any(
+        return _enabled() and any(
             os.path.isdir(os.path.join(root, slices, "system.slice", _units.WATCH_UNIT)) for root in _CGROUP_ROOTS
         )
 
@@ -158,14 +110,24 @@ class Service:
         files = self._files(units)
         # The guard's record is beside the code, and for root alone
         os.makedirs(os.path.dirname(RUNTIME_DIRECTORY), mode=0o700, exist_ok=True)
-        for path, text in files.items():
-            if _read(path) != text:
-                _make_directory(os.path.dirname(path))
-                write_owned(path, text, 0o644)
-        _remove_drop_ins(set(_drop_ins()) - set(files))
-        if self.systemd:
+        changed = [path for path, text in files.items() if _read(path) != text]
+        for path in changed:
+            _make_directory(os.path.dirname(path))
+            write_owned(path, files[path], 0o644)
+        gone = set(_drop_ins()) - set(files)
+        _remove_drop_ins(gone)
+        if self.systemd and (changed or gone or not self._knows(units)):
+            # Each reload takes seconds on a slow host, and enable does one of its own unless told
+            self._systemctl("--no-reload", "enable", *_units.NAMES)
             self._systemctl("daemon-reload")
-            self._systemctl("enable", *_units.NAMES)
+        self.keep()
+
+    def keep(self) -> None:
+        """Keep the code that is installed in compiled form for the next run, which does without where it cannot be."""
+        # What is run from there is current
+        if os.path.exists(LAUNCHER) and not hasattr(_units.__loader__, "from_compiled"):
+            with suppress(SenetError):
+                compiled.write(compiled_path(RUNTIME_DIRECTORY), self._sources())
 
     def start(self) -> None:
         """Start the units; the first loads the labels again, which changes nothing where they are in force.
@@ -195,7 +157,7 @@ class Service:
         """
         present = self.systemd and os.path.exists(os.path.join(UNIT_DIRECTORY, _units.LOAD_UNIT))
         if present:
-            self._systemctl("disable", *_units.NAMES)
+            self._systemctl("--no-reload", "disable", *_units.NAMES)
         for unit in _units.NAMES:
             remove(os.path.join(UNIT_DIRECTORY, unit))
         _remove_drop_ins(_drop_ins())
@@ -217,15 +179,28 @@ class Service:
         while directory != RUNTIME_DIRECTORY:
             files[os.path.join(directory, "__init__.py")] = ""
             directory = os.path.dirname(directory)
-        for name, module in _runtime():
-            suffix = "/__init__.py" if hasattr(module, "__path__") else ".py"
-            files[os.path.join(package, name.replace(".", "/") + suffix)] = _source(module)
+        for name, (is_package, source) in self._sources().items():
+            suffix = "/__init__.py" if is_package else ".py"
+            files[os.path.join(package, name.replace(".", "/") + suffix)] = source
         if self.systemd:
             command = self.command()
             own = dict(_units.units(command), **_units.drop_ins(command, units))
             for unit, text in own.items():
                 files[os.path.join(UNIT_DIRECTORY, unit)] = text
         return files
+
+    def _knows(self, units: Iterable[str]) -> bool:
+        """Whether our units are enabled, and systemd has read the files of ours and of these units as they are now."""
+        names = list(_units.NAMES) + [unit for unit in units if unit.endswith(".service")]
+        command = [self._find("systemctl") or "systemctl", "show", "--property=NeedDaemonReload", "--"] + names
+        code, out, dummy = self._run(command)
+        # One answer a unit, with an empty line between
+        return not code and _enabled() and out.split() == ["NeedDaemonReload=no"] * len(names)
+
+    def _sources(self) -> compiled.Sources:
+        if self._code is None:
+            self._code = {name: (hasattr(module, "__path__"), _source(module)) for name, module in _runtime()}
+        return self._code
 
     def _systemctl(self, *args: str) -> None:
         code, dummy, err = self._run([self._find("systemctl") or "systemctl"] + list(args))
@@ -235,6 +210,11 @@ class Service:
                     " ".join(args), " ".join(err.split())
                 )
             )
+
+
+def _enabled() -> bool:
+    wants = os.path.join(UNIT_DIRECTORY, "multi-user.target.wants")
+    return all(os.path.islink(os.path.join(wants, unit)) for unit in _units.NAMES)
 
 
 def _make_directory(path: str) -> None:
@@ -264,10 +244,9 @@ def _remove_drop_ins(paths: Iterable[str]) -> None:
 
 def _runtime() -> Iterable[Tuple[str, ModuleType]]:
     # Named here so that Ansible ships it with the module, and not above, where it would import in a circle
-    from ansible_collections.senet.firewall.plugins.module_utils import _agent
+    from ansible_collections.senet.firewall.plugins.module_utils import _agent, _direct
 
-    package = _agent.__name__.rpartition(".")[0]
-    return [(name, import_module(package + "." + name)) for name in RUNTIME]
+    return [(name, import_module(PACKAGE + "." + name)) for name in RUNTIME]
 
 
 def _source(module: ModuleType) -> str:

@@ -50,7 +50,7 @@ def test_each_known_hole_is_still_there() -> None:
     for wish in (WEB, OBSERVED):
         judge(wish, emitted(wish), tally, frames=40)
     assert not tally.disagreements
-    assert {hole for hole, _ in tally.known} == set(HOLES), "take what is repaired out of known.py"
+    assert {hole for hole, _count in tally.known} == set(HOLES), "take what is repaired out of known.py"
 
 
 def test_a_confined_domain_that_connects_from_a_flows_port_was_found() -> None:

@@ -10,14 +10,14 @@ import yaml
 
 from ansible_collections.senet.firewall.plugins.filter.role_variables import SHARED
 from ansible_collections.senet.firewall.plugins.module_utils._catalogue import PAIRS, expand
-from ansible_collections.senet.firewall.plugins.module_utils._change import FLOW_OPTIONS, GUARD_OPTIONS, OPTIONS
 from ansible_collections.senet.firewall.plugins.module_utils._model import flow_set, parse_flow
+from ansible_collections.senet.firewall.plugins.module_utils._options import FLOW_OPTIONS, GUARD_OPTIONS, OPTIONS
 from ansible_collections.senet.firewall.plugins.module_utils._services import FAMILIES
 from tests.collection_tree import ROOT
 from tests.pair_roles.tree import files, stale, write
 
 ROLES = ROOT / "roles"
-GENERIC = {"service_pair", "flow_set"}
+GENERIC = ("service_pair", "flow_set")
 # About no flow of its own
 OTHERS = {"container_hook"}
 NAMES = sorted(PAIRS)
@@ -44,7 +44,7 @@ def defaults(name: str) -> dict[str, Any]:
 
 
 def test_every_pair_has_a_role_and_every_role_a_pair() -> None:
-    assert {path.name for path in ROLES.iterdir() if path.is_dir()} == set(PAIRS) | GENERIC | OTHERS
+    assert {path.name for path in ROLES.iterdir() if path.is_dir()} == {*PAIRS, *GENERIC, *OTHERS}
 
 
 def test_the_files_in_the_tree_are_those_that_are_made() -> None:

@@ -93,6 +93,9 @@ def plugin_for(target: Target, task: Task) -> flows.ActionModule:
             name = module_name.removeprefix("senet.firewall.")
             return target.answer(module_args["state"] if name == "guard" else name, dict(module_args))
 
+        def _is_pipelining_enabled(self, module_style: str, wrap_async: bool = False) -> bool:
+            return False
+
         def _low_level_execute_command(self, cmd: str, sudoable: bool = True) -> Any:  # type: ignore[override]
             if cmd == ":":
                 assert not sudoable

@@ -45,13 +45,26 @@ def test_the_module_remembers_its_flows(only: FlowSet, types: set[str]) -> None:
     assert cil.declared_types(text) == {*flows.packet_types, *flows.interface_types}
 
 
+def everybody_else(flows: FlowSet) -> str:
+    """Whom a flow that only observes leaves alone."""
+    return "senet_not_confined" if any(mode == "enforce" for dummy, mode in flows.confine) else "domain"
+
+
+def test_a_flow_that_observes_opens_nothing_to_a_confined_domain() -> None:
+    watched = WEB_DB.flows[0]._replace(name="dns", source=("named_t",), mode="observe")
+    text = cil.compile_policy(flow_set([watched], confine=[("httpd_t", "enforce")]))
+    grants = [line for line in text.splitlines() if "dns" in line and line.strip().startswith("(allow ")]
+    assert not [line for line in grants if " domain " in line or " httpd_t " in line]
+
+
 @given(flow_sets())
 def test_the_module_grants_to_the_named_domains_only(flows: FlowSet) -> None:
     for flow in flows.flows:
         for packet_type, senders in ((flow.client_type, flow.source), (flow.server_type, flow.destination)):
             text = cil.compile_policy(flows)
             lines = [line.strip() for line in text.splitlines() if f" {packet_type} (packet" in line]
-            everybody = [line for line in lines if not line.startswith("(allow ") or " domain " in line]
+            others = f" {everybody_else(flows)} "
+            everybody = [line for line in lines if not line.startswith("(allow ") or others in line]
             assert bool(everybody) == (flow.mode == "observe")
             lines = [line for line in lines if line not in everybody]
             receivers = [line.split()[1] for line in lines if "recv" in line]

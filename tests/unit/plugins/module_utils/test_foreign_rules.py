@@ -56,7 +56,8 @@ TARGETS = {
 }
 COUNTERS = st.tuples(st.integers(0, 10**6), st.integers(0, 10**9)).map(lambda pair: "[%d:%d]" % pair)
 _OURS = re.compile(
-    r":SENET_(INPUT|OUTPUT|TABLE) |\[\d+:\d+\] -A (SENET_(INPUT|OUTPUT) |(INPUT|OUTPUT) -j SENET_(INPUT|OUTPUT)$)"
+    r":SENET_((INPUT|OUTPUT)(_\w+)?|TABLE) |"
+    r"\[\d+:\d+\] -A (SENET_(INPUT|OUTPUT)(_\w+)? |(INPUT|OUTPUT) -j SENET_(INPUT|OUTPUT)$)"
 )
 _EMPTY = re.compile(r"\*security\n(:[A-Z]+ ACCEPT \[0:0\]\n)*COMMIT\n")
 FLOWS = st.sampled_from([WEB_DB, SEVERAL, PLACED])

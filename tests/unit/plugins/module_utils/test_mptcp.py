@@ -2,6 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 from pathlib import Path
+from typing import Optional
 
 import pytest
 
@@ -30,7 +31,7 @@ OBSERVED = flow_set([flow(mode="observe")], {"httpd_t": "observe"}.items())
     ],
 )
 def test_whether_mptcp_is_a_way_past_the_domains(
-    tmp_path: Path, enabled: str | None, release: str, symbols: str | None, unlabelled: bool
+    tmp_path: Path, enabled: Optional[str], release: str, symbols: Optional[str], unlabelled: bool
 ) -> None:
     files = {"sys/net/mptcp/enabled": enabled, "sys/kernel/osrelease": release, "kallsyms": symbols}
     for name, text in files.items():

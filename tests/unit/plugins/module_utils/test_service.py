@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.senet.firewall.plugins.module_utils import _units
+from ansible_collections.senet.firewall.plugins.module_utils import _installed, _units
 from ansible_collections.senet.firewall.plugins.module_utils._host import service as service_module
 from ansible_collections.senet.firewall.plugins.module_utils._host.service import Service
 from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError
@@ -24,7 +24,7 @@ USAGE = "usage: senet-firewall load | refresh | clear | watch | check TOKEN | ro
 INTERPRETER = "/usr/bin/python3"
 IMPORTED = f"""
 import json, sys
-import {PACKAGE}._agent
+import {PACKAGE}._agent, {PACKAGE}._direct
 print(json.dumps(sorted(name for name in sys.modules)))
 """
 
@@ -49,7 +49,7 @@ class Root:
         return Service(self.run, self.commands.find)
 
     def run(self, args: list[str]) -> tuple[int, str, str]:
-        verb, *units = args[1:]
+        verb, *units = [arg for arg in args[1:] if arg != "--no-reload"]
         for unit in units:
             link = self.wants / unit
             if verb == "enable" and not link.is_symlink():
@@ -82,14 +82,14 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Root]:
     os.umask(old)
 
 
-def test_the_runtime_is_what_the_agent_imports_and_nothing_of_ansible() -> None:
+def test_the_runtime_is_what_agent_and_direct_runs_import_and_nothing_of_ansible() -> None:
     done = subprocess.run(
         [sys.executable, "-c", IMPORTED], check=True, capture_output=True, text=True,
         env={**os.environ, "PYTHONPATH": os.environ["ANSIBLE_COLLECTIONS_PATH"]},
     )  # fmt: skip
     imported = json.loads(done.stdout)
     assert {name.removeprefix(PACKAGE + ".") for name in imported if name.startswith(PACKAGE + ".")} == set(
-        service_module.RUNTIME
+        _installed.RUNTIME
     )
     assert not [name for name in imported if name == "ansible" or name.startswith("ansible.")]
 
@@ -109,7 +109,8 @@ def test_what_is_installed_is_in_place_and_goes_without_a_trace(root: Root) -> N
     before = root.tree()
     service.install()
     assert root.commands.lines == [
-        "/sbin/systemctl daemon-reload", "/sbin/systemctl enable senet-firewall.service senet-firewall-watch.service"
+        "/sbin/systemctl --no-reload enable senet-firewall.service senet-firewall-watch.service",
+        "/sbin/systemctl daemon-reload",
     ]  # fmt: skip
     assert not service.in_place(), "nothing watches yet"
     service.start()
@@ -127,13 +128,36 @@ def test_what_is_installed_is_in_place_and_goes_without_a_trace(root: Root) -> N
     assert root.tree() == before
     assert not root.runtime.exists()
     assert root.commands.lines == [
-        "/sbin/systemctl disable senet-firewall.service senet-firewall-watch.service",
+        "/sbin/systemctl --no-reload disable senet-firewall.service senet-firewall-watch.service",
         "/sbin/systemctl daemon-reload",
         "/sbin/systemctl --no-block stop senet-firewall.service senet-firewall-watch.service",
     ]
     root.commands.calls.clear()
     service.uninstall()
     assert root.commands.calls == []
+
+
+def test_the_compiled_code_is_no_part_of_what_is_in_place_and_is_kept_anew(root: Root) -> None:
+    service = root.service()
+    service.keep()
+    assert not root.runtime.exists(), "without flows nothing stays"
+    service.install()
+    service.start()
+    path = Path(_installed.compiled_path(str(root.runtime)))
+    whole = path.read_bytes()
+    path.unlink()
+    assert service.in_place()
+    service.keep()
+    assert path.stat().st_size == len(whole)
+    path.unlink()
+    path.mkdir()
+    service.keep()
+    service.install()
+    assert service.in_place(), "it does without"
+
+
+def test_the_compiled_code_is_where_it_is_looked_for() -> None:
+    assert service_module.RUNTIME_DIRECTORY == _installed.DIRECTORY
 
 
 def test_installing_again_writes_no_file(root: Root) -> None:
@@ -192,7 +216,7 @@ def test_the_units_are_the_same_whatever_interpreter_a_run_has(root: Root, monke
     assert again.in_place(["apache2.service"])
     again.install(["apache2.service"])
     assert {path: path.stat().st_ino for path in root.tree()} == inodes
-    assert "/home/admin" not in "".join(path.read_text() for path in root.tree() if path.is_file())
+    assert b"/home/admin" not in b"".join(path.read_bytes() for path in root.tree() if path.is_file())
 
 
 def test_the_interpreter_that_the_units_name_is_asked_about(root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -290,6 +314,41 @@ def test_an_intent_that_is_there_already_is_not_written(root: Root, monkeypatch:
     inode = root.intent.stat().st_ino
     service.write_intent("one")
     assert root.intent.stat().st_ino == inode
+
+
+KNOWN = "NeedDaemonReload=no\n\nNeedDaemonReload=no\n\nNeedDaemonReload=no\n"
+
+
+@pytest.mark.parametrize(
+    ("said", "harm", "reloads"),
+    [
+        ((0, KNOWN, ""), "", False),
+        ((0, KNOWN.replace("no", "yes", 1), ""), "", True),
+        ((0, KNOWN[:-20], ""), "", True),
+        ((1, "", "Failed to connect to bus"), "", True),
+        ((0, KNOWN, ""), "file", True),
+        ((0, KNOWN, ""), "link", True),
+        ((0, KNOWN, ""), "drop-in", True),
+    ],
+)
+def test_systemd_reads_its_files_again_only_where_it_has_to(
+    root: Root, said: tuple[int, str, str], harm: str, reloads: bool
+) -> None:
+    service = root.service()
+    service.install(["apache2.service", "app.slice"])
+    if harm == "file":
+        (root.units / _units.LOAD_UNIT).write_text("[Unit]\n")
+    elif harm == "link":
+        (root.wants / _units.LOAD_UNIT).unlink()
+    elif harm == "drop-in":
+        (root.units / "old.service.d").mkdir()
+        (root.units / "old.service.d" / _units.DROP_IN).write_text("[Service]\n")
+    root.commands.calls.clear()
+    root.commands.answers["/sbin/systemctl show --property=NeedDaemonReload -- " + " ".join(
+        [*_units.NAMES, "apache2.service"]
+    )] = said  # fmt: skip
+    service.install(["apache2.service", "app.slice"])
+    assert ("/sbin/systemctl daemon-reload" in root.commands.lines) == reloads
 
 
 def test_the_services_of_flows_tell_when_they_start(root: Root) -> None:

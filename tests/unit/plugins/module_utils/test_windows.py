@@ -8,7 +8,7 @@ import ipaddress
 from collections.abc import Iterator
 from functools import cache
 from itertools import pairwise, product
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Optional
 
 import pytest
 from hypothesis import example, given, settings
@@ -55,12 +55,12 @@ class Packet(NamedTuple):
 class Moment(NamedTuple):
     """What a host does with packets at one time: the loaded policy, and by family the set whose rules are loaded."""
 
-    policy: str | None
-    labels: dict[str, FlowSet | None]
+    policy: Optional[str]
+    labels: dict[str, Optional[FlowSet]]
 
 
 @cache
-def permitted(policy: str | None, domain: str, packet_type: str) -> frozenset[str]:
+def permitted(policy: Optional[str], domain: str, packet_type: str) -> frozenset[str]:
     host = ScriptedHost()
     host.policy = policy
     context = "system_u:object_r:{}:s0".format
@@ -132,7 +132,7 @@ def moments(first: FlowSet, second: FlowSet, backends: tuple[str, str]) -> list[
             if rules is not None:
                 known[family].append((flows, rules))
 
-    def seen(family: str) -> FlowSet | None:
+    def seen(family: str) -> Optional[FlowSet]:
         table = _backends.parse(family, tables[family].save())
         if not table.rules:
             return None

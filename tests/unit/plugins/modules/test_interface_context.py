@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.senet.firewall.plugins.module_utils import _engine, _recovery, _survey
+from ansible_collections.senet.firewall.plugins.module_utils import _calls, _engine, _recovery, _survey
 from ansible_collections.senet.firewall.plugins.module_utils._interface import parse_context
 from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet, SenetError, parse_peer_label
 from ansible_collections.senet.firewall.plugins.modules import interface_context
@@ -47,9 +47,9 @@ def run(host: ScriptedHost) -> Run:
             "interface": "eth0", "type": "public_iface_t", "create_type": False, "level": "s0", "state": "present",
             "confirm_timeout": 30 if guarded else 0, "token": "t1", **change,
         }  # fmt: skip
-        outcome = interface_context._change_context(host.host(), params, check_mode)
+        outcome = _calls._change_context(host.host(), params, check_mode)
         said = {"changed": outcome.changed, "steps": outcome.steps, "diff": outcome.diffs, "cut": outcome.cuts}
-        return {**interface_context._returned(outcome, params), **said, "warnings": outcome.warnings}
+        return {**_calls._context_returned(outcome, params), **said, "warnings": outcome.warnings}
 
     return call
 
@@ -294,12 +294,12 @@ def test_a_run_that_dies_at_any_write_is_undone(first: dict[str, Any]) -> None:
         host.extra_policy = STOCK
         params = {"interface": "eth0", "type": "public_iface_t", "create_type": False, "level": "s0"}
         params.update(state="present", token="t1", confirm_timeout=0)
-        interface_context._change_context(host.host(), {**params, **first}, False)
+        _calls._change_context(host.host(), {**params, **first}, False)
         before = host.state()
         host.die_at = host.touches + number
         second = {**params, "type": "two_iface_t", "create_type": True, "confirm_timeout": 30}
         try:
-            interface_context._change_context(host.host(), second, False)
+            _calls._change_context(host.host(), second, False)
         except Killed:
             host.die_at = 0
             if host.guard.record is not None:

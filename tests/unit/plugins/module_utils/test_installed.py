@@ -1,0 +1,166 @@
+# Copyright: (c) 2026, senet.firewall contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.senet.firewall.plugins.module_utils import _installed
+from ansible_collections.senet.firewall.plugins.module_utils._host import compiled
+from tests.unit.owner import pretend_owner
+
+ECHO = "import json\nfrom {0} import _words\n\ndef run(call):\n    return json.dumps([_words.SAID, call])\n"
+SOURCES = {
+    "_direct": (False, ECHO.format(_installed.PACKAGE)),
+    "_words": (False, "SAID = 'one'\n"),
+}  # fmt: skip
+CALL = {"name": "flows"}
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    """Where the compiled file is; the directories above it are taken for root's alone."""
+    tmp_path.chmod(0o755)
+    compiled.write(_installed.compiled_path(str(tmp_path)), SOURCES)
+    return tmp_path
+
+
+def said(directory: Path, sources: compiled.Sources = SOURCES, before: str = "") -> list[str]:
+    """What the program prints in a process of its own, with the lines between dropped that are empty."""
+    program = Path(_installed.__file__).read_text(encoding="utf-8")
+    # The directories that lead to the test's own belong to whoever runs it
+    program += f"\nread = lambda path: open(path, 'rb').read()\n{before}\n"
+    program += f"main({compiled.digest(sources)!r}, {CALL!r}, {str(directory)!r})\n"
+    done = subprocess.run([sys.executable, "-IBS", "-"], input=program, check=True, capture_output=True, text=True)
+    return [line for line in done.stdout.splitlines() if line]
+
+
+def test_the_same_code_is_run(directory: Path) -> None:
+    assert said(directory) == [_installed.BEGUN, _installed.RESULT + json.dumps(["one", CALL])]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {**SOURCES, "_words": (False, "SAID = 'two'\n")},
+        {**SOURCES, "_more": (False, "")},
+        {"_direct": SOURCES["_direct"]},
+        {**SOURCES, "_words": (True, SOURCES["_words"][1])},
+    ],
+)
+def test_other_code_is_not_begun(directory: Path, other: compiled.Sources) -> None:
+    (line,) = said(directory, other)
+    assert line.startswith(_installed.REFUSED + "it is of another version of the collection")
+
+
+def test_code_that_another_python_has_compiled_is_not_begun(directory: Path) -> None:
+    (line,) = said(directory, before="sys.hexversion += 1")
+    assert line.endswith("or for another version of Python")
+
+
+def test_no_damage_goes_unnoticed(directory: Path) -> None:
+    path = Path(_installed.compiled_path(str(directory)))
+    whole = path.read_bytes()
+    head = _installed.header(compiled.digest(SOURCES))
+    for harmed in (
+        whole[:-1], whole + b"\0", whole[:len(head) + 3], head, b"", whole[:-9] + b"\0" + whole[-8:],
+        whole[:len(head)] + whole[len(head):].replace(b"0", b"1", 1),
+    ):  # fmt: skip
+        path.write_bytes(harmed)
+        (line,) = said(directory)
+        assert line.startswith(_installed.REFUSED), harmed[:80]
+        assert not compiled.is_current(str(path), SOURCES)
+    path.unlink()
+    assert not compiled.is_current(str(path), SOURCES)
+
+
+def test_code_is_compiled_again_only_where_it_is_not_current(directory: Path) -> None:
+    path = Path(_installed.compiled_path(str(directory)))
+    inode = path.stat().st_ino
+    compiled.write(str(path), SOURCES)
+    assert path.stat().st_ino == inode
+    path.write_bytes(path.read_bytes()[:-1])
+    compiled.write(str(path), SOURCES)
+    assert compiled.is_current(str(path), SOURCES)
+    assert [part.name for part in directory.iterdir()] == [path.name], "nothing half written is left"
+
+
+def test_what_is_roots_alone_is_read(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    take_for(monkeypatch, directory, 0)
+    path = _installed.compiled_path(str(directory))
+    assert _installed.read(path) == Path(path).read_bytes()
+
+
+def take_for(monkeypatch: pytest.MonkeyPatch, directory: Path, uid: int) -> None:
+    """Take the test's files for those of a user, and leave the directories above out, since /tmp is everybody's."""
+    pretend_owner(monkeypatch, uid)
+    real = os.fstat
+
+    def fstat(descriptor: int) -> os.stat_result:
+        status = list(real(descriptor))
+        status[4] = uid if status[4] == os.geteuid() else status[4]
+        return os.stat_result(status)
+
+    monkeypatch.setattr(os, "fstat", fstat)
+    refuse = _installed._refuse_others
+
+    def below(path: str, status: os.stat_result, is_kind: Any) -> None:
+        if path.startswith(str(directory)):
+            refuse(path, status, is_kind)
+
+    monkeypatch.setattr(_installed, "_refuse_others", below)
+
+
+@pytest.mark.parametrize("harm", ["group", "others", "directory", "link", "linked directory", "pipe", "missing"])
+def test_what_others_could_have_changed_is_not_read(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, harm: str
+) -> None:
+    take_for(monkeypatch, directory, 0)
+    path = Path(_installed.compiled_path(str(directory)))
+    if harm == "group":
+        path.chmod(0o664)
+    elif harm == "others":
+        path.chmod(0o646)
+    elif harm == "directory":
+        directory.chmod(0o775)
+    elif harm == "link":
+        path.rename(directory / "other")
+        path.symlink_to(directory / "other")
+    elif harm == "linked directory":
+        (directory / "linked").symlink_to(directory)
+        path = directory / "linked" / path.name
+    elif harm == "pipe":
+        path.unlink()
+        os.mkfifo(path)
+    else:
+        path.unlink()
+    with pytest.raises(_installed.Refused, match=r"is not root's alone|cannot be read"):
+        _installed.read(str(path))
+
+
+def test_what_somebody_else_owns_is_not_read(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    take_for(monkeypatch, directory, 1000)
+    with pytest.raises(_installed.Refused, match="is not root's alone"):
+        _installed.read(_installed.compiled_path(str(directory)))
+
+
+def test_a_directory_anybody_may_write_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend_owner(monkeypatch, 0)
+    with pytest.raises(_installed.Refused, match=r"^/tmp is not root's alone$"):
+        _installed.read("/tmp/compiled")
+
+
+def test_a_module_that_fails_was_begun_all_the_same(directory: Path) -> None:
+    harmful = {**SOURCES, "_direct": (False, "def run(call):\n    raise ValueError(1)\n")}
+    compiled.write(_installed.compiled_path(str(directory)), harmful)
+    program = Path(_installed.__file__).read_text(encoding="utf-8")
+    program += f"\nread = lambda path: open(path, 'rb').read()\nmain({compiled.digest(harmful)!r}, 0, '{directory}')\n"
+    done = subprocess.run([sys.executable, "-IBS", "-"], input=program, check=False, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stdout.split() == [_installed.BEGUN]
+    assert "ValueError" in done.stderr
