@@ -64,6 +64,18 @@ def test_a_flow_that_observes_must_cut_nobody(
     assert clauses == ([f"'{domain}' is cut by the flow 'web_db', which only observes"] if cut else [])
 
 
+@pytest.mark.parametrize(
+    ("domain", "client", "server", "good"),
+    [("httpd_t", CHECKED, RECV, True), ("httpd_t", CHECKED, CHECKED, False), ("redis_t", NONE, NONE, True),
+     ("redis_t", CHECKED, NONE, False), ("unconfined_t", CHECKED, CHECKED, True), ("unconfined_t", NONE, NONE, False)],
+)  # fmt: skip
+def test_a_flow_that_observes_opens_nothing_to_a_confined_domain(
+    domain: str, client: frozenset[str], server: frozenset[str], good: bool
+) -> None:
+    flows = flow_set(OBSERVED.flows, confine=[("httpd_t", "enforce"), ("redis_t", "enforce")])
+    assert (deviations(flows, [Access("web_db", domain, client, server, False)]) == []) == good
+
+
 def test_a_row_says_who_can_connect_and_serve_only_with_both_permissions() -> None:
     row = Access("web_db", "httpd_t", CHECKED, SEND, True).as_dict()
     assert row == {
