@@ -48,9 +48,11 @@ Key = tuple[Attempt, Asker, str]
 def _made(key: Key, before: Outcome, after: Outcome, backend: str) -> dict[str, Any]:
     attempt, asker, family = key
     said = verdict(before.happened, after.happened, attempt.limit_for(asker, backend), attempt.never)
+    if asker.by == "process" and after.domain != asker.domain:
+        said = f"WRONG ASKER: it was in {after.domain}"
     return {
         "name": attempt.name,
-        "domain": after.domain,
+        "domain": asker.domain,
         "user": asker.user,
         "by": asker.by,
         "backend": backend,
