@@ -44,14 +44,19 @@ def run(call: Dict[str, Any]) -> str:
         given = " ".join("{0}={1}".format(*item) for item in sorted(call["params"].items()))
         syslog.syslog(syslog.LOG_INFO, "Invoked with " + given)
     module = _Module(call["params"], call["check_mode"])
-    try:
-        CALLS[call["name"]](module, _open)
-    except _Ended as ended:
-        result = ended.result
+    result = _result(call["name"], module)
     result["invocation"] = {"module_args": call["params"]}
     if module.warnings:
         result["warnings"] = module.warnings
     return json.dumps(result)
+
+
+def _result(name: str, module: _Module) -> Dict[str, Any]:
+    try:
+        CALLS[name](module, _open)
+    except _Ended as ended:
+        return ended.result
+    raise RuntimeError("The module {0} ended without a result.".format(name))
 
 
 def _open(module: _Module) -> Host:

@@ -173,9 +173,14 @@ def main(digest: str, call: Dict[str, Any], directory: str = DIRECTORY) -> None:
         sys.meta_path.insert(0, Importer(modules))
         direct = __import__(PACKAGE + "._direct", fromlist=["run"])
     except Refused as exc:
-        print("\n" + REFUSED + str(exc))
+        _say(REFUSED + str(exc))
         return
     # Said before anything else is done, so that nobody runs it twice
-    print("\n" + BEGUN)
+    _say(BEGUN)
+    _say(RESULT + direct.run(call))
+
+
+def _say(line: str) -> None:
+    # On a line of its own, whatever was printed before
+    sys.stdout.write("\n" + line + "\n")
     sys.stdout.flush()
-    print("\n" + RESULT + direct.run(call))

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import pytest
 
@@ -30,12 +30,12 @@ def directory(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def said(directory: Path, sources: compiled.Sources = SOURCES, before: str = "") -> list[str]:
+def said(directory: Path, sources: Optional[compiled.Sources] = None, before: str = "") -> list[str]:
     """What the program prints in a process of its own, with the lines between dropped that are empty."""
     program = Path(_installed.__file__).read_text(encoding="utf-8")
     # The directories that lead to the test's own belong to whoever runs it
     program += f"\nread = lambda path: open(path, 'rb').read()\n{before}\n"
-    program += f"main({compiled.digest(sources)!r}, {CALL!r}, {str(directory)!r})\n"
+    program += f"main({compiled.digest(sources or SOURCES)!r}, {CALL!r}, {str(directory)!r})\n"
     done = subprocess.run([sys.executable, "-IBS", "-"], input=program, check=True, capture_output=True, text=True)
     return [line for line in done.stdout.splitlines() if line]
 

@@ -126,7 +126,7 @@ def test_whether_connections_take_labels_is_tried_in_a_namespace_that_ends(famil
     ],
 )
 def test_the_ports_that_clients_get_are_the_kernels_range_less_what_is_reserved(
-    tmp_path: Path, given: str | None, reserved: str, expected: tuple[tuple[int, int], ...]
+    tmp_path: Path, given: Optional[str], reserved: str, expected: tuple[tuple[int, int], ...]
 ) -> None:
     if given is not None:
         (tmp_path / "ip_local_port_range").write_text(given)

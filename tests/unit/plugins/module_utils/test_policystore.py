@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Optional
 
 import pytest
 
@@ -201,7 +202,7 @@ def test_an_interface_is_given_a_context_by_semanage(made: Store) -> None:
 
 
 @pytest.mark.parametrize("context", [None, "system_u:object_r:public_iface_t:s0"])
-def test_what_semanage_refuses_is_told(made: Store, context: str | None) -> None:
+def test_what_semanage_refuses_is_told(made: Store, context: Optional[str]) -> None:
     made.commands.names.add("semanage")
     made.commands.answers["/sbin/semanage"] = (1, "", "Could not commit semanage transaction\n")
     with pytest.raises(SenetError, match="of the interface 'eth1' .Could not commit semanage transaction.; see"):

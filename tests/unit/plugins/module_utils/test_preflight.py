@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, senet.firewall contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-from typing import Any
+from typing import Any, Optional
 
 import pytest
 
@@ -64,7 +64,7 @@ def test_a_socket_counts_by_its_own_label_and_not_by_the_process_that_holds_it()
     ],
 )
 def test_a_connection_takes_the_interface_of_its_address_or_lo(
-    local: str, remote: str | None, interface: str | None
+    local: str, remote: Optional[str], interface: Optional[str]
 ) -> None:
     addresses = {"lo": ["127.0.0.1", "::1"], "eth0": ["192.0.2.1", "fe80::1"], "eth1": ["10.77.0.2"]}
     sock = connected(22, 40001)._replace(local_address=local, remote_address=remote)
