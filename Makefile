@@ -39,8 +39,8 @@ VM_TESTS = $(PY) -m pytest --numprocesses=$(VMS) --dist=loadfile --verbose --dur
 	--junit-xml=build/junit/$@.xml tests/vm
 
 # By guest (its distribution, its policy) and kernel: the newest one but for vm-stock, which has the distribution's own.
-VM_RUNS := vm-debian12 vm-fedora vm-debian13 vm-stock
-.PHONY: $(VM_RUNS)
+VM_RUNS := vm-debian12 vm-fedora vm-stock
+.PHONY: $(VM_RUNS) vm-debian13
 vm: ## the tests on virtual machines that enforce SELinux, each also a target of its own: vm-fedora, ...
 	@$(MAKE) --no-print-directory --keep-going $(VM_RUNS)
 
