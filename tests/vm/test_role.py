@@ -40,7 +40,7 @@ def test_check_mode_reports_the_change_and_writes_nothing(first_run: FirstRun) -
 
 def test_diff_mode_shows_the_policy_and_the_rules_of_both_families(first_run: FirstRun) -> None:
     output = first_run.check.output
-    assert "+(allow httpd_t senet_httpd_to_postgresql_client_packet_t (packet (send recv)))" in output
+    assert "+    (allow httpd_t senet_httpd_to_postgresql_client_packet_t (packet (send recv)))" in output
     for family in ("ipv4", "ipv6"):
         assert f"+++ after: {family} rules" in output
     assert output.count("+-A SENET_OUTPUT -j SECMARK --selctx system_u:object_r:senet_default_packet_t:s0") == 2
