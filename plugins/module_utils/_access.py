@@ -118,7 +118,8 @@ def deviations(flows: FlowSet, matrix: Iterable[Access], confined: Iterable[Else
     What a confined domain may do with unlabelled packets is told, not judged: Fedora's policy grants it to everybody.
     """
     by_name = {flow.name: flow for flow in flows.flows}
-    clauses = [clause for row in matrix for clause in _row_deviations(by_name[row.flow], row)]
+    held = {domain for domain, mode in flows.confine if mode == ENFORCE}
+    clauses = [clause for row in matrix for clause in _row_deviations(by_name[row.flow], row, row.domain in held)]
     for row in confined:
         if row.mode == ENFORCE and row.labelled:
             clauses.append(
@@ -129,8 +130,9 @@ def deviations(flows: FlowSet, matrix: Iterable[Access], confined: Iterable[Else
     return clauses
 
 
-def _row_deviations(flow: Flow, row: Access) -> List[str]:
-    if flow.mode == OBSERVE:
+def _row_deviations(flow: Flow, row: Access, confined: bool) -> List[str]:
+    # A flow that only observes opens nothing to a confined domain.
+    if flow.mode == OBSERVE and not confined:
         if (row.client == row.server == CHECKED and row.refused in (None, CHECKED)) or row.domain == "kernel_t":
             return []
         return ["'{0}' is cut by the flow '{1}', which only observes".format(row.domain, flow.name)]

@@ -64,6 +64,25 @@ def test_a_flow_that_observes_must_cut_nobody(
     assert clauses == ([f"'{domain}' is cut by the flow 'web_db', which only observes"] if cut else [])
 
 
+@pytest.mark.parametrize(
+    ("domain", "client", "server", "clauses"),
+    [
+        ("redis_t", NONE, NONE, []),
+        (
+            "redis_t", NONE, CHECKED,
+            ["'redis_t', which the flow 'web_db' does not name as such, may recv and send its packets"],
+        ),
+        ("httpd_t", CHECKED, RECV, []),
+        ("httpd_t", NONE, NONE, ["'httpd_t' may not connect by the flow 'web_db'"]),
+    ],
+)  # fmt: skip
+def test_a_flow_that_observes_opens_nothing_to_a_confined_domain(
+    domain: str, client: frozenset[str], server: frozenset[str], clauses: list[str]
+) -> None:
+    confined = flow_set([flow(mode="observe")], {"httpd_t": "enforce", "redis_t": "enforce"}.items())
+    assert deviations(confined, [Access("web_db", domain, client, server, False)]) == clauses
+
+
 def test_a_row_says_who_can_connect_and_serve_only_with_both_permissions() -> None:
     row = Access("web_db", "httpd_t", CHECKED, SEND, True).as_dict()
     assert row == {
