@@ -81,7 +81,7 @@ oracle: setup ## what the rules and the policy decide against the promise, packe
 
 .PHONY: bypass
 bypass: setup-lab ## each way around a flow that we know of, tried on a machine that enforces it, into build/bypass.json
-	@PYTHONPATH=build/collections $(PY) -m tests.bypass build/bypass.json
+	@$(PY) -m tests.bypass build/bypass.json
 
 .PHONY: bench
 bench: setup-lab ## what the collection costs a packet, a play and a host, into build/bench.json

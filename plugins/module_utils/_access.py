@@ -131,7 +131,7 @@ def deviations(flows: FlowSet, matrix: Iterable[Access], confined: Iterable[Else
 
 
 def _row_deviations(flow: Flow, row: Access, confined: bool) -> List[str]:
-    # A flow that only observes opens nothing to a confined domain.
+    # A flow that only observes opens nothing to a confined domain that it does not name.
     if flow.mode == OBSERVE and not confined:
         if (row.client == row.server == CHECKED and row.refused in (None, CHECKED)) or row.domain == "kernel_t":
             return []

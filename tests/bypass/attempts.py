@@ -42,6 +42,7 @@ PASSED = "Sockets that are handed over"
 PROGRAMS = "Programs in other domains"
 ICMP_ERRORS = "ICMP errors"
 ESP_IN_UDP = "ESP in UDP with iptables"
+BEHIND_TUNNELS = "Confined domains behind tunnels"
 TUNNEL_ENDS = "Tunnels from another namespace"
 
 FLOW_TCP, FLOW_UDP, OTHER = 5432, 60998, 60911
@@ -199,11 +200,25 @@ ATTEMPTS: tuple[Attempt, ...] = (
     *through_tunnels(),
 )  # fmt: skip
 
+
+def permitted_through(name: str, host: str, limits: Limits = NONE) -> list[Attempt]:
+    """A flow's source, by another way; here a limit is that the way cuts it off."""
+    return [
+        Attempt(f"permitted: {name}", "tcp", (CONFINED,), both(FLOW_TCP), host, limits=limits),
+        Attempt(f"permitted: {name}, UDP", "udp", (CONFINED,), both(FLOW_UDP), host, limits=limits),
+    ]
+
+
 # What a flow lets through; otherwise nothing above says anything
 PERMITTED: tuple[Attempt, ...] = (
-    Attempt("permitted: the flow of TCP", "tcp", (CONFINED,), both(FLOW_TCP)),
-    Attempt("permitted: the flow of UDP", "udp", (CONFINED,), both(FLOW_UDP)),
     Attempt("permitted: everybody else's traffic", "tcp", OUTSIDERS, both(OTHER)),
+    *permitted_through("the flow", "1.9"),
+    *permitted_through("IPsec, ESP", "1.20"),
+    *permitted_through("IPsec, ESP in UDP", "1.21", Limits(ESP_IN_UDP, "")),
+    *permitted_through("another namespace by veth", "2.2"),
+    *permitted_through("another namespace by GRE", "3.2", Limits(BEHIND_TUNNELS, "")),
+    *permitted_through("another namespace by VXLAN", "4.2", Limits(BEHIND_TUNNELS, "")),
+    *permitted_through("another namespace by WireGuard", "5.2", always(BEHIND_TUNNELS)),
 )
 
 
@@ -236,7 +251,7 @@ REFERRED: tuple[Referred, ...] = (
     Referred("connections opened before", OUTSIDERS, "blocked",
              (f"{VM}test_opened_before.py::test_an_outsiders_connection_is_dead_once_the_rules_are_loaded",)),
     Referred("connections opened before, of a confined domain", (LABEL,), "blocked",
-             (f"{VM}test_source_ports.py::test_what_a_confined_domain_had_opened_from_a_flows_port_is_dead",)),
+             (f"{VM}test_source_ports.py::test_a_confined_domain_cannot_go_on_with_what_it_had_opened_from_a_flows_port",)),
     Referred("conntrack flush", OUTSIDERS, "blocked",
              (f"{VM}test_opened_before.py::test_an_outsiders_connection_is_dead_after_a_flush",)),
     Referred("MPTCP of a confined domain, by kernel", (LABEL,), "limit: MPTCP before Linux 6.5",

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-LIMIT = "limit: "
+LIMIT, PERMITTED = "limit: ", "permitted"
 THROUGH = ("answered", "arrived")
 # What says that nothing got through, apart from an error of the attempt itself
 SHUT = ("refused", "timeout", "denied", "closed", "sent", "nothing", "no end", "EHOSTUNREACH", "EPROTONOSUPPORT")
@@ -28,8 +28,15 @@ def verdict(before: str, after: str, limit: str, never: str) -> str:
     return "blocked"
 
 
+def permitted(after: str, limit: str) -> str:
+    """What a flow allows gets through, or a limit that the docs name is in its way."""
+    if after in THROUGH:
+        return f"NO LIMIT: the docs name one ({limit})" if limit else PERMITTED
+    return f"{LIMIT}{limit}" if limit else "CUT OFF"
+
+
 def good(said: str) -> bool:
-    return said == "blocked" or said.startswith(LIMIT)
+    return said in ("blocked", PERMITTED) or said.startswith(LIMIT)
 
 
 def limits(root: Path = ROOT) -> set[str]:

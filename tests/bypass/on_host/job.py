@@ -5,6 +5,8 @@
 
 import errno
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -75,3 +77,12 @@ def exchange(made: socket.socket, nonce: bytes) -> str:
 def answer(made: socket.socket, nonce: bytes) -> str:
     got = made.recv(65536)
     return "answered" if nonce in got else "closed" if not got else "another answer"
+
+
+@contextmanager
+def permitted() -> Iterator[None]:
+    """What a flow allows, and an attempt begins with: where it fails, the attempt says nothing."""
+    try:
+        yield
+    except OSError as error:
+        raise RuntimeError(f"what the flow allows failed: {error}") from error

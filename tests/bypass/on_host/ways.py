@@ -7,10 +7,9 @@ import errno
 import socket
 import struct
 import threading
-import time
 from contextlib import suppress
 
-from .job import ENDS, MPTCP, SCTP, SECONDS, Job, answer, bind, exchange, make
+from .job import ENDS, MPTCP, SCTP, SECONDS, Job, answer, bind, exchange, make, permitted
 
 MSG_FASTOPEN = 0x20000000
 IPV6_HOPOPTS, IPV6_DSTOPTS = 54, 59
@@ -103,12 +102,12 @@ def _padded(made: socket.socket) -> None:
 
 def time_wait(job: Job) -> str:
     """The pair of ports of a connection that the flow allowed and its client closed."""
-    first = make(job.family, domain=job.domain)
-    bind(first, job.source_port)
-    first.connect(job.sockaddr)
-    exchange(first, b"before")
-    first.close()
-    time.sleep(0.1)
+    with permitted(), make(job.family, domain=job.domain) as first:
+        bind(first, job.source_port)
+        first.connect(job.sockaddr)
+        exchange(first, b"before")
+        first.shutdown(socket.SHUT_WR)
+        first.recv(1)
     with make(job.family) as made:
         bind(made, job.source_port)
         made.connect(job.sockaddr)
@@ -122,11 +121,11 @@ def time_wait_back(job: Job) -> str:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         bind(listener, job.source_port, job.address)
         listener.listen()
-        bind(client, job.port, job.address)
-        client.connect((job.address, job.source_port))
-        served = listener.accept()[0]
-        served.close()
-        client.recv(1)
+        with permitted():
+            bind(client, job.port, job.address)
+            client.connect((job.address, job.source_port))
+            listener.accept()[0].close()
+            client.recv(1)
         client.close()
         listener.close()
         bind(called, job.port, job.address)

@@ -10,7 +10,7 @@ import pytest
 from tests.bypass.attempts import ATTEMPTS, CONFINED, PERMITTED, REFERRED, ROOT, Attempt, Limits
 from tests.bypass.on_host import packets
 from tests.bypass.on_host.ask import HOW
-from tests.bypass.verdicts import good, limits, missing_tests, verdict
+from tests.bypass.verdicts import good, limits, missing_tests, permitted, verdict
 
 
 @pytest.mark.parametrize("after", ["refused", "timeout", "denied"])
@@ -40,6 +40,13 @@ def test_an_attempt_that_failed_by_itself_is_an_error(after: str) -> None:
     assert not good(verdict("answered", after, limit="", never=""))
 
 
+def test_what_a_flow_allows_gets_through_or_meets_a_limit() -> None:
+    assert permitted("answered", limit="") == "permitted"
+    assert permitted("timeout", limit="Tunnels") == "limit: Tunnels"
+    assert not good(permitted("timeout", limit=""))
+    assert not good(permitted("answered", limit="Tunnels"))
+
+
 def test_a_limit_is_of_its_askers_and_backends() -> None:
     attempt = Attempt("one", "tcp", limits=Limits("Tunnels", ""), limit_of=(ROOT,))
     assert attempt.limit_for(ROOT, "iptables") == "Tunnels"
@@ -63,7 +70,7 @@ def test_the_limits_are_the_bullets_of_the_readme_and_the_headings_of_the_page(t
 
 def test_every_attempt_has_its_function_and_every_limit_its_name() -> None:
     assert {attempt.how for attempt in ATTEMPTS + PERMITTED} | {"tcp", "udp"} == set(HOW)
-    named = {limit for attempt in ATTEMPTS for limit in attempt.limits if limit}
+    named = {limit for attempt in ATTEMPTS + PERMITTED for limit in attempt.limits if limit}
     named |= {one.verdict.removeprefix("limit: ") for one in REFERRED if one.verdict != "blocked"}
     assert named <= limits()
 
