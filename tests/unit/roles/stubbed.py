@@ -19,10 +19,13 @@ from tests.collection_tree import link
 
 _BIN = Path(sys.executable).parent
 # In place of the change
-_CALLS = {"flows": "_change.run(module, open_module_host, _request)"}
-_CALLS["flow"] = _CALLS["flows"]
+_CALLS = {
+    name: f"_calls.{name}(AnsibleModule(supports_check_mode=True, **_options.{name.upper()}), open_module_host)"
+    for name in ("flow", "flows")
+}
 _WRITES = """
     import json, os
+    module = AnsibleModule(supports_check_mode=True, **_options.{options})
     with open(os.environ["SENET_STUB"], "a") as written:
         written.write(json.dumps(module.params) + "\\n")
     module.exit_json(changed=True, removed=[])
@@ -48,7 +51,7 @@ class Stubbed:
             path = modules / f"{name}.py"
             text = path.read_text()
             assert call in text
-            path.write_text(text.replace(f"    {call}\n", _WRITES))
+            path.write_text(text.replace(f"    {call}\n", _WRITES.replace("{options}", name.upper())))
 
     def play(self, *plays: dict[str, Any], flags: tuple[str, ...] = ()) -> Done:
         """Plays on this machine."""
