@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Addresses, links, translations and tunnels of the host, before there are any flows. Run once, as root.
 set -e
 modprobe -a sctp esp4 esp6 ip_gre vxlan wireguard tun 2>/dev/null || true
@@ -32,8 +33,8 @@ keys=("" "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE= pOCSkrZRwni5dyxWn1+puxPZB
     "AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI= zo060cy2M+x7cMF4FKXHbs0CloUFDTRHRboFhw5YfVk=")
 for end in 1:2 2:1; do
     mine=${end%:*} other=${end#*:}
-    ip link add wg$mine type wireguard
-    bypass-guest wireguard wg$mine 5182$mine "${keys[mine]% *}" 5182$other "${keys[other]#* }"
+    ip link add wg"$mine" type wireguard
+    bypass-guest wireguard wg"$mine" 5182"$mine" "${keys[mine]% *}" 5182"$other" "${keys[other]#* }"
 done
 ip link set wg2 netns near
 number=3
@@ -49,11 +50,11 @@ done
 
 # IPsec, ESP in transport mode, as it is and in UDP
 for address in 10.99.1.20/32 fd99:1::20/128 10.99.1.21/32 fd99:1::21/128; do
-    host=${address%/*} encap=
-    case $address in *21/*) encap="encap espinudp 4500 4500 0.0.0.0" ;; esac
-    ip xfrm state add src $host dst $host proto esp spi 0x99 mode transport \
-        auth 'hmac(sha1)' 0x0123456789abcdef0123456789abcdef01234567 enc 'cbc(aes)' 0x0123456789abcdef0123456789abcdef $encap
-    ip xfrm policy add src $address dst $address dir out tmpl src $host dst $host proto esp mode transport
+    host=${address%/*} encap=()
+    case $address in *21/*) encap=(encap espinudp 4500 4500 0.0.0.0) ;; esac
+    ip xfrm state add src "$host" dst "$host" proto esp spi 0x99 mode transport \
+        auth 'hmac(sha1)' 0x0123456789abcdef0123456789abcdef01234567 enc 'cbc(aes)' 0x0123456789abcdef0123456789abcdef "${encap[@]}"
+    ip xfrm policy add src $address dst $address dir out tmpl src "$host" dst "$host" proto esp mode transport
 done
 
 # Translations to a service's port, away from a flow's port, and of the port that a client has; a pair of ports untracked
@@ -62,12 +63,12 @@ for tool in iptables ip6tables; do
     case $tool in iptables) net=10.99.1. at=10.99.1.9 pair=10.99.1.16/31 ;; *) net=fd99:1:: at="[fd99:1::9]" pair=fd99:1::16/127 ;; esac
     for kind in tcp:15432:5432 tcp:15911:60911 udp:15098:60998 udp:15911:60911; do
         IFS=: read -r protocol from to <<<$kind
-        $run -t nat -A OUTPUT -p $protocol -d ${net}9 --dport $from -j DNAT --to-destination $at:$to
+        $run -t nat -A OUTPUT -p "$protocol" -d ${net}9 --dport "$from" -j DNAT --to-destination "$at":"$to"
     done
-    $run -t nat -A OUTPUT -p tcp -d ${net}10 --dport 5432 -j DNAT --to-destination $at:60911
-    $run -t nat -A OUTPUT -p udp -d ${net}10 --dport 60998 -j DNAT --to-destination $at:60911
+    $run -t nat -A OUTPUT -p tcp -d ${net}10 --dport 5432 -j DNAT --to-destination "$at":60911
+    $run -t nat -A OUTPUT -p udp -d ${net}10 --dport 60998 -j DNAT --to-destination "$at":60911
     $run -t nat -A OUTPUT -p tcp -d ${net}10 --dport 15911 -j REDIRECT --to-ports 60911
-    $run -t nat -A POSTROUTING -p tcp -d ${net}9 --sport 46080 --dport 60911 -j SNAT --to-source $at:80
+    $run -t nat -A POSTROUTING -p tcp -d ${net}9 --sport 46080 --dport 60911 -j SNAT --to-source "$at":80
     for hook in OUTPUT PREROUTING; do
         $run -t raw -A $hook -p tcp -d ${net}9 --sport 8080 --dport 60911 -j NOTRACK
         $run -t raw -A $hook -p tcp -s ${net}9 --sport 60911 --dport 8080 -j NOTRACK
