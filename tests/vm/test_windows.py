@@ -69,7 +69,7 @@ CHANGES: list[tuple[str, dict[str, Any]]] = [
 @contextmanager
 def connections(host: Host) -> Iterator[list[list[Any]]]:
     """Connections all the time; what became of each is in the list at the end."""
-    host.run(f"cat >/run/window.py <<'END'\n{LOOP}\nEND\nrm -f {LOG}")
+    host.run(f"cat >/run/window.py <<'END'\n{LOOP}\nEND\n: >{LOG}")
     loop = f"setsid python3 /run/window.py {LOG} {context('httpd_t')}"
     host.run(f"{loop} >/run/window.err 2>&1 </dev/null & echo $! >/run/window.pid")
     made: list[list[Any]] = []
