@@ -36,7 +36,7 @@ with open(sys.argv[1], "w", buffering=1) as log:
                     except OSError as error:
                         result = type(error).__name__
                 print(json.dumps([time.monotonic(), who, address, result]), file=log)
-        time.sleep(0.01)
+        time.sleep(0.1)
 """
 ALONE = {**WEB_DB, "name": "webdb"}
 BOTH = ["127.0.0.0/8", "::1"]
@@ -103,7 +103,7 @@ def test_no_change_opens_the_port_or_cuts_its_client(slim_enforced: Host) -> Non
         for name, options in CHANGES:
             with connections(slim_enforced) as made:
                 result = controller.module(slim_enforced, FLOWS, purge=True, **options)
-            assert result.get("changed"), (name, result)
+            assert result.get("changed"), (name, result.get("msg"), result)
             check(made)
         again = controller.module(slim_enforced, FLOWS, purge=True, **CHANGES[-1][1])
         assert again["changed"] is False, again
