@@ -50,7 +50,8 @@ def command_line(kernel: Kernel, image: Image, name: str, disk: Path) -> list[st
     return [
         str(kernel.program),
         f"mem={MEMORY_MIB}M",
-        f"ubd0={disk},{image.disk}",
+        # s: no lock on the image, which QEMU may have open as well
+        f"ubd0s={disk},{image.disk}",
         *(f"vec{number}:transport=raw,ifname={nic},mac={mac}" for number, (nic, mac) in enumerate(nics)),
         *KERNEL_ARGUMENTS.split(),
         f"systemd.hostname={name}",
