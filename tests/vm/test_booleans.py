@@ -5,8 +5,12 @@
 
 from typing import Any
 
+import pytest
+
 from tests.lab.controller import Controller
 from tests.lab.vm import Host
+
+pytestmark = pytest.mark.thorough
 
 ROLE = "httpd_to_php_fpm"
 ASKED = {f"{ROLE}_booleans": True, f"{ROLE}_port_contexts": True, f"{ROLE}_confirm_timeout": 120}

@@ -13,7 +13,7 @@ from tests.lab.vm import Host
 from tests.vm.facts import FEDORA, policy_name
 from tests.vm.facts import POSTGRESQL as POSTGRESQL_UNIT
 
-pytestmark = pytest.mark.core
+pytestmark = [pytest.mark.core, pytest.mark.smoke]
 POSTGRESQL = 5432
 CLIENT_TYPE = "senet_httpd_to_postgresql_client_packet_t"
 each_family = pytest.mark.parametrize("family", sorted(ADDRESSES))

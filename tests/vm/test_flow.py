@@ -3,9 +3,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """One flow by ad-hoc calls: added, changed, removed, and the others left alone."""
 
+import pytest
+
 from tests.lab.controller import Controller
 from tests.lab.probes import ADDRESSES, connect, through_apache
 from tests.lab.vm import Host
+
+pytestmark = pytest.mark.thorough
 
 FLOW = "senet.firewall.flow"
 

@@ -14,6 +14,8 @@ from tests.vm.conftest import Module
 from tests.vm.facts import POSTGRESQL
 from tests.vm.test_messages import commands_gone
 
+pytestmark = pytest.mark.thorough
+
 OnHost = Callable[[Host], Module]
 
 

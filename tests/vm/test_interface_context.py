@@ -14,7 +14,7 @@ from tests.lab.lab import Lab
 from tests.lab.probes import as_domain
 from tests.lab.vm import Host
 
-pytestmark = pytest.mark.policy
+pytestmark = [pytest.mark.policy, pytest.mark.thorough]
 
 TYPE = "public_iface_t"
 CONTEXT = f"system_u:object_r:{TYPE}:s0"

@@ -10,6 +10,8 @@ from tests.lab.errors import CommandError
 from tests.lab.probes import context, listener
 from tests.lab.vm import Host
 
+pytestmark = pytest.mark.thorough
+
 PORT, OTHER = 60903, 60904
 FLOW = {"name": "web_app", "source": ["httpd_t"], "destination": ["postgresql_t"], "ports": [str(PORT)]}
 # The one socket gets its label from whoever makes it; IPPROTO_MPTCP is 262.

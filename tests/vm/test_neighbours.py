@@ -17,7 +17,7 @@ from tests.lab.states import State
 from tests.lab.vm import Host
 from tests.vm.conftest import BACKENDS
 
-pytestmark = pytest.mark.policy
+pytestmark = [pytest.mark.policy, pytest.mark.thorough]
 
 FLOWS = "senet.firewall.flows"
 # As the documentation promises

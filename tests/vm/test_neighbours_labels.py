@@ -5,10 +5,14 @@
 
 from typing import NamedTuple
 
+import pytest
+
 from tests.lab.controller import Controller
 from tests.lab.vm import Host
 from tests.vm.conftest import MORE_FLOWS, WEB_DB
 from tests.vm.facts import facts
+
+pytestmark = pytest.mark.thorough
 
 FLOWS = "senet.firewall.flows"
 # On a port that nobody uses

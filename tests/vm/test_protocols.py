@@ -13,6 +13,8 @@ from tests.lab.probes import ADDRESSES
 from tests.lab.vm import Host
 from tests.vm.conftest import INSTALL_POLICY, each_backend
 
+pytestmark = pytest.mark.thorough
+
 FLOWS = "senet.firewall.flows"
 PORT = 60921
 # systemd starts what is bin_t in initrc_t, which the policy lets use SCTP, as it lets unconfined_t.

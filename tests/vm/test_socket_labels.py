@@ -3,9 +3,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A socket counts by its own label. On the RHEL family a child of sshd is in its user's domain, with sshd's socket."""
 
+import pytest
+
 from tests.lab.controller import Controller
 from tests.lab.probes import connect, context, listener
 from tests.lab.vm import Host
+
+pytestmark = pytest.mark.thorough
 
 PORT = 60902
 FLOW = {"name": "admin", "source": ["domain"], "destination": ["sshd_t"], "ports": [str(PORT)]}

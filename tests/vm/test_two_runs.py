@@ -6,9 +6,13 @@
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import pytest
+
 from tests.lab.controller import Controller
 from tests.lab.vm import Host
 from tests.vm.conftest import WEB_DB, each_backend
+
+pytestmark = pytest.mark.thorough
 
 FLOWS = "senet.firewall.flows"
 CACHE = {"name": "cache", "source": ["httpd_t"], "destination": ["redis_t"], "ports": ["6379"]}

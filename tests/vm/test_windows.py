@@ -98,6 +98,7 @@ def check(made: list[list[Any]]) -> None:
     assert wrong == [], f"{len(wrong)} of {len(made)}, over {wrong[-1][0] - wrong[0][0]:.1f} seconds"
 
 
+@pytest.mark.thorough
 def test_no_change_opens_the_port_or_cuts_its_client(slim_enforced: Host) -> None:
     with Controller(slim_enforced) as controller:
         for name, options in CHANGES:
@@ -109,6 +110,7 @@ def test_no_change_opens_the_port_or_cuts_its_client(slim_enforced: Host) -> Non
         assert again["changed"] is False, again
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kept", [{"flows": [ALONE]}, {"flows": [{**WEB_DB, "source_addresses": BOTH}]}])
 def test_undoing_a_change_of_names_or_places_opens_and_cuts_nothing(slim_enforced: Host, kept: dict[str, Any]) -> None:
     with Controller(slim_enforced) as controller, connections(slim_enforced) as made:
