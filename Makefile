@@ -23,9 +23,9 @@ setup-lab: setup
 demo: setup-lab ## httpd_t reaches PostgreSQL and nobody else does, shown on a virtual machine that enforces SELinux
 	@$(PY) -m tests.demo
 
-test: setup ## everything: lint, unit, unit-cores, molecule, vm; goes on after a failure and still fails
+test: setup ## everything: lint, unit, molecule, vm; goes on after a failure and still fails
 	@$(RM) build/times
-	@$(MAKE) --no-print-directory --keep-going $(addprefix timed-,lint unit unit-cores molecule vm)
+	@$(MAKE) --no-print-directory --keep-going $(addprefix timed-,lint unit molecule vm)
 
 timed-%:
 	@tests/timed.sh $* $(MAKE) --no-print-directory --keep-going $*
@@ -122,6 +122,10 @@ setup-core-2.20 setup-core-2.21: $(PYTHON_3_13)
 $(SETUP_CORES): setup-core-%: setup
 	@PYTHON=$(PYTHON_$*) tests/setup.sh venv $(call core,$*) tests/cores/common.txt tests/cores/$*.txt
 
+.PHONY: cores
+cores: setup ## sanity and unit-cores on every version of ansible-core, where `make lint` has the oldest and the tests' own
+	@$(MAKE) --no-print-directory --keep-going $(SANITY) unit-cores
+
 .PHONY: unit-cores
 unit-cores: $(UNIT_CORES) ## what of the unit tests meets ansible-core, on each of its versions: unit-2.16, ...
 
@@ -130,13 +134,13 @@ $(UNIT_CORES): unit-%: setup-core-%
 		--junit-xml=build/junit/$@.xml tests/unit/plugins/action tests/unit/plugins/filter tests/unit/plugins/modules \
 		tests/package
 
-CHECKS := $(SANITY) lint-ansible lint-mypy lint-ruff lint-vermin lint-yaml lint-changelog lint-galaxy \
+CHECKS := lint-sanity-2.16 lint-sanity-2.19 lint-ansible lint-mypy lint-ruff lint-vermin lint-yaml lint-changelog lint-galaxy \
 	lint-shell
-.PHONY: lint $(CHECKS)
+.PHONY: lint $(CHECKS) $(SANITY)
 lint: setup ## every static check, each also a target of its own: lint-ansible, lint-mypy, ...
 	@$(MAKE) --no-print-directory --keep-going --jobs=$(shell nproc) --output-sync=target $(CHECKS)
 
-$(CHECKS): setup
+$(CHECKS) $(SANITY): setup
 $(foreach core,$(CORES),$(eval lint-sanity-$(core): setup-core-$(core)))
 
 $(SANITY): lint-sanity-%:
