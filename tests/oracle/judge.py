@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from random import Random
 from typing import NamedTuple
 
@@ -101,7 +101,7 @@ def judge(
     tally: Tally,
     frames: int,
     seed: int = 0,
-    holes: dict[str, Hole] = HOLES,
+    holes: Mapping[str, Hole] = HOLES,
     until_found: bool = False,
 ) -> None:
     """Compare a wish's texts with the promise, over so many frames of the model, or until both backends differ."""
@@ -117,7 +117,7 @@ def judge(
 class _Trial:
     """One wish against both backends. Domains stand as bits of a number, so that one comparison serves all."""
 
-    def __init__(self, wish: Wish, texts: Emitted, tally: Tally, holes: dict[str, Hole]) -> None:
+    def __init__(self, wish: Wish, texts: Emitted, tally: Tally, holes: Mapping[str, Hole]) -> None:
         self.wish = wish
         self.tally = tally
         self.holes = holes

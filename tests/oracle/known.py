@@ -6,9 +6,10 @@ more fails the test."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 from .model import Step
 from .promise import Wish, Word
 
-HOLES: dict[str, Callable[[Wish, Step, str, bool, Word], bool]] = {}
+HOLES: Mapping[str, Callable[[Wish, Step, str, bool, Word], bool]] = MappingProxyType({})
