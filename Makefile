@@ -57,7 +57,7 @@ vm-debian13: setup-lab
 	@$(VM_TESTS) --guest=debian13 -m 'core and not thorough and not stock_kernel' tests/vm
 
 vm-stock: setup-lab
-	@$(VM_TESTS) --kind=qemu -m '(smoke or stock_kernel) and not thorough' tests/vm/test_role.py tests/vm/test_lab.py
+	@$(VM_TESTS) --kind=qemu -m 'stock_kernel' tests/vm/test_lab.py
 
 .PHONY: vm-thorough vm-thorough-debian12 vm-thorough-stock vm-debian11
 vm-thorough: ## the same at length: both backends everywhere, a thousand flows, all on the stock kernel, the oldest tools
