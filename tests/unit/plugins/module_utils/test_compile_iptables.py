@@ -107,7 +107,8 @@ class Traversal:
         self.enter(f"SENET_{hook}")
 
     def enter(self, chain: str) -> None:
-        for options in self.chains[chain]:
+        # A chain without rules of this family is declared, and empty.
+        for options in self.chains.get(chain, ()):
             self.met += 1
             if not matches(options, self.packet):
                 continue
