@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # Addresses, links, translations and tunnels of the host, before there are any flows. Run once, as root.
 set -e
+# A kernel that has them built in knows no such modules; what is missing fails below, where it is used.
 modprobe -a sctp esp4 esp6 ip_gre vxlan wireguard tun 2>/dev/null || true
 sysctl -q -w net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1 net.ipv4.tcp_fastopen=3 net.mptcp.enabled=1 \
     net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0 net.ipv4.conf.lo.rp_filter=0 \
