@@ -430,7 +430,7 @@ def _take(host: Host, change: _Change, options: Options, pending: Pending, step:
         host.guard.arm(options.token, "apply", options.confirm_timeout + APPLY_SECONDS * max(1, rebuilds))
     elif step.action == _plan.CHECK_ACCESS:
         _verdicts.check_nobody_is_cut(host, change.labelled, change.processes, change.mls)
-        _verdicts.check_nobody_is_deaf(
+        _verdicts.check_peers_are_received(
             host, change.peers, change.processes, change.mls, change.labelled.labels_packets
         )
         # Of types that were not declared before the kernel could not be asked

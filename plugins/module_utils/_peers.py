@@ -104,11 +104,11 @@ class Hearing(NamedTuple):
 
     def deviations(self) -> List[str]:
         """Where the kernel grants more or less than the flows say, each as a clause."""
-        deaf = set(self.receiver.hears) - self.hears
+        lacking = set(self.receiver.hears) - self.hears
         gained = self.hears.intersection(self.receiver.refuses) if self.receiver.mode == ENFORCE else set()
         return [
             "'{0}' {1} hear the peers {2}".format(self.receiver.domain, verb, ", ".join(sorted(types)))
-            for verb, types in (("may not", deaf), ("may", gained))
+            for verb, types in (("may not", lacking), ("may", gained))
             if types
         ]
 
@@ -123,11 +123,11 @@ class Audience(NamedTuple):
         """Where the kernel grants more or less than the label's receivers, each as a clause."""
         if not self.label.receivers:
             return []
-        deaf = set(self.label.receivers) - self.heard_by
+        lacking = set(self.label.receivers) - self.heard_by
         gained = self.heard_by.difference(self.label.receivers, {KERNEL})
         return [
             "{0} {1} hear the peers {2}".format(", ".join(sorted(domains)), verb, self.label.type)
-            for verb, domains in (("may not", deaf), ("may", gained))
+            for verb, domains in (("may not", lacking), ("may", gained))
             if domains
         ]
 

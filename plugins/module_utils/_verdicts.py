@@ -138,10 +138,10 @@ def check_hearings(rows: Iterable[Hearing], labels: Iterable[Audience]) -> None:
             )
 
 
-def check_nobody_is_deaf(
+def check_peers_are_received(
     host: Host, peers: Peering, processes: Iterable[Process], mls: bool, packets: bool
 ) -> None:
-    """Ask the kernel whether every running domain can still hear its peers, but for the verified destinations, and
+    """Ask the kernel whether every running domain may receive from its peers, but for the verified destinations, and
     those that a peer label names receivers for; and, where ``packets`` are labelled too, whether what peers send may be
     forwarded.
 
