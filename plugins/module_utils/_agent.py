@@ -16,9 +16,9 @@ from contextlib import suppress
 from typing import List, Optional
 
 from ansible_collections.senet.firewall.plugins.module_utils import _recovery, _rescue, _survey
-from ansible_collections.senet.firewall.plugins.module_utils._host.commands import find_command, run_command
+from ansible_collections.senet.firewall.plugins.module_utils._host.commands import find_command
 from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Pending, boot_id, clock
-from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host, open_host
+from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host, this_host
 from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError
 from ansible_collections.senet.firewall.plugins.module_utils._units import WATCH_SECONDS
 
@@ -43,7 +43,7 @@ _OVERDUE_SECONDS = 60
 def main(args: List[str]) -> int:
     """Run one command: ``load``, ``refresh``, ``clear``, ``watch``, ``check TOKEN`` or ``rollback TOKEN``; returns the
     exit code."""
-    host = open_host(run_command, find_command)
+    host = this_host()
     try:
         if args == ["load"]:
             return _load(host)

@@ -29,7 +29,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._model import (
     parse_token,
 )
 
-OpenHost = Callable[[Any], Host]
+OpenHost = Callable[[], Host]
 
 
 def flow(module: Any, open_host: OpenHost) -> None:
@@ -61,7 +61,7 @@ def peer_label(module: Any, open_host: OpenHost) -> None:
 
 def guard(module: Any, open_host: OpenHost) -> None:
     """Confirm or undo a change that waits."""
-    host = open_host(module)
+    host = open_host()
     try:
         token = parse_token(module.params["token"])
         waited = host.guard.pending() is not None

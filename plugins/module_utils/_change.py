@@ -19,7 +19,7 @@ def leaves_choice(params: Mapping[str, Any]) -> bool:
 
 def run(
     module: Any,
-    open_host: Callable[[Any], Host],
+    open_host: Callable[[], Host],
     request: Callable[[Mapping[str, Any], Optional[str]], _survey.Request],
 ) -> None:
     """Bring the host to what the module's options ask for, and end the module. The request depends on the options and
@@ -38,7 +38,7 @@ def run(
 
 def run_guarded(
     module: Any,
-    open_host: Callable[[Any], Host],
+    open_host: Callable[[], Host],
     change: Callable[[Host, Mapping[str, Any]], _engine.Outcome],
     returned: Callable[[_engine.Outcome], Dict[str, Any]],
 ) -> None:
@@ -49,7 +49,7 @@ def run_guarded(
         params["token"] = parse_token(params["token"])
         for options in [params] + list(params.get("flows") or ()):
             refuse_empty(options)
-        outcome = change(open_host(module), params)
+        outcome = change(open_host(), params)
     except SenetError as exc:
         module.fail_json(msg=str(exc))
     for warning in outcome.warnings:

@@ -8,8 +8,7 @@ import syslog
 from typing import Any, Dict, List
 
 from ansible_collections.senet.firewall.plugins.module_utils._calls import CALLS
-from ansible_collections.senet.firewall.plugins.module_utils._host.commands import find_command, run_command
-from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host, open_host
+from ansible_collections.senet.firewall.plugins.module_utils._host.host import this_host
 
 
 class _Ended(Exception):
@@ -53,11 +52,7 @@ def run(call: Dict[str, Any]) -> str:
 
 def _result(name: str, module: _Module) -> Dict[str, Any]:
     try:
-        CALLS[name](module, _open)
+        CALLS[name](module, this_host)
     except _Ended as ended:
         return ended.result
     raise RuntimeError("The module {0} ended without a result.".format(name))
-
-
-def _open(module: _Module) -> Host:
-    return open_host(run_command, find_command)

@@ -276,7 +276,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.senet.firewall.plugins.module_utils import _enforcement
 from ansible_collections.senet.firewall.plugins.module_utils._access import UNLABELED_TYPE, cut_domains
 from ansible_collections.senet.firewall.plugins.module_utils._compile.iptables import label_rules
-from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host, open_module_host
+from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host, this_host
 from ansible_collections.senet.firewall.plugins.module_utils._host.netfilter import COMMANDS, kernel_modules
 from ansible_collections.senet.firewall.plugins.module_utils._labels import foreign_labels
 from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError
@@ -311,7 +311,7 @@ def _domains_cut(host: Host, status: str) -> List[str]:
 
 def main() -> None:
     module = AnsibleModule(argument_spec={}, supports_check_mode=True)
-    host = open_module_host(module)
+    host = this_host()
     release = os.uname().release
     try:
         status = host.selinux.status()

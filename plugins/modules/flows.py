@@ -551,11 +551,11 @@ selinux:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.senet.firewall.plugins.module_utils import _calls, _options
-from ansible_collections.senet.firewall.plugins.module_utils._host.host import open_module_host
+from ansible_collections.senet.firewall.plugins.module_utils._host.host import this_host
 
 
 def main() -> None:
-    _calls.flows(AnsibleModule(supports_check_mode=True, **_options.FLOWS), open_module_host)
+    _calls.flows(AnsibleModule(supports_check_mode=True, **_options.FLOWS), this_host)
 
 
 if __name__ == "__main__":

@@ -74,11 +74,11 @@ reason:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.senet.firewall.plugins.module_utils import _calls, _options
-from ansible_collections.senet.firewall.plugins.module_utils._host.host import open_module_host
+from ansible_collections.senet.firewall.plugins.module_utils._host.host import this_host
 
 
 def main() -> None:
-    _calls.guard(AnsibleModule(**_options.GUARD), open_module_host)
+    _calls.guard(AnsibleModule(**_options.GUARD), this_host)
 
 
 if __name__ == "__main__":

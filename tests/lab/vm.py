@@ -156,10 +156,11 @@ class Host(ABC):
         """
         deadline = time.monotonic() + timeout
         while not (self._ssh.greets() and self._ssh.answers()):
-            if not self.alive():
-                raise self.boot_failure("the machine has ended")
+            ended = not self.alive()
             if "Kernel panic" in self.console():
                 raise self.boot_failure("the kernel panicked")
+            if ended:
+                raise self.boot_failure("the machine has ended")
             if time.monotonic() > deadline:
                 raise self.boot_failure(f"no SSH within {timeout:.0f} s")
             time.sleep(POLL_SECONDS)

@@ -35,7 +35,7 @@ def run_module(
     warnings: list[str] = []
     # Beside other tests Ansible takes this process for the controller, and shows warnings instead of returning them.
     monkeypatch.setattr(plugin.AnsibleModule, "warn", lambda self, warning: warnings.append(warning))
-    monkeypatch.setattr(plugin, "open_module_host", lambda module: host.host())
+    monkeypatch.setattr(plugin, "this_host", host.host)
     capsys.readouterr()
     with patch_module_args({**arguments, "_ansible_check_mode": check_mode}), pytest.raises(SystemExit) as ended:
         plugin.main()

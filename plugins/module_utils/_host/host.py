@@ -4,11 +4,12 @@
 """The edges of one host, put together for a module or for what runs on the host by itself."""
 
 import os
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+from typing import Callable, Dict, List, NamedTuple, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._backends import NETLABEL, source
 from ansible_collections.senet.firewall.plugins.module_utils._host.accounts import HostAccounts
 from ansible_collections.senet.firewall.plugins.module_utils._host.addresses import interface_addresses
+from ansible_collections.senet.firewall.plugins.module_utils._host.commands import find_command, run_command
 from ansible_collections.senet.firewall.plugins.module_utils._host.connecting import refused_ports
 from ansible_collections.senet.firewall.plugins.module_utils._host.decisions import Decisions
 from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Guard
@@ -81,14 +82,6 @@ def open_host(run_command: RunCommand, find_command: FindCommand) -> Host:
     )
 
 
-def open_module_host(module: Any) -> Host:
-    """The host that an AnsibleModule runs on."""
-    # Messages of the tools are matched and shown: keep them in English.
-    module.run_command_environ_update = {"LANG": "C", "LC_ALL": "C"}
-
-    def run_command(args: List[str], data: Optional[str] = None) -> Tuple[int, str, str]:
-        # An OSError instead of the end of the process, so that the engine can undo what it has done
-        result = module.run_command(args, data=data, handle_exceptions=False)  # type: Tuple[int, str, str]
-        return result
-
-    return open_host(run_command, lambda name: module.get_bin_path(name, opt_dirs=["/usr/sbin", "/sbin"]))
+def this_host() -> Host:
+    """The host that this process runs on."""
+    return open_host(run_command, find_command)

@@ -20,7 +20,7 @@ from tests.collection_tree import link
 _BIN = Path(sys.executable).parent
 # In place of the change
 _CALLS = {
-    name: f"_calls.{name}(AnsibleModule(supports_check_mode=True, **_options.{name.upper()}), open_module_host)"
+    name: f"_calls.{name}(AnsibleModule(supports_check_mode=True, **_options.{name.upper()}), this_host)"
     for name in ("flow", "flows")
 }
 _WRITES = """
