@@ -94,6 +94,20 @@ class Flow(NamedTuple):
         )
 
     @property
+    def unlogged_types(self) -> Tuple[str, str]:
+        """The client's and the server's type on what is not logged of a busy connection: everybody may use them who
+        may use the flow's other types. See :attr:`sampled`."""
+        return (
+            "senet_{0}_client_unlogged_packet_t".format(self.name),
+            "senet_{0}_server_unlogged_packet_t".format(self.name),
+        )
+
+    @property
+    def sampled(self) -> bool:
+        """Whether of its busy connections a part is logged. Where a flow has addresses or interfaces, all is."""
+        return self.mode == OBSERVE and self.everywhere
+
+    @property
     def domains(self) -> Tuple[str, ...]:
         """The domains that are named one by one."""
         return tuple(sorted(set(self.source + self.destination) - {EVERY_DOMAIN}))
@@ -209,7 +223,8 @@ class FlowSet(NamedTuple):
 
     def types_of(self, flow: Flow) -> Tuple[str, ...]:
         """The types that rules of one of these flows put on packets."""
-        return flow.packet_types + (flow.midstream_types if self.parts_midstream(flow) else ())
+        midstream = flow.midstream_types if self.parts_midstream(flow) else ()
+        return flow.packet_types + midstream + (flow.unlogged_types if flow.sampled else ())
 
     def parts_midstream(self, flow: Flow) -> bool:
         """Whether a confined domain may use a flow, so that packets which may be of another connection need types of

@@ -10,7 +10,7 @@ maps from ports to labels, two a protocol, and two more where only a source port
 import re
 from typing import Dict, Iterable, Iterator, List, Sequence, Tuple
 
-from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables, nft_text
+from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables, nft_text, sampling
 from ansible_collections.senet.firewall.plugins.module_utils._compile.nft_text import (
     Blocks,
     Table,
@@ -25,6 +25,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._model import (
     Flow,
     FlowSet,
     Network,
+    PortRange,
     packet_context,
 )
 
@@ -67,6 +68,10 @@ def compile_rules(flows: FlowSet, mls: bool) -> Tuple[str, ...]:
     the default. What conntrack does not follow stays in the hook's chain, where the last label counts: the default,
     then the ports, what a packet is sent *to* deciding last. Flows with addresses or interfaces have rules of their
     own at the end of each of these.
+
+    Of connections that are only observed, and not new, what is beyond a rate gets another type of its flow. It counts
+    at each hook, direction and place of the port by itself: on loopback a packet leaves before it arrives, and one
+    rate for both would be used up where it leaves.
     """
     contexts = {packet_type: packet_context(packet_type, mls) for packet_type in flows.packet_types}
     blocks = {("secmark", name): ['"{0}"'.format(context)] for name, context in contexts.items()}  # type: Blocks
@@ -75,6 +80,12 @@ def compile_rules(flows: FlowSet, mls: bool) -> Tuple[str, ...]:
             for side in ("client", "server"):
                 name = _map_name(flows, protocol, side, sure)
                 blocks["map", name] = list(_map_lines(flows, protocol, side, sure))
+    for protocol, ports in sampling.sampled_ports(flows).items():
+        blocks["set", protocol + "_observed"] = list(_set_lines(ports))
+        for number, side in enumerate(("client", "server")):
+            own = (flow for flow in flows.flows if flow.sampled and flow.protocol == protocol)
+            elements = sorted((ports, flow.unlogged_types[number]) for flow in own for ports in flow.ports)
+            blocks["map", "{0}_{1}_unlogged".format(protocol, side)] = list(_element_lines(elements))
     for hook in _HOOKS:
         _add_chains(blocks, hook, flows)
     return table_lines(TABLE, blocks)
@@ -171,17 +182,30 @@ def _map_name(flows: FlowSet, protocol: str, side: str, sure: bool) -> str:
 
 
 def _map_lines(flows: FlowSet, protocol: str, side: str, sure: bool) -> Iterator[str]:
-    elements = sorted(
-        (ports, _types(flows, flow, sure)[side])
-        for flow in flows.flows
-        if flow.protocol == protocol and flow.everywhere
-        for ports in flow.ports
+    return _element_lines(
+        sorted(
+            (ports, _types(flows, flow, sure)[side])
+            for flow in flows.flows
+            if flow.protocol == protocol and flow.everywhere
+            for ports in flow.ports
+        )
     )
+
+
+def _element_lines(elements: Sequence[Tuple[PortRange, str]]) -> Iterator[str]:
     yield "type inet_service : secmark"
     if any(ports.low != ports.high for ports, dummy in elements):
         yield "flags interval"
     for ports, packet_type in elements:
         yield '{0} : "{1}",'.format(ports, packet_type)
+
+
+def _set_lines(ports: Sequence[PortRange]) -> Iterator[str]:
+    yield "type inet_service"
+    if any(own.low != own.high for own in ports):
+        yield "flags interval"
+    for own in ports:
+        yield "{0},".format(own)
 
 
 def _add_chains(blocks: Blocks, hook: str, flows: FlowSet) -> None:
@@ -229,6 +253,8 @@ def _beginnings(direction: str, rest: str, flows: FlowSet) -> Iterator[str]:
 def _phase_lines(hook: str, flows: FlowSet, place: str, side: str, end: str) -> Iterator[str]:
     """The rules that find a flow by the port at this place and give the type of this side."""
     for protocol in sorted({flow.protocol for flow in flows.flows if flow.everywhere}):
+        if end:
+            yield from _sampling_lines(flows, protocol, place, side)
         yield "{0}meta secmark set {1} map @{2}{3}".format(
             _guard(place, protocol) if place in ("sport", "dport") else "meta l4proto {0} ".format(protocol),
             _ENDS[place][0].format(protocol),
@@ -238,6 +264,18 @@ def _phase_lines(hook: str, flows: FlowSet, place: str, side: str, end: str) -> 
     lines = list(_placed_lines(hook, flows, place, side))
     # Where the first label ends the way the order is the other way round
     yield from (line + end for line in (reversed(lines) if end else lines))
+
+
+def _sampling_lines(flows: FlowSet, protocol: str, place: str, side: str) -> Iterator[str]:
+    """The rule that gives the unlogged types. The rate stands last among its matches: nothing else uses it up."""
+    if protocol in sampling.sampled_ports(flows) and sampling.samples(flows, place == "reply"):
+        port = _ENDS[place][0]
+        yield (
+            "meta l4proto {0} ct status assured {1} @{0}_observed limit rate over {2}/second burst {3} packets "
+            "meta secmark set {1} map @{0}_{4}_unlogged accept".format(
+                protocol, port, sampling.RATE, sampling.BURST, side
+            )
+        )
 
 
 def _guard(place: str, protocol: str) -> str:

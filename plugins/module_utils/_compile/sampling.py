@@ -1,0 +1,38 @@
+# Copyright: (c) 2026, senet.firewall contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What both backends log of flows that are observed. No I/O.
+
+The first packets of a connection keep the flow's types, by which the policy logs whoever would be refused. Once it is
+assured, which conntrack says when both ends have spoken, of UDP after two seconds, a packet beyond the rate gets an unlogged type of the same
+flow, which grants the same: sampling takes records away, and neither opens nor cuts anything.
+"""
+
+from typing import Dict, List
+
+from ansible_collections.senet.firewall.plugins.module_utils._fields import PortRange
+from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet
+
+# A second, at each hook and in each direction. Every release of nft prints a burst other than 5.
+RATE, BURST = 10, 20
+
+
+def samples(flows: FlowSet, real: bool) -> bool:
+    """Whether some packets get an unlogged type: those found by the ``real`` port that answers, or those of connections
+    that conntrack met in mid-stream, by which port may mean another flow or none where a domain is confined."""
+    return any(flow.sampled and (real or not flows.parts_midstream(flow)) for flow in flows.flows)
+
+
+def sampled_ports(flows: FlowSet) -> Dict[str, List[PortRange]]:
+    """The ports of the flows that are sampled by protocol, in order. Ranges side by side are one, as some releases of
+    nft have it in any case."""
+    ports = {}  # type: Dict[str, List[PortRange]]
+    for protocol, low, high in sorted(
+        (flow.protocol, own.low, own.high) for flow in flows.flows if flow.sampled for own in flow.ports
+    ):
+        found = ports.setdefault(protocol, [])
+        if found and found[-1].high + 1 == low:
+            found[-1] = PortRange(found[-1].low, high)
+        else:
+            found.append(PortRange(low, high))
+    return ports
