@@ -3,23 +3,29 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A real kernel gives few packets of a busy connection the types that are logged, and the first ones of each."""
 
+import re
 from collections import Counter
 
 import pytest
 
-from ansible_collections.senet.firewall.plugins.module_utils._compile import sampling
+from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables, nftables, xtables
 from ansible_collections.senet.firewall.plugins.module_utils._model import flow_set
+from tests.bench.packets import with_marks
 from tests.unit.flows import flow
-from tests.unit.plugins.module_utils.test_labels_on_the_kernel import KINDS, packets_by_label
+from tests.unit.network_namespace import NetworkNamespace
+from tests.unit.plugins.module_utils.test_labels_on_the_kernel import KINDS, done, packets_by_label
 
-# More than a flat list of rules holds
+# More than a flat list of rules holds, and ranges side by side
 FLOWS = flow_set(
     [
         flow(mode="observe", ports=[5432, *range(2000, 2020, 2)]),
         flow("cache", ports=[6379]),
         flow("names", protocol="udp", ports=[53], mode="observe"),
+        flow("calls", protocol="udp", ports=["5000-5059"], mode="observe"),
+        flow("media", protocol="udp", ports=["5060-5061"], mode="observe"),
     ]
 )
+# Many more than the rates let through while all this is said
 EXCHANGES = 3000
 # One connection from before the rules, whose server speaks first; then a busy one, and one a flow enforces; and when
 # no rate has anything left, a new one.
@@ -104,5 +110,22 @@ def test_what_is_enforced_has_its_type_however_busy(found: Found) -> None:
         assert counts.total() >= EXCHANGES
 
 
-def test_the_rate_allows_for_what_a_run_of_this_test_takes() -> None:
-    assert sampling.BURST + 60 * sampling.RATE < EXCHANGES / 2
+@pytest.mark.parametrize("kind", ["nf_tables", "legacy"])
+@pytest.mark.parametrize("family", ["ipv4", "ipv6"])
+def test_iptables_saves_what_was_compiled(kind: str, family: str) -> None:
+    rules = iptables.compile_rules(FLOWS, True, family)
+    command = {"ipv4": "iptables", "ipv6": "ip6tables"}[family]
+    with NetworkNamespace(kind) as space:
+        text = xtables.restore_text(iptables.parse_save(""), rules)
+        done(space.run([str(space.find(f"{command}-restore")), "--noflush"], text))
+        assert iptables.parse_save(done(space.run([str(space.find(f"{command}-save"))]))).rules == rules
+
+
+def test_nft_lists_what_was_compiled() -> None:
+    text = with_marks("\n".join(nftables.compile_rules(FLOWS, mls=True)) + "\n")
+    with NetworkNamespace("nf_tables") as space:
+        done(space.run(["nft", "-f", "-"], text))
+        listed = done(space.run(["nft", *nftables.LIST_FLAGS]))
+    loaded = nftables.parse_list(text).rules
+    assert loaded
+    assert nftables.parse_list(re.sub("0x[0-9a-f]+", lambda mark: str(int(mark[0], 16)), listed)).installed(loaded)
