@@ -229,7 +229,7 @@ MUTATIONS = (
         rules=_sub(r"(?:-[sd]|--ct(?:orig|repl)src) \S+ |(?:ct \w+ )?ip6? [sd]addr (?:\{[^}]*\}|\S+) ", ""),
     ),
     Mutation("a range is its first port", rules=_sub(r"(port \d+):\d+|^(\s*\d+)-\d+( :)", r"\1\2\3")),
-    Mutation("udp is left out", rules=_without(r"-p udp|(?:l4proto|set) udp|udp [sd]port")),
+    Mutation("udp is left out", rules=_without(r"-p udp|(?:l4proto|secmark set) udp|udp [sd]port")),
     Mutation("incoming packets are left out", rules=_without(r"^-I INPUT |hook input")),
     Mutation("a source domain too many", policy=_sub(rf"\(allow httpd_t (\S+{_CLIENT})", r"(allow domain \1")),
     Mutation("a destination domain too many", policy=_sub(rf"\(allow redis_t (\S+{_SERVER})", r"(allow domain \1")),

@@ -24,8 +24,8 @@ def samples(flows: FlowSet, real: bool) -> bool:
 
 
 def sampled_ports(flows: FlowSet) -> Dict[str, List[PortRange]]:
-    """The ports of the flows that are sampled by protocol, in order. Ranges side by side are one, as some releases of
-    nft have it in any case."""
+    """The ports of the flows that are sampled by protocol, in order. Ranges side by side are one, so that no release of
+    nft lists them in another way."""
     ports = {}  # type: Dict[str, List[PortRange]]
     for protocol, low, high in sorted(
         (flow.protocol, own.low, own.high) for flow in flows.flows if flow.sampled for own in flow.ports
