@@ -17,7 +17,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._agent.this_host im
 from ansible_collections.senet.firewall.plugins.module_utils._compile import systemd_units
 from ansible_collections.senet.firewall.plugins.module_utils._host import service as service_module
 from ansible_collections.senet.firewall.plugins.module_utils._host.installed import DIRECTORY, compiled_path
-from ansible_collections.senet.firewall.plugins.module_utils._host.service import LAUNCHER, RUNTIME_DIRECTORY, Service
+from ansible_collections.senet.firewall.plugins.module_utils._host.service import Service
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
 from tests.unit.commands import Commands
 from tests.unit.owner import pretend_owner
@@ -160,7 +160,7 @@ def test_the_compiled_code_is_no_part_of_what_is_in_place_and_is_kept_anew(root:
 
 
 def test_the_compiled_code_is_where_it_is_looked_for() -> None:
-    assert RUNTIME_DIRECTORY == DIRECTORY
+    assert service_module.RUNTIME_DIRECTORY == DIRECTORY
 
 
 def test_installing_again_writes_no_file(root: Root) -> None:
@@ -206,7 +206,7 @@ def test_somebody_elses_drop_in_directory_keeps_its_mode(root: Root) -> None:
 
 
 def test_the_code_is_where_image_based_systems_can_be_written() -> None:
-    assert RUNTIME_DIRECTORY.startswith("/var/lib/")
+    assert service_module.RUNTIME_DIRECTORY.startswith("/var/lib/")
 
 
 def test_the_units_are_the_same_whatever_interpreter_a_run_has(root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -361,7 +361,7 @@ def test_the_services_of_flows_tell_when_they_start(root: Root) -> None:
     drop_ins = {f"{unit}.d/50-senet-firewall.conf" for unit in ("apache2.service", "app@1.service")}
     assert {str(path.relative_to(root.units)) for path in root.units.glob("*.d/*")} == drop_ins
     text = (root.units / "apache2.service.d" / "50-senet-firewall.conf").read_text()
-    assert f"\nExecCondition=-+{INTERPRETER} -IB {LAUNCHER} refresh\n" in text
+    assert f"\nExecCondition=-+{INTERPRETER} -IB {service_module.LAUNCHER} refresh\n" in text
     assert stat.S_IMODE((root.units / "apache2.service.d").stat().st_mode) == 0o755
     assert service.in_place(["apache2.service", "app@1.service", "app.slice"])
     assert not service.in_place(["apache2.service"])
