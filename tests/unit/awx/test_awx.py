@@ -82,7 +82,7 @@ def configured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[
 
 def test_every_object_reaches_its_module_whole(configured: dict[str, list[dict[str, Any]]]) -> None:
     written = yaml.safe_load((AWX / "configuration.yml").read_text())
-    assert set(written) == set(OBJECTS.values())
+    assert {name for name in written if name.startswith("controller_")} == set(OBJECTS.values())
     for module, variable in OBJECTS.items():
         for item, given in zip(written[variable], configured[module], strict=True):
             assert set(item) <= set(given)
