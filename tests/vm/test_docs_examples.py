@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
-from ansible_collections.senet.firewall.plugins.module_utils._catalogue import PAIRS, names
+from ansible_collections.senet.firewall.plugins.module_utils._values.pairs import PAIRS, names
 from tests.collection_tree import ROOT
 from tests.lab.controller import Controller
 from tests.lab.lab import Lab
@@ -70,7 +70,7 @@ def named(part: Any) -> set[str]:
 
 @pytest.fixture(scope="module")
 def documented(lab: Lab) -> Iterator[tuple[Host, Controller]]:
-    with lab.start("web", link=True) as host, Controller(host) as controller:
+    with lab.start("web", state="slim", link=True) as host, Controller(host) as controller:
         host.run(PREPARE)
         yield host, controller
 

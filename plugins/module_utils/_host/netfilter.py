@@ -9,8 +9,9 @@ import socket
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Set, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables, nftables, owner
+from ansible_collections.senet.firewall.plugins.module_utils._compile.xtables import NFT_FAMILIES, Saved
 from ansible_collections.senet.firewall.plugins.module_utils._host.namespaces import other_namespaces
-from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
 
 # AnsibleModule.run_command(args, data=…) -> (rc, stdout, stderr)
 RunCommand = Callable[..., Tuple[int, str, str]]
@@ -22,7 +23,6 @@ LOCK_SECONDS = 30
 COMMANDS = {"ipv4": "iptables", "ipv6": "ip6tables"}
 # What nft itself keeps: by family its table
 _INET_TABLES = {"inet": nftables.TABLE, "owner_inet": owner.TABLE}
-NFT_FAMILIES = {"ipv4": "ip", "ipv6": "ip6"}
 _PACKAGES = {"nft": "nftables", "nsenter": "util-linux"}
 # Each variant's commands by the middle of their names, whatever the alternatives say
 _INFIXES = {"nf_tables": "-nft", "legacy": "-legacy"}
@@ -44,16 +44,6 @@ class Tool(NamedTuple):
     path: str
     version: Optional[str]
     variant: Optional[str]
-
-
-class Saved(NamedTuple):
-    """What a variant's save command printed; ``command`` is what an administrator calls to change it."""
-
-    family: str
-    command: str
-    variant: str
-    default: bool
-    text: str
 
 
 class Netfilter:
@@ -143,12 +133,7 @@ class Netfilter:
             return
         command = self._need(COMMANDS[family] + "-restore")
         code, dummy, err = self._run([command, "--noflush", "-w", str(LOCK_SECONDS)], data=text)
-        # The nf_tables variant ends with 4 for whatever the kernel refuses
-        if code == 4 and "xtables lock" in err:
-            raise SenetError(
-                "Another program held the lock of {0} for more than {1} seconds; see who with 'fuser "
-                "/run/xtables.lock', and run again when it has finished.".format(COMMANDS[family], LOCK_SECONDS)
-            )
+        _refuse_held_lock(family, code, err)
         if code:
             raise SenetError(
                 "{0} refused the {1} rules ({2}); check with 'enforcement_info' that the kernel has SECMARK and "
@@ -279,14 +264,22 @@ class Netfilter:
 
     def remembers(self, family: str) -> bool:
         """Whether the kernel takes rules of a family that put labels on connections. It is tried in a new network
-        namespace, which ends with the command: no tool says what the kernel lacks before it loads a rule."""
+        namespace, which ends with the command: no tool says what the kernel lacks before it loads a rule.
+
+        :raises SenetError: a command is missing, or the lock is held.
+        """
         unshare = self._find("unshare")
         if unshare is None:
             return False
         inet = family in _INET_TABLES
-        command = [self._need("nft"), "-f", "-"] if inet else [self._need(COMMANDS[family] + "-restore")]
-        trial = _INET_TRIAL if inet else _XTABLES_TRIAL
-        code, dummy, dummy2 = self._run([unshare, "--net"] + command, data=trial)
+        if inet:
+            command, trial = [self._need("nft"), "-f", "-"], _INET_TRIAL
+        else:
+            command, trial = [self._need(COMMANDS[family] + "-restore"), "-w", str(LOCK_SECONDS)], _XTABLES_TRIAL
+        code, dummy, err = self._run([unshare, "--net"] + command, data=trial)
+        if not inet:
+            # The lock is one for all namespaces
+            _refuse_held_lock(family, code, err)
         return code == 0
 
     def source_ports(self) -> Tuple[Tuple[int, int], ...]:
@@ -324,6 +317,15 @@ class Netfilter:
                 )
             )
         return path
+
+
+def _refuse_held_lock(family: str, code: int, err: str) -> None:
+    # The nf_tables variant ends with 4 for whatever the kernel refuses
+    if code == 4 and "xtables lock" in err:
+        raise SenetError(
+            "Another program held the lock of {0} for more than {1} seconds; see who with 'fuser "
+            "/run/xtables.lock', and run again when it has finished.".format(COMMANDS[family], LOCK_SECONDS)
+        )
 
 
 def kernel_modules(names: Iterable[str], release: str, modules: str = "/lib/modules") -> Optional[Dict[str, bool]]:

@@ -6,13 +6,9 @@ from typing import Optional
 
 import pytest
 
-from ansible_collections.senet.firewall.plugins.module_utils._host.netfilter import (
-    Netfilter,
-    Saved,
-    Tool,
-    kernel_modules,
-)
-from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._compile.xtables import Saved
+from ansible_collections.senet.firewall.plugins.module_utils._host.netfilter import Netfilter, Tool, kernel_modules
+from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
 from tests.unit.commands import Call, Commands
 
 TOOLS = [name + suffix for name in ("iptables", "ip6tables") for suffix in ("", "-save", "-restore")]
@@ -113,6 +109,14 @@ def test_whether_connections_take_labels_is_tried_in_a_namespace_that_ends(famil
     commands.answers[" ".join(call.args)] = (2, "", "Extension connlabel revision 0 not supported")
     assert not host.remembers(family)
     assert not netfilter(*TOOLS, "nft")[0].remembers(family)
+
+
+def test_a_held_lock_says_nothing_about_the_kernel() -> None:
+    host, commands = netfilter(*TOOLS, "unshare")
+    command = "/sbin/unshare --net /sbin/iptables-restore -w 30"
+    commands.answers[command] = (4, "", "Another app is currently holding the xtables lock.\n")
+    with pytest.raises(SenetError, match="held the lock of iptables for more than 30 seconds"):
+        host.remembers("ipv4")
 
 
 @pytest.mark.parametrize(
