@@ -89,7 +89,7 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.senet.firewall.plugins.module_utils._fields import SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
 from ansible_collections.senet.firewall.plugins.plugin_utils._host_flows import host_flows, network
 
 _FACTS = ("all_ipv4_addresses", "all_ipv6_addresses")

@@ -9,15 +9,15 @@ import difflib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ansible_collections.senet.firewall.plugins.module_utils._catalogue import PAIRS
-from ansible_collections.senet.firewall.plugins.module_utils._fields import (
+from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._values.fields import (
     Network,
-    SenetError,
     address_text,
     parse_networks,
     refuse_empty,
 )
-from ansible_collections.senet.firewall.plugins.module_utils._options import FLOW_OPTIONS
+from ansible_collections.senet.firewall.plugins.module_utils._values.options import FLOW_OPTIONS
+from ansible_collections.senet.firewall.plugins.module_utils._values.pairs import PAIRS
 
 _SIDES = ("clients", "servers")
 # The sides say these

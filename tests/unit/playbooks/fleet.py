@@ -25,14 +25,14 @@ _INTERPRETER = '#!/bin/sh\nSENET_HOST={host} exec {python} "$@"\n'
 _STUB = """
 import json, os, pathlib
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.senet.firewall.plugins.module_utils import _options
+from ansible_collections.senet.firewall.plugins.module_utils._values import options
 host = pathlib.Path({hosts!r}) / os.environ["SENET_HOST"]
 kept = host / "flows.json"
 does = (host / "does").read_text() if (host / "does").exists() else ""
 had = json.loads(kept.read_text()) if kept.exists() else []
 
 def flows():
-    module = AnsibleModule(supports_check_mode=True, **_options.FLOWS)
+    module = AnsibleModule(supports_check_mode=True, **options.FLOWS)
     given = [{{key: value for key, value in flow.items() if value is not None}} for flow in module.params["flows"]]
     for flow in given:
         flow.setdefault("mode", module.params["mode"])
@@ -50,7 +50,7 @@ def flows():
     module.exit_json(**result)
 
 def guard():
-    module = AnsibleModule(**_options.GUARD)
+    module = AnsibleModule(**options.GUARD)
     undone = does == "roll back" or module.params["state"] == "aborted"
     module.exit_json(changed=undone, rolled_back=undone, reason="it was not confirmed in time" if undone else "")
 

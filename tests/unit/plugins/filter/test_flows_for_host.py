@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.senet.firewall.plugins.filter.flows_for_host import flows_for_host
-from ansible_collections.senet.firewall.plugins.module_utils._catalogue import expand
-from ansible_collections.senet.firewall.plugins.module_utils._model import flow_set, parse_flow
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import flow_set
+from ansible_collections.senet.firewall.plugins.module_utils._values.pairs import expand
+from ansible_collections.senet.firewall.plugins.module_utils._values.parsing import parse_flow
 
 WEB_DB = {"name": "web_db", "pair": "httpd_to_postgresql", "clients": "webservers", "servers": "databases"}
 HOSTVARS: dict[str, dict[str, Any]] = {
@@ -141,7 +142,8 @@ def test_what_names_nobody_or_is_unknown_is_an_error(wrong: Any, message: str) -
 
 def test_flows_that_are_no_list_or_listed_twice_are_errors() -> None:
     assert "listed twice" in said("web1", WEB_DB, WEB_DB)
-    for nothing in ([], {}, None, "web_db"):
+    wrong: tuple[Any, ...] = ([], {}, None, "web_db")
+    for nothing in wrong:
         with pytest.raises(AnsibleFilterError, match="no list, or an empty one"):
             flows_for_host(nothing, "web1", GROUPS, HOSTVARS)
 
