@@ -4,14 +4,14 @@
 """What both backends log of flows that are observed. No I/O.
 
 The first packets of a connection keep the flow's types, by which the policy logs whoever would be refused. Once it is
-assured, which conntrack says when both ends have spoken, of UDP after two seconds, a packet beyond the rate gets an unlogged type of the same
-flow, which grants the same: sampling takes records away, and neither opens nor cuts anything.
+assured, which conntrack says when both ends have spoken, of UDP after two seconds, a packet beyond the rate gets an
+unlogged type of the same flow, which grants the same: sampling takes records away, and neither opens nor cuts anything.
 """
 
 from typing import Dict, List
 
-from ansible_collections.senet.firewall.plugins.module_utils._fields import PortRange
-from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet
+from ansible_collections.senet.firewall.plugins.module_utils._values.fields import PortRange
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import FlowSet
 
 # A second, at each hook and in each direction. Every release of nft prints a burst other than 5.
 RATE, BURST = 10, 20

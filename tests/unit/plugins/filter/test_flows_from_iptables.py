@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.senet.firewall.plugins.filter.flows_from_iptables import flows_from_iptables
-from ansible_collections.senet.firewall.plugins.module_utils._model import flow_set, parse_confined, parse_flow
+from ansible_collections.senet.firewall.plugins.module_utils._values.fields import parse_confined
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import flow_set
+from ansible_collections.senet.firewall.plugins.module_utils._values.parsing import parse_flow
 
 # The commands of the article that this collection answers
 ARTICLE = """
@@ -347,7 +349,7 @@ def permits(raw: dict[str, Any], packet: dict[str, Any]) -> bool:
         }
     ),
 )  # fmt: skip
-@settings(max_examples=1000)
+@settings(max_examples=300)
 def test_what_the_rules_refuse_no_flow_permits(lines: list[str], packet: dict[str, Any]) -> None:
     try:
         found = flows_from_iptables(lines)

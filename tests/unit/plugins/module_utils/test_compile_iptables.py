@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables, xtables
-from ansible_collections.senet.firewall.plugins.module_utils._model import (
+from ansible_collections.senet.firewall.plugins.module_utils._values.fields import PortRange
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import (
     MODES,
     PROTOCOLS,
     Flow,
     FlowSet,
-    PortRange,
     flow_set,
 )
 from tests.unit.flows import PLACED, SEVERAL, WEB_DB, flow, flow_sets

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 
 from ansible_collections.senet.firewall.plugins.module_utils._compile import cil, iptables, nftables, sampling
-from ansible_collections.senet.firewall.plugins.module_utils._fields import PortRange
-from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet, flow_set
+from ansible_collections.senet.firewall.plugins.module_utils._values.fields import PortRange
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import FlowSet, flow_set
 from tests.unit.flows import flow, flow_sets
 from tests.unit.nft_packets import Table
 from tests.unit.plugins.module_utils.test_compile_alike import known
