@@ -168,9 +168,9 @@ def _default_last(text: str) -> str:
 def _sampled(text: str) -> str:
     """Whatever port a connection has, it counts as one of the observed flow's."""
     text = re.sub(r"(?m)^(-A \S+_(?:old|few)) -p \S+ -m conntrack --ctproto \d+ --ct\w+ \S+", r"\1", text)
-    rule = r"meta l4proto \w+ ct status assured ct (\w+) proto-src \S+ (limit .* packets) .* map @\w+_(\w+)_unlogged"
-    new = r'ct status assured ct \1 proto-src 0-65535 \2 meta secmark set "senet_watch_\3_unlogged_packet_t"'
-    return re.sub(rule, new, text)
+    text = re.sub(r"meta l4proto \w+ (ct status assured) ct \w+ proto-src \S+ jump", r"\1 jump", text)
+    rule = r"meta l4proto \w+ meta secmark set ct \w+ proto-src map @\w+_(\w+)_unlogged"
+    return re.sub(rule, r'meta secmark set "senet_watch_\1_unlogged_packet_t"', text)
 
 
 def _one_way(text: str) -> str:

@@ -14,9 +14,9 @@ _KEY = (
 _MATCH = re.compile(rf"({_KEY}) (\{{[^}}]*\}}|(?!set|vmap)\S+) ")
 _FLAGS = re.compile(r"tcp flags & \(syn \| ack\) (==|!=) syn ")
 _LABEL = re.compile(r'meta secmark set (?:"(\w+)"|(\S+ \S+(?: \S+)?) map @(\w+)) ')
-_LIMIT = re.compile(r"limit rate over \d+/second burst \d+ packets ")
+_LIMIT = re.compile(r"limit rate \d+/second burst \d+ packets ")
 _UNLABELLED = re.compile(r"meta secmark vmap \{ 0 : (jump \w+ )\} ")
-_VERDICT = re.compile(r"(?:(accept)|(goto|jump) (\w+)) $")
+_VERDICT = re.compile(r"(?:(accept)|(return)|(goto|jump) (\w+)) $")
 
 
 class Table:
@@ -59,7 +59,9 @@ class _Way:
             match = _VERDICT.match(verdict)
             if match is None:
                 assert not verdict, line
-            elif match[1] or (self.enter(match[3]) or match[2] == "goto"):
+            elif match[2]:
+                return False
+            elif match[1] or (self.enter(match[4]) or match[3] == "goto"):
                 return True
         return False
 
@@ -74,7 +76,7 @@ class _Way:
                 if not agrees(match[1], value, self.facts):
                     return ""
             elif match := _LIMIT.match(rest):
-                if "over" not in self.facts:
+                if "over" in self.facts:
                     return ""
             elif match := _FLAGS.match(rest):
                 if "tcp flags" not in self.facts or (self.facts["tcp flags"] == "syn") != (match[1] == "=="):

@@ -143,6 +143,10 @@ _REFUSED_OBSERVED = """\
 (typeattribute senet_{name}_refused)
 (typeattributeset senet_{name}_refused (and (domain) (not (kernel_t))))
 (auditallow senet_{name}_refused {refused} (packet (send recv)))
+(type {unlogged})
+(roletype object_r {unlogged})
+(typeattributeset senet_packet_type ({unlogged}))
+(allow {others} {unlogged} (packet (send recv)))
 """
 
 
@@ -171,13 +175,18 @@ def compile_policy(flows: FlowSet, remembered: Optional[FlowSet] = None) -> str:
             parts.extend(_grants(flow, types, "-midstream", others, others, _confined(flows, ENFORCE)))
             parts.extend(_logged(flow, types))
             parts.extend(_audited(flow.name, _confined(flows, OBSERVE), types))
-        if flow.sampled:
-            parts.append(_TWO_MORE.format(*flow.unlogged_types))
-            parts.extend(_grants(flow, flow.unlogged_types, "-unlogged", others))
+        if flow.mode == OBSERVE:
+            client, server = flow.unlogged_types[:2]
+            parts.append(_TWO_MORE.format(client, server))
+            parts.extend(_grants(flow, (client, server), "-unlogged", others))
         if flow.source_addresses:
             parts.append(_fill(_REFUSED, flow))
             if flow.mode == OBSERVE:
-                parts.append(_REFUSED_OBSERVED.format(name=flow.name, refused=flow.refused_type, others=_others(flows)))
+                parts.append(
+                    _REFUSED_OBSERVED.format(
+                        name=flow.name, refused=flow.refused_type, unlogged=flow.unlogged_types[2], others=others
+                    )
+                )
     parts.append(compile_peers(peering(flows), flows.labels_packets))
     parts.extend(_INTERFACE.format(type=name) for name in flows.interface_types)
     return "".join(parts)

@@ -23,6 +23,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._values.fields impo
 from ansible_collections.senet.firewall.plugins.module_utils._values.flows import (
     DEFAULT_PACKET_TYPE,
     ENFORCE,
+    OBSERVE,
     Flow,
     FlowSet,
     packet_context,
@@ -68,9 +69,9 @@ def compile_rules(flows: FlowSet, mls: bool, family: str = "ipv4") -> Tuple[str,
 
     A flow with addresses or interfaces has its rules at the end of each phase, one a combination of them.
 
-    Of connections that are only observed, and not new, what is beyond a rate gets another type of its flow at the end
-    of the phase that found it. It counts at each hook, direction and phase by itself: on loopback a packet leaves
-    before it arrives, and one rate for both would be used up where it leaves.
+    Of connections that are only observed, and not new, what is beyond a rate gets an unlogged type of its flow at the
+    end of the phase that found it. The rate counts for each hook, direction and phase by itself: on loopback a packet
+    leaves before it arrives, and one rate for both would be used up where it leaves.
 
     A large set keeps these phases and their order. Each finds its port in a tree of chains a protocol: an inner chain
     goes on to the part that may hold the port, and a chain that is gone to returns where the tree was entered.
@@ -207,10 +208,10 @@ def _hook_rules(chains: Chains, hook: str, flows: FlowSet, mls: bool, family: st
         middle_phase, phase = _Phase("osrc", "--ctorigsrcport", other), _Phase("rsrc", "--ctreplsrcport", own)
         _phase_rules(chains, middle, hook, middle_phase, flows, mls, family)
         if sampling.samples(flows, real=False):
-            _sampling_rules(chains, middle, middle_phase, flows, mls)
+            _sampling_rules(chains, middle, hook, middle_phase, flows, mls, family)
         _phase_rules(chains, tracked, hook, phase, flows, mls, family)
         if sampling.samples(flows, real=True):
-            _sampling_rules(chains, tracked, phase, flows, mls)
+            _sampling_rules(chains, tracked, hook, phase, flows, mls, family)
     # Nothing that conntrack follows comes here
     _phase_rules(chains, name, hook, _Phase("sport", "--sport", replier), flows, mls, family)
     _phase_rules(chains, name, hook, _Phase("dport", "--dport", originator), flows, mls, family)
@@ -254,8 +255,11 @@ def _phase_rules(
     chains[name].extend(_placed_rules(name, hook, phase, flows, mls, family))
 
 
-def _sampling_rules(chains: Chains, name: str, phase: _Phase, flows: FlowSet, mls: bool) -> None:
-    """Add the unlogged types to the end of a chain of connections. Only what is in a sampled flow uses up the rate."""
+def _sampling_rules(
+    chains: Chains, name: str, hook: str, phase: _Phase, flows: FlowSet, mls: bool, family: str
+) -> None:
+    """Add the unlogged types to the end of a chain of connections: what is on an observed flow's port uses up the rate,
+    and beyond it is labelled anew, by the same rules in the same order."""
     kind, letter = "" if name.endswith("_mid") else "_", phase.name[0]
     old, few = name + kind + "old", name + kind + "few"
     chains[name].append("-A {0} -m conntrack --ctstatus ASSURED -j {1}".format(name, old))
@@ -271,10 +275,11 @@ def _sampling_rules(chains: Chains, name: str, phase: _Phase, flows: FlowSet, ml
     claims = [
         _Claim(flow.protocol, own, dict(zip(("client", "server"), flow.unlogged_types)))
         for flow in flows.flows
-        if flow.sampled
+        if flow.mode == OBSERVE and flow.everywhere
         for own in flow.ports
     ]
     _search(chains, few, phase, claims, "{0}few_{1}".format(letter, phase.side), _labels(phase, mls))
+    chains[few].extend(_placed_rules(few, hook, phase, sampling.placed(flows), mls, family, unlogged=True))
 
 
 def _labels(phase: _Phase, mls: bool) -> Found:
@@ -327,7 +332,9 @@ def _claim_rule(name: str, phase: _Phase, claim: _Claim, found: Found) -> str:
     return found(name, phase.match(claim.protocol, claim.ports.low, claim.ports.high), claim)
 
 
-def _placed_rules(name: str, hook: str, phase: _Phase, flows: FlowSet, mls: bool, family: str) -> Iterator[str]:
+def _placed_rules(
+    name: str, hook: str, phase: _Phase, flows: FlowSet, mls: bool, family: str, unlogged: bool = False
+) -> Iterator[str]:
     """The rules of the flows that ports alone do not tell: first whom they refuse, so that each flow's own clients,
     whose label comes after, are not among them."""
     # What one flow enforces is not for another that only observes to permit.
@@ -335,11 +342,14 @@ def _placed_rules(name: str, hook: str, phase: _Phase, flows: FlowSet, mls: bool
     for flow in placed:
         if flow.source_addresses:
             for match in _placed_matches(hook, phase, flow, ("",), family):
-                yield _label(name, match, flow.refused_type, mls)
+                yield _label(name, match, sampling.packet_types(flow, unlogged)[2], mls)
     for flow in placed:
         clients = _of_family(flow.source_addresses, family)
+        types = phase.types(flows, flow)
+        if unlogged and flow.mode == OBSERVE:
+            types = dict(zip(("client", "server"), flow.unlogged_types))
         for match in _placed_matches(hook, phase, flow, clients, family):
-            yield _label(name, match, phase.types(flows, flow)[phase.side], mls)
+            yield _label(name, match, types[phase.side], mls)
 
 
 def _placed_matches(hook: str, phase: _Phase, flow: Flow, clients: Sequence[str], family: str) -> Iterator[str]:

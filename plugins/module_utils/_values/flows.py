@@ -82,18 +82,10 @@ class Flow(NamedTuple):
         )
 
     @property
-    def unlogged_types(self) -> Tuple[str, str]:
-        """The client's and the server's type on what is not logged of a busy connection: everybody may use them who
-        may use the flow's other types. See :attr:`sampled`."""
-        return (
-            "senet_{0}_client_unlogged_packet_t".format(self.name),
-            "senet_{0}_server_unlogged_packet_t".format(self.name),
-        )
-
-    @property
-    def sampled(self) -> bool:
-        """Whether of its busy connections a part is logged. Where a flow has addresses or interfaces, all is."""
-        return self.mode == OBSERVE and self.everywhere
+    def unlogged_types(self) -> Tuple[str, ...]:
+        """The types in place of :attr:`packet_types` on what is not logged of a busy connection that is only observed:
+        everybody may use them who may use those."""
+        return tuple(name.replace("_packet_t", "_unlogged_packet_t") for name in self.packet_types)
 
     @property
     def domains(self) -> Tuple[str, ...]:
@@ -212,7 +204,7 @@ class FlowSet(NamedTuple):
     def types_of(self, flow: Flow) -> Tuple[str, ...]:
         """The types that rules of one of these flows put on packets."""
         midstream = flow.midstream_types if self.parts_midstream(flow) else ()
-        return flow.packet_types + midstream + (flow.unlogged_types if flow.sampled else ())
+        return flow.packet_types + midstream + (flow.unlogged_types if flow.mode == OBSERVE else ())
 
     def parts_midstream(self, flow: Flow) -> bool:
         """Whether a confined domain may use a flow, so that packets which may be of another connection need types of

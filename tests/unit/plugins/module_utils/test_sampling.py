@@ -18,7 +18,16 @@ from tests.unit.plugins.module_utils.test_compile_alike import known
 from tests.unit.plugins.module_utils.test_compile_iptables import Traversal, chains_of
 
 OLD = flow("old", ports=[6379], mode="observe")
-FLOWS = flow_set([flow(), OLD, flow("near", ports=[7000], mode="observe", interfaces=["lo"])])
+NEAR = flow("near", ports=[7000], mode="observe", interfaces=["lo"], source_addresses=["127.0.0.1"])
+FLOWS = flow_set(
+    [
+        flow(),
+        OLD,
+        NEAR,
+        flow("far", ports=[7000], source_addresses=["192.0.2.7"], destination_addresses=["192.0.2.8"]),
+        flow("own", ports=[7001], interfaces=["lo"]),
+    ]
+)
 ASSURED = {"--ctstatus": "ASSURED"}
 BUSY = {**ASSURED, "over": "yes"}
 
@@ -89,8 +98,8 @@ def test_where_a_domain_is_confined_what_may_be_of_no_flow_is_not_sampled(
 
 @BACKENDS
 @WAYS
-@pytest.mark.parametrize(("port", "name"), [("5432", "web_db"), ("7000", "near")])
-def test_what_is_enforced_or_has_a_place_keeps_its_type(
+@pytest.mark.parametrize(("port", "name"), [("5432", "web_db"), ("7001", "own")])
+def test_what_is_enforced_keeps_its_type(
     label: Label, hook: str, direction: str, side: int, port: str, name: str
 ) -> None:
     own = next(flow for flow in FLOWS.flows if flow.name == name)
@@ -100,6 +109,26 @@ def test_what_is_enforced_or_has_a_place_keeps_its_type(
         assert label(FLOWS, hook, busy) == (own.client_type, own.server_type)[side]
 
 
+def far(direction: str, client: str, server: str) -> dict[str, str]:
+    """A busy packet on the port of two flows, of which one is observed."""
+    back = {"-s": server, "-d": client} if direction == "REPLY" else {"-s": client, "-d": server}
+    return {**packet(direction, BUSY, "7000"), "--ctorigsrc": client, "--ctreplsrc": server, **back}
+
+
+@BACKENDS
+@WAYS
+def test_addresses_and_interfaces_tell_what_is_sampled(label: Label, hook: str, direction: str, side: int) -> None:
+    assert label(FLOWS, hook, packet(direction, {}, "7000")) == (NEAR.client_type, NEAR.server_type)[side]
+    assert label(FLOWS, hook, packet(direction, BUSY, "7000")) == NEAR.unlogged_types[side]
+    assert label(FLOWS, hook, far(direction, "192.0.2.9", "127.0.0.1")) == NEAR.unlogged_types[2]
+    enforced = next(flow for flow in FLOWS.flows if flow.name == "far")
+    assert label(FLOWS, hook, far(direction, "192.0.2.7", "192.0.2.8")) == enforced.packet_types[side]
+    # where both refuse, the one that enforces
+    assert label(FLOWS, hook, far(direction, "192.0.2.9", "192.0.2.8")) == enforced.refused_type
+    elsewhere = {**far(direction, "192.0.2.9", "127.0.0.1"), "-i": "eth0", "-o": "eth0"}
+    assert label(FLOWS, hook, elsewhere) == "senet_default_packet_t"
+
+
 @BACKENDS
 def test_types_that_the_policy_lacks_leave_the_others(label: Label) -> None:
     assert label(FLOWS, "OUTPUT", packet("ORIGINAL", BUSY), OLD.unlogged_types) == OLD.client_type
@@ -107,10 +136,14 @@ def test_types_that_the_policy_lacks_leave_the_others(label: Label) -> None:
 
 @given(flow_sets())
 def test_no_rule_has_a_type_for_what_is_unlogged_of_another_flow(flows: FlowSet) -> None:
-    observed = {flow for flow in flows.flows if flow.mode == "observe" and flow.everywhere}
+    observed = {flow for flow in flows.flows if flow.mode == "observe"}
     types = {name for flow in observed for name in flow.unlogged_types}
-    for rules in (iptables.compile_rules(flows, mls=True), nftables.compile_rules(flows, mls=True)):
-        assert set(re.findall(r"object_r:(\w+_unlogged_\w+)", "\n".join(rules))) == types
+    both = iptables.compile_rules(flows, mls=True) + iptables.compile_rules(flows, True, "ipv6")
+    for rules in (both, nftables.compile_rules(flows, mls=True)):
+        found = set(re.findall(r"object_r:(\w+_unlogged_\w+)", "\n".join(rules)))
+        # Without an address of either family a flow has none of some.
+        assert found <= types
+        assert found or not types
         assert any("limit" in rule for rule in rules) == bool(observed)
 
 
@@ -120,10 +153,10 @@ def test_who_may_use_a_flows_types_may_use_the_unlogged_ones_and_nobody_else(flo
     for one in flows.flows:
         granted = {
             name: set(re.findall(rf"\(allow (\S+) {name} (\(.*?\))\)", text))
-            for name in (one.client_type, one.server_type, *one.unlogged_types)
+            for name in one.packet_types + one.unlogged_types
         }
-        for own, unlogged in zip((one.client_type, one.server_type), one.unlogged_types, strict=True):
-            assert granted[unlogged] == (granted[own] if one.sampled else set())
+        for own, unlogged in zip(one.packet_types, one.unlogged_types, strict=True):
+            assert granted[unlogged] == (granted[own] if one.mode == "observe" else set())
             assert not re.search(rf"auditallow \S+ {unlogged}", text)
 
 

@@ -87,13 +87,14 @@ def label(flows: FlowSet, packet: Packet) -> str:
         and packet.interface in (one.interfaces or (packet.interface,))
     ]
     for one in here:
-        placed = one.interfaces or one.source_addresses or one.destination_addresses
-        if packet.many and one.mode == OBSERVE and not placed:
-            return one.unlogged_types[packet.side == "server"]
         if contains(one.source_addresses, packet.client):
-            return one.client_type if packet.side == "client" else one.server_type
+            return types(one, packet)[packet.side == "server"]
     enforcing_last = sorted(here, key=lambda one: one.mode == "enforce")
-    return enforcing_last[-1].refused_type if enforcing_last else DEFAULT_PACKET_TYPE
+    return types(enforcing_last[-1], packet)[2] if enforcing_last else DEFAULT_PACKET_TYPE
+
+
+def types(one: Flow, packet: Packet) -> tuple[str, ...]:
+    return one.unlogged_types if packet.many and one.mode == OBSERVE else one.packet_types
 
 
 def labels(moment: Moment, packet: Packet) -> list[str]:
