@@ -85,7 +85,7 @@ class Flow(NamedTuple):
     def unlogged_types(self) -> Tuple[str, ...]:
         """The types in place of :attr:`packet_types` on what is not logged of a busy connection that is only observed:
         everybody may use them who may use those."""
-        return tuple(name.replace("_packet_t", "_unlogged_packet_t") for name in self.packet_types)
+        return tuple(name[: -len("packet_t")] + "unlogged_packet_t" for name in self.packet_types)
 
     @property
     def domains(self) -> Tuple[str, ...]:
