@@ -287,6 +287,12 @@ unreadable:
   returned: success
   type: int
   sample: 0
+questions:
+  description: How many refused connects were questions of this collection, which asks the kernel in this way whether a
+    domain may connect to a port. They are in no group.
+  returned: success
+  type: int
+  sample: 0
 lost:
   description: Whether the kernel says in its log that it dropped records. Only known where that log was read.
   returned: success
@@ -355,6 +361,7 @@ def _report(host: Host, wish: Wish, warnings: List[str]) -> Dict[str, Any]:
         "records": collector.records,
         "left_out": collector.left_out,
         "unreadable": collector.unreadable,
+        "questions": collector.questions,
         "lost": collector.lost,
         "sources": list(found.sources),
     }

@@ -31,6 +31,8 @@ GROUPS = 500
 PORTS = 64
 EACH = 8
 _CONNECTS = 256
+# The command of the collection's own question whether a domain may connect to a port (_host.connecting)
+QUESTION = "senet-ask"
 _SEEN = 4096
 
 CLIENT = "client"
@@ -128,7 +130,8 @@ class Collector:
     """Takes lines one by one. ``groups`` are at most GROUPS, however many lines there are.
 
     ``records`` counts those that are wanted, ``left_out`` those of them that no group has room for, ``unreadable``
-    those that were cut short; ``lost`` says that the kernel dropped some. auditd's log is to be fed first: what the
+    those that were cut short, ``questions`` those that the collection's own questions left, which are in no group;
+    ``lost`` says that the kernel dropped some. auditd's log is to be fed first: what the
     journal has too counts once.
     """
 
@@ -143,6 +146,7 @@ class Collector:
         self.left_out = 0
         self.unreadable = 0
         self.lost = False
+        self.questions = 0
         self._last_by_auditd = 0.0
 
     @property
@@ -203,6 +207,9 @@ class Collector:
 
     def _take(self, record: Optional[Record], stamp: Optional[Stamp]) -> None:
         wish = self._wish
+        if record is not None and record.names_process and record.command == QUESTION:
+            self.questions += 1
+            return
         if record is None or (wish.since is not None and record.time < wish.since):
             return
         if (wish.until is not None and record.time > wish.until) or (

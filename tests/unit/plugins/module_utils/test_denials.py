@@ -20,6 +20,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._decisions.denials 
     Group,
     Wish,
 )
+from ansible_collections.senet.firewall.plugins.module_utils._host import connecting
 from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet
 from ansible_collections.senet.firewall.plugins.module_utils._values.records import AUDITD, JOURNALD, KERNEL, Line
 from tests.unit import records
@@ -150,6 +151,13 @@ def test_the_journal_has_a_record_twice_and_auditds_log_may_have_it_too() -> Non
     assert only(collect(auditd(records.SEND), *copies, later)).count == 2
     # One event can have the same record for two packets, and auditd's log has all of them
     assert only(collect(auditd(records.SEND), auditd(records.SEND))).count == 2
+
+
+def test_the_collections_own_questions_are_nobodys_attempts() -> None:
+    question = records.CONNECT.replace("6E67696E783A20776F726B6572", f'"{connecting.COMMAND}"')
+    collector = collect(auditd(question), auditd(records.SEND.replace("senet-probe", connecting.COMMAND)))
+    # Whose name a record of a packet has says nothing
+    assert (collector.questions, collector.records) == (1, 1)
 
 
 def test_filters() -> None:
