@@ -31,7 +31,7 @@ def of_access(
     flows: FlowSet, matrix: Iterable[Access], confined: Iterable[Elsewhere], heard: Iterable[Hearing]
 ) -> List[Finding]:
     """Whom the kernel grants more or less than the flows say."""
-    found = []
+    found = []  # type: List[Finding]
     for each in matrix:
         found.extend(_finding(each.flow, each.domain, clause) for clause in deviations(flows, [each]))
         flow = next(flow for flow in flows.flows if flow.name == each.flow)

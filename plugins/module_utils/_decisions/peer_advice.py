@@ -111,7 +111,7 @@ def _verified(group: Group, known: Known) -> Optional[Flow]:
     ]  # type: List[Flow]
     port = group.key.port
     fitting = [flow for flow in flows if port is not None and flow.has_port(port)]
-    return (fitting + flows + [None])[0]  # type: ignore[list-item]
+    return next(iter(fitting + flows), None)
 
 
 def _interface(group: Group, interface_type: str, known: Known) -> Advice:
