@@ -16,9 +16,9 @@ from .guests import STOCK
 KEEP_STATES = 2
 # What the lab's services, its tools and an administrator need; Debian's `base` holds init, systemd, logging and so on.
 SLIM_MODULES = (
-    *("apache", "base", "clock", "cron", "getty", "hostname", "ipsec", "iptables", "ldap", "lvm", "netlabel"),
-    *("netutils", "policykit", "postgresql", "redis", "rpc", "setrans", "shutdown", "ssh", "su", "sudo", "tmpreaper"),
-    *("unconfined", "xdg", "xserver"),
+    *("apache", "base", "bind", "chronyd", "clock", "cron", "getty", "hostname", "ipsec", "iptables", "ldap", "lvm"),
+    *("memcached", "mysql", "netlabel", "netutils", "policykit", "postgresql", "redis", "rpc", "setrans", "shutdown"),
+    *("ssh", "su", "sudo", "tmpreaper", "unconfined", "xdg", "xserver", "zabbix"),
 )
 
 

@@ -27,6 +27,12 @@ KERNEL_ARGUMENTS = (
     "root=/dev/ubda rw seccomp=on con0=fd:0,fd:1 con=null ssl=null net.ifnames=0 security=selinux enforcing=1 "
     "audit_backlog_limit=8192"
 )
+# Units that do nothing here and take a fifth of the processor time of a boot
+IDLE_UNITS = (
+    *(f"modprobe@{module}.service" for module in ("configfs", "dm_mod", "drm", "efi_pstore", "fuse", "loop")),
+    *("systemd-random-seed.service", "systemd-binfmt.service", "systemd-pstore.service", "getty@tty1.service"),
+    *("systemd-update-utmp.service", "systemd-update-utmp-runlevel.service"),
+)
 TOOLS = ("ip", "ethtool", "taskset", "nsenter", "unshare", "setpriv")
 NETWORK_SECONDS = 20
 OFF_SECONDS = 60
@@ -54,6 +60,7 @@ def command_line(kernel: Kernel, image: Image, name: str, disk: Path) -> list[st
         f"ubd0s={disk},{image.disk}",
         *(f"vec{number}:transport=raw,ifname={nic},mac={mac}" for number, (nic, mac) in enumerate(nics)),
         *KERNEL_ARGUMENTS.split(),
+        *(f"systemd.mask={unit}" for unit in IDLE_UNITS),
         f"systemd.hostname={name}",
     ]
 

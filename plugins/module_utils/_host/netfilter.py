@@ -143,12 +143,7 @@ class Netfilter:
             return
         command = self._need(COMMANDS[family] + "-restore")
         code, dummy, err = self._run([command, "--noflush", "-w", str(LOCK_SECONDS)], data=text)
-        # The nf_tables variant ends with 4 for whatever the kernel refuses
-        if code == 4 and "xtables lock" in err:
-            raise SenetError(
-                "Another program held the lock of {0} for more than {1} seconds; see who with 'fuser "
-                "/run/xtables.lock', and run again when it has finished.".format(COMMANDS[family], LOCK_SECONDS)
-            )
+        _refuse_held_lock(family, code, err)
         if code:
             raise SenetError(
                 "{0} refused the {1} rules ({2}); check with 'enforcement_info' that the kernel has SECMARK and "
@@ -279,14 +274,22 @@ class Netfilter:
 
     def remembers(self, family: str) -> bool:
         """Whether the kernel takes rules of a family that put labels on connections. It is tried in a new network
-        namespace, which ends with the command: no tool says what the kernel lacks before it loads a rule."""
+        namespace, which ends with the command: no tool says what the kernel lacks before it loads a rule.
+
+        :raises SenetError: a command is missing, or the lock is held.
+        """
         unshare = self._find("unshare")
         if unshare is None:
             return False
         inet = family in _INET_TABLES
-        command = [self._need("nft"), "-f", "-"] if inet else [self._need(COMMANDS[family] + "-restore")]
-        trial = _INET_TRIAL if inet else _XTABLES_TRIAL
-        code, dummy, dummy2 = self._run([unshare, "--net"] + command, data=trial)
+        if inet:
+            command, trial = [self._need("nft"), "-f", "-"], _INET_TRIAL
+        else:
+            command, trial = [self._need(COMMANDS[family] + "-restore"), "-w", str(LOCK_SECONDS)], _XTABLES_TRIAL
+        code, dummy, err = self._run([unshare, "--net"] + command, data=trial)
+        if not inet:
+            # The lock is one for all namespaces
+            _refuse_held_lock(family, code, err)
         return code == 0
 
     def source_ports(self) -> Tuple[Tuple[int, int], ...]:
@@ -324,6 +327,15 @@ class Netfilter:
                 )
             )
         return path
+
+
+def _refuse_held_lock(family: str, code: int, err: str) -> None:
+    # The nf_tables variant ends with 4 for whatever the kernel refuses
+    if code == 4 and "xtables lock" in err:
+        raise SenetError(
+            "Another program held the lock of {0} for more than {1} seconds; see who with 'fuser "
+            "/run/xtables.lock', and run again when it has finished.".format(COMMANDS[family], LOCK_SECONDS)
+        )
 
 
 def kernel_modules(names: Iterable[str], release: str, modules: str = "/lib/modules") -> Optional[Dict[str, bool]]:

@@ -115,6 +115,14 @@ def test_whether_connections_take_labels_is_tried_in_a_namespace_that_ends(famil
     assert not netfilter(*TOOLS, "nft")[0].remembers(family)
 
 
+def test_a_held_lock_says_nothing_about_the_kernel() -> None:
+    host, commands = netfilter(*TOOLS, "unshare")
+    command = "/sbin/unshare --net /sbin/iptables-restore -w 30"
+    commands.answers[command] = (4, "", "Another app is currently holding the xtables lock.\n")
+    with pytest.raises(SenetError, match="held the lock of iptables for more than 30 seconds"):
+        host.remembers("ipv4")
+
+
 @pytest.mark.parametrize(
     ("given", "reserved", "expected"),
     [
