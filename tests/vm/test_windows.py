@@ -103,7 +103,7 @@ def test_no_change_opens_the_port_or_cuts_its_client(slim_enforced: Host) -> Non
     with Controller(slim_enforced) as controller:
         for name, options in CHANGES:
             with connections(slim_enforced) as made:
-                result = controller.module(slim_enforced, FLOWS, purge=True, **options)
+                result = controller.module(slim_enforced, FLOWS, purge=True, confirm_timeout=300, **options)
             assert result.get("changed"), (name, result.get("msg"), result)
             check(made)
         again = controller.module(slim_enforced, FLOWS, purge=True, **CHANGES[-1][1])

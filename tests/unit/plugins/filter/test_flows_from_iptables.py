@@ -347,7 +347,7 @@ def permits(raw: dict[str, Any], packet: dict[str, Any]) -> bool:
         }
     ),
 )  # fmt: skip
-@settings(max_examples=1000)
+@settings(max_examples=300)
 def test_what_the_rules_refuse_no_flow_permits(lines: list[str], packet: dict[str, Any]) -> None:
     try:
         found = flows_from_iptables(lines)

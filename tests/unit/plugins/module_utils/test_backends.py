@@ -5,7 +5,7 @@
 from typing import Optional
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.senet.firewall.plugins.module_utils import _engine, _recovery, _survey
@@ -52,6 +52,7 @@ def test_a_host_without_the_commands_is_told_what_to_install(asked: str, availab
         choose(asked, None, available)
 
 
+@settings(max_examples=40)
 @given(flow_sets(), flow_sets(), st.sampled_from(BOTH), st.sampled_from(BOTH))
 def test_from_any_set_by_any_backend_to_any_other_and_to_nothing(
     first: FlowSet, second: FlowSet, backend: str, other: str

@@ -6,7 +6,7 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from ansible_collections.senet.firewall.plugins.module_utils import _engine, _plan, _survey
 from ansible_collections.senet.firewall.plugins.module_utils._compile import cil, iptables
@@ -75,6 +75,7 @@ def test_check_mode_says_what_the_run_then_does_and_writes_nothing() -> None:
     assert (predicted.changed, predicted.steps, predicted.diffs) == (True, done.steps, done.diffs)
 
 
+@settings(max_examples=40)
 @given(flow_sets(), flow_sets())
 def test_from_any_set_to_any_other_and_to_nothing(first: FlowSet, second: FlowSet) -> None:
     host = ScriptedHost()

@@ -110,7 +110,7 @@ def foreign(lines: list[str]) -> list[str]:
 
 
 @pytest.mark.parametrize("variant", INFIXES)
-@settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(rulesets=RULESETS, flows=FLOWS)
 def test_no_byte_of_other_peoples_rules_changes(variant: str, rulesets: dict[str, str], flows: FlowSet) -> None:
     with NetworkNamespace(variant) as space:

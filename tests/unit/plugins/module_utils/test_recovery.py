@@ -493,7 +493,7 @@ def restart(host: ScriptedHost) -> None:
             assert _agent._load(host.host()) == 0
 
 
-@settings(max_examples=15)
+@settings(max_examples=6)
 @given(flow_sets(), flow_sets())
 def test_a_run_killed_at_any_write_is_undone_by_guard_boot_and_next_run(first: FlowSet, second: FlowSet) -> None:
     host = host_with(first)
@@ -516,7 +516,7 @@ def test_a_run_killed_at_any_write_is_undone_by_guard_boot_and_next_run(first: F
         assert not make(victim, second).changed
 
 
-@settings(max_examples=15)
+@settings(max_examples=6)
 @given(flow_sets(), flow_sets())
 def test_an_unguarded_run_killed_at_any_write_converges(first: FlowSet, second: FlowSet) -> None:
     host = host_with(first)
@@ -527,7 +527,7 @@ def test_an_unguarded_run_killed_at_any_write_converges(first: FlowSet, second: 
         assert not make(victim, second).changed
 
 
-@settings(max_examples=15)
+@settings(max_examples=6)
 @given(flow_sets(), flow_sets())
 def test_a_confirmation_killed_at_any_write_is_undone_or_holds(first: FlowSet, second: FlowSet) -> None:
     host = host_with(first)
@@ -546,7 +546,7 @@ def test_a_confirmation_killed_at_any_write_is_undone_or_holds(first: FlowSet, s
             assert view(victim) == goal
 
 
-@settings(max_examples=15)
+@settings(max_examples=6)
 @given(flow_sets(), flow_sets())
 def test_undoing_killed_at_any_write_is_taken_up_again(first: FlowSet, second: FlowSet) -> None:
     host = host_with(first)

@@ -268,7 +268,7 @@ def test_a_change_opens_and_cuts_nothing_on_the_way(pair: tuple[FlowSet, FlowSet
     check(*pair, backends)
 
 
-@settings(max_examples=150)
+@settings(max_examples=50)
 @given(close_sets(), close_sets(), st.sampled_from(list(product(BACKENDS, BACKENDS))))
 @example(WEB_DB, RENAMED, ("iptables", "iptables"))
 def test_no_change_opens_or_cuts_anything_on_the_way(
@@ -277,7 +277,7 @@ def test_no_change_opens_or_cuts_anything_on_the_way(
     check(first, second, backends)
 
 
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(st.lists(close_sets(), min_size=2, max_size=5))
 def test_retired_types_are_of_the_set_before_with_its_grants_and_no_older(sets: list[FlowSet]) -> None:
     host = ScriptedHost()
