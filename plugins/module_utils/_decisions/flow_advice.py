@@ -208,7 +208,7 @@ def _flow_for(group: Group, known: Known) -> Advice:
     if port is None:
         text = "'{0}' is confined, and {1} it {2} packets of no flow without ports or on many: that is what it is for."
         return Advice(AS_ASKED, text.format(who, keeps(group), "sending" if group.key.outward else "receiving"))
-    protocol = _protocol(group, known)
+    protocol = protocol_of(group, known)
     others = _other_domains(group, known, protocol)
     domains = ([who], others) if client else (others, [who])
     flow = {
@@ -244,7 +244,7 @@ def _flow_for(group: Group, known: Known) -> Advice:
     return Advice(FLOW, text, flow)
 
 
-def _protocol(group: Group, known: Known) -> str:
+def protocol_of(group: Group, known: Known) -> str:
     """The protocol of a packet, which its record does not say: that which somebody listens on, or the catalogue's."""
     port = group.key.port or 0
     if group.protocols:
