@@ -70,7 +70,7 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
 from ansible_collections.senet.firewall.plugins.plugin_utils._iptables_meaning import mean
 from ansible_collections.senet.firewall.plugins.plugin_utils._iptables_rules import parse
 

@@ -273,19 +273,21 @@ from typing import Any, Dict, List
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.senet.firewall.plugins.module_utils import _enforcement
-from ansible_collections.senet.firewall.plugins.module_utils._access import UNLABELED_TYPE, cut_domains
+from ansible_collections.senet.firewall.plugins.module_utils._agent.packed import this_host
 from ansible_collections.senet.firewall.plugins.module_utils._compile.iptables import label_rules
-from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host, this_host
+from ansible_collections.senet.firewall.plugins.module_utils._decisions import enforcement
+from ansible_collections.senet.firewall.plugins.module_utils._decisions.access import cut_domains
+from ansible_collections.senet.firewall.plugins.module_utils._decisions.foreign_rules import foreign_labels
+from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
 from ansible_collections.senet.firewall.plugins.module_utils._host.netfilter import COMMANDS, kernel_modules
-from ansible_collections.senet.firewall.plugins.module_utils._labels import foreign_labels
-from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import UNLABELED_TYPE
 
 
-def _iptables(host: Host) -> Dict[str, _enforcement.IptablesFacts]:
+def _iptables(host: Host) -> Dict[str, enforcement.IptablesFacts]:
     tools = {family: host.netfilter.iptables(family) for family in COMMANDS}
     return {
-        family: _enforcement.IptablesFacts(
+        family: enforcement.IptablesFacts(
             tool.path, tool.version, tool.variant, host.netfilter.has_match(family, "selinux")
         )
         for family, tool in tools.items()
@@ -318,12 +320,12 @@ def main() -> None:
         tools = _iptables(host)
         nft = host.netfilter.nft()
         saves = host.netfilter.saves()
-        facts = _enforcement.Facts(
+        facts = enforcement.Facts(
             selinux=status,
             iptables=tools,
             nft=nft.path if nft else None,
             semodule=host.store.command(),
-            modules=kernel_modules(_enforcement.KERNEL_MODULES, release),
+            modules=kernel_modules(enforcement.KERNEL_MODULES, release),
             label_rules=tuple(rule for saved in saves if saved.default for rule in label_rules(saved.text)),
             foreign_labels=tuple(foreign_labels(saves, host.netfilter.ruleset())),
             cut=tuple(_domains_cut(host, status)),
@@ -341,7 +343,7 @@ def main() -> None:
         label_rules=list(facts.label_rules),
         foreign_labels=list(facts.foreign_labels),
         domains_cut=list(facts.cut),
-        layers={"selinux": _enforcement.layer(facts), "owner": _enforcement.owner_layer(facts)},
+        layers={"selinux": enforcement.layer(facts), "owner": enforcement.owner_layer(facts)},
     )
 
 

@@ -452,12 +452,13 @@ selinux:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.senet.firewall.plugins.module_utils import _calls, _options
-from ansible_collections.senet.firewall.plugins.module_utils._host.host import this_host
+from ansible_collections.senet.firewall.plugins.module_utils._agent.packed import this_host
+from ansible_collections.senet.firewall.plugins.module_utils._change import modules
+from ansible_collections.senet.firewall.plugins.module_utils._values import options
 
 
 def main() -> None:
-    _calls.flow(AnsibleModule(supports_check_mode=True, **_options.FLOW), this_host)
+    modules.flow(AnsibleModule(supports_check_mode=True, **options.FLOW), this_host)
 
 
 if __name__ == "__main__":

@@ -161,15 +161,15 @@ drift:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.senet.firewall.plugins.module_utils import _report
-from ansible_collections.senet.firewall.plugins.module_utils._host.host import this_host
-from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._agent.packed import this_host
+from ansible_collections.senet.firewall.plugins.module_utils._change import drift
+from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
 
 
 def main() -> None:
     module = AnsibleModule(argument_spec={}, supports_check_mode=True)
     try:
-        result = _report.report(this_host())
+        result = drift.report(this_host())
     except SenetError as exc:
         module.fail_json(msg=str(exc))
     module.exit_json(changed=False, **result)

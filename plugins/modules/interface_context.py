@@ -196,12 +196,13 @@ selinux:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.senet.firewall.plugins.module_utils import _calls, _options
-from ansible_collections.senet.firewall.plugins.module_utils._host.host import this_host
+from ansible_collections.senet.firewall.plugins.module_utils._agent.packed import this_host
+from ansible_collections.senet.firewall.plugins.module_utils._change import modules
+from ansible_collections.senet.firewall.plugins.module_utils._values import options
 
 
 def main() -> None:
-    _calls.interface_context(AnsibleModule(supports_check_mode=True, **_options.INTERFACE_CONTEXT), this_host)
+    modules.interface_context(AnsibleModule(supports_check_mode=True, **options.INTERFACE_CONTEXT), this_host)
 
 
 if __name__ == "__main__":

@@ -227,10 +227,10 @@ findings:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.senet.firewall.plugins.module_utils import _report
-from ansible_collections.senet.firewall.plugins.module_utils._fields import refuse_empty
-from ansible_collections.senet.firewall.plugins.module_utils._host.host import this_host
-from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._agent.packed import this_host
+from ansible_collections.senet.firewall.plugins.module_utils._change import packet_access
+from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._values.fields import refuse_empty
 
 
 def main() -> None:
@@ -243,7 +243,7 @@ def main() -> None:
     )
     try:
         refuse_empty(module.params)
-        result = _report.access(this_host(), module.params["domains"] or (), module.params["flows"] or ())
+        result = packet_access.access(this_host(), module.params["domains"] or (), module.params["flows"] or ())
     except SenetError as exc:
         module.fail_json(msg=str(exc))
     module.exit_json(changed=False, **result)

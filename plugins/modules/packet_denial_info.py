@@ -311,16 +311,18 @@ from typing import Any, Dict, List
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.senet.firewall.plugins.module_utils import _survey
+from ansible_collections.senet.firewall.plugins.module_utils._agent.packed import this_host
+from ansible_collections.senet.firewall.plugins.module_utils._change import observation
 from ansible_collections.senet.firewall.plugins.module_utils._decisions.advice import Known
 from ansible_collections.senet.firewall.plugins.module_utils._decisions.denial_rows import listeners, rows
 from ansible_collections.senet.firewall.plugins.module_utils._decisions.denials import Collector, Wish
-from ansible_collections.senet.firewall.plugins.module_utils._fields import refuse_empty
 from ansible_collections.senet.firewall.plugins.module_utils._host import audit
 from ansible_collections.senet.firewall.plugins.module_utils._host.commands import find_command
-from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host, this_host
-from ansible_collections.senet.firewall.plugins.module_utils._layers import OWNER
-from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet, SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
+from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._values.fields import refuse_empty
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import FlowSet
+from ansible_collections.senet.firewall.plugins.module_utils._values.layers import OWNER
 from ansible_collections.senet.firewall.plugins.module_utils._values.moments import parse_moment
 
 
@@ -336,7 +338,7 @@ def _wish(params: Dict[str, Any]) -> Wish:
 
 
 def _report(host: Host, wish: Wish, warnings: List[str]) -> Dict[str, Any]:
-    intent = _survey.stored_intent(host)
+    intent = observation.stored_intent(host)
     flows = intent.flows if intent is not None else FlowSet(())
     processes = host.processes(True)
     collector = Collector(flows, wish)

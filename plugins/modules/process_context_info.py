@@ -353,8 +353,8 @@ domains:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.senet.firewall.plugins.module_utils._host.procfs import read_processes, selinux_mounted
-from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError
-from ansible_collections.senet.firewall.plugins.module_utils._processes import (
+from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._values.processes import (
     Selection,
     explain_gaps,
     parse_selection,

@@ -15,7 +15,8 @@ from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible.plugins.connection import ConnectionBase
 
-from ansible_collections.senet.firewall.plugins.module_utils._fields import SenetError, refuse_empty
+from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._values.fields import refuse_empty
 from ansible_collections.senet.firewall.plugins.plugin_utils import _installed_call
 
 _GUARD = "senet.firewall.guard"

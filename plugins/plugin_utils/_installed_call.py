@@ -13,8 +13,9 @@ from typing import Any
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-from ansible_collections.senet.firewall.plugins.module_utils import _installed, _options
-from ansible_collections.senet.firewall.plugins.module_utils._host import compiled
+from ansible_collections.senet.firewall.plugins.module_utils._agent import shipped
+from ansible_collections.senet.firewall.plugins.module_utils._host import compiled, installed
+from ansible_collections.senet.firewall.plugins.module_utils._values import options
 
 # What root's units run, best first; and a path that no shell takes for anything else
 _SYSTEM = "p=/usr/libexec/platform-python; [ -x $p ] || p=/usr/bin/python3; $p"
@@ -31,7 +32,7 @@ def command(interpreter: Any) -> str:
 
 def program(name: str, arguments: dict[str, Any], check_mode: bool, facility: str | None) -> str | None:
     """The program, or None where the options are not valid, which is for the module to say."""
-    validated = ArgumentSpecValidator(**_options.MODULES[name]).validate(arguments)
+    validated = ArgumentSpecValidator(**options.MODULES[name]).validate(arguments)
     if validated.error_messages:
         return None
     call = {
@@ -40,17 +41,17 @@ def program(name: str, arguments: dict[str, Any], check_mode: bool, facility: st
         "check_mode": check_mode,
         "facility": facility,
     }
-    return f"{_own(_installed.__file__)}\nimport json\n\nmain({_digest()!r}, json.loads({json.dumps(call)!r}))\n"
+    return f"{_own(installed.__file__)}\nimport json\n\nmain({_digest()!r}, json.loads({json.dumps(call)!r}))\n"
 
 
 def result(done: dict[str, Any]) -> dict[str, Any] | None:
     """What the module returned, out of the program's return code and output; None if the module was not begun."""
     lines = done["stdout"].splitlines()
-    if _installed.BEGUN not in lines:
+    if installed.BEGUN not in lines:
         return None
     for line in lines:
-        if line.startswith(_installed.RESULT):
-            found: dict[str, Any] = json.loads(line.removeprefix(_installed.RESULT))
+        if line.startswith(installed.RESULT):
+            found: dict[str, Any] = json.loads(line.removeprefix(installed.RESULT))
             return found
     return {
         "failed": True,
@@ -70,9 +71,9 @@ def _own(path: str) -> str:
 @lru_cache(maxsize=None)
 def _digest() -> str:
     """The digest of this controller's own code."""
-    directory = Path(_installed.__file__).parent
+    directory = Path(installed.__file__).parent.parent
     sources = {}
-    for name in _installed.RUNTIME:
+    for name in shipped.MODULES:
         path = directory.joinpath(*name.split("."))
         package = path.is_dir()
         sources[name] = (package, _own(str(path / "__init__.py" if package else path.with_suffix(".py"))))

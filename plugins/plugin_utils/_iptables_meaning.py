@@ -8,16 +8,15 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from ansible_collections.senet.firewall.plugins.module_utils._catalogue import PAIRS
-from ansible_collections.senet.firewall.plugins.module_utils._fields import EVERY_DOMAIN
-from ansible_collections.senet.firewall.plugins.module_utils._model import (
-    Flow,
-    SenetError,
-    flow_set,
+from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._values.fields import (
+    EVERY_DOMAIN,
     parse_confined,
-    parse_flow,
     parse_ports,
 )
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import Flow, flow_set
+from ansible_collections.senet.firewall.plugins.module_utils._values.pairs import PAIRS
+from ansible_collections.senet.firewall.plugins.module_utils._values.parsing import parse_flow
 from ansible_collections.senet.firewall.plugins.plugin_utils._iptables_rules import Policy, Rule
 
 _FOLLOWING = {"ESTABLISHED", "RELATED"}

@@ -11,16 +11,16 @@ import shlex
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from ansible_collections.senet.firewall.plugins.module_utils._fields import (
+from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._values.fields import (
     Network,
-    SenetError,
     parse_domains,
     parse_interfaces,
     parse_networks,
     parse_ports,
     parse_users,
 )
-from ansible_collections.senet.firewall.plugins.module_utils._model import PROTOCOLS
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import PROTOCOLS
 
 _COMMAND = re.compile(r"(iptables|ip6tables)(-nft|-legacy)?")
 _COUNTERS = re.compile(r"\[[0-9]+:[0-9]+\]")

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables
-from ansible_collections.senet.firewall.plugins.module_utils._model import flow_set, parse_flow
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import flow_set
+from ansible_collections.senet.firewall.plugins.module_utils._values.parsing import parse_flow
 from tests.lab.controller import Controller
 from tests.lab.lab import Lab
 from tests.lab.vm import Host
@@ -45,13 +46,13 @@ sys.exit(code)
 _INSPECT = """
 import json, subprocess, sys, time
 sys.path.insert(0, "/var/lib/senet-firewall/code")
-from ansible_collections.senet.firewall.plugins.module_utils import _processes
 from ansible_collections.senet.firewall.plugins.module_utils._host.procfs import read_processes
+from ansible_collections.senet.firewall.plugins.module_utils._values.processes import process_as_dict, summarise_domains
 
 def ours():
     processes = read_processes(True)
-    found = [_processes.process_as_dict(process, True) for process in processes]
-    return len(json.dumps({"processes": found, "domains": _processes.summarise_domains(processes)}))
+    found = [process_as_dict(process, True) for process in processes]
+    return len(json.dumps({"processes": found, "domains": summarise_domains(processes)}))
 
 def tools():
     for command in (["ps", "axZ"], ["ss", "-tunapZ"]):

@@ -13,7 +13,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables, nft_text, nftables, xtables
-from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet, flow_set, parse_flow
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import FlowSet, flow_set
+from ansible_collections.senet.firewall.plugins.module_utils._values.parsing import parse_flow
 from tests.unit.network_namespace import NetworkNamespace
 
 from .figures import Figure, Goal

@@ -18,14 +18,17 @@ from typing import Any
 code, work, flows_json = sys.argv[1:]
 sys.path.insert(0, code)
 
-from ansible_collections.senet.firewall.plugins.module_utils import _engine, _recovery, _survey  # noqa: E402
+from ansible_collections.senet.firewall.plugins.module_utils._agent.this_host import sources  # noqa: E402
+from ansible_collections.senet.firewall.plugins.module_utils._change import change, confirm, engine  # noqa: E402
 from ansible_collections.senet.firewall.plugins.module_utils._host.commands import (  # noqa: E402
     find_command,
     run_command,
 )
 from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Guard, Pending  # noqa: E402
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import open_host  # noqa: E402
-from ansible_collections.senet.firewall.plugins.module_utils._model import flow_set, parse_flow  # noqa: E402
+from ansible_collections.senet.firewall.plugins.module_utils._values import requests  # noqa: E402
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import flow_set  # noqa: E402
+from ansible_collections.senet.firewall.plugins.module_utils._values.parsing import parse_flow  # noqa: E402
 
 TOKEN = "crash"
 # Longer than the whole test: what comes back must come back by the next run or boot, not by the timer.
@@ -72,17 +75,17 @@ class SteppingGuard(Guard):
 
 def main() -> None:
     put("pid", str(os.getpid()))
-    host = open_host(run_command, find_command)
+    host = open_host(run_command, find_command, sources)
     guard = SteppingGuard(run_command, find_command, host.service.systemd, host.service.command)
     host = host._replace(guard=guard)
-    request = _survey.Replace(flow_set([parse_flow(flow) for flow in json.loads(flows_json)]))
-    options = _engine.Options(CONFIRM_SECONDS, TOKEN)
-    steps = _engine.run(host, request, options, check_mode=True).steps
+    request = requests.Replace(flow_set([parse_flow(flow) for flow in json.loads(flows_json)]))
+    options = change.Options(CONFIRM_SECONDS, TOKEN)
+    steps = engine.run(host, request, options, check_mode=True).steps
     put("steps", json.dumps(steps))
-    _engine.run(host, request, options, check_mode=False)
+    engine.run(host, request, options, check_mode=False)
     stop(guard.step)
     guard.step = steps[-1]
-    _recovery.confirm(host, TOKEN)
+    confirm.confirm(host, TOKEN)
 
 
 if __name__ == "__main__":

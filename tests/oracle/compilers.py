@@ -8,7 +8,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._compile import cil, iptables, nftables, xtables
-from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet, SenetError, parse_flow_set
+from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import FlowSet
+from ansible_collections.senet.firewall.plugins.module_utils._values.parsing import parse_flow_set
 
 from .promise import Flow, Wish
 

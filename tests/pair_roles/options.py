@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from ansible_collections.senet.firewall.plugins.module_utils._fields import EVERY_DOMAIN
-from ansible_collections.senet.firewall.plugins.module_utils._services import DEBIAN, REDHAT, Services
+from ansible_collections.senet.firewall.plugins.module_utils._values.fields import EVERY_DOMAIN
+from ansible_collections.senet.firewall.plugins.module_utils._values.services import DEBIAN, REDHAT, Services
 
 from .words import Told, boolean, common_domains
 

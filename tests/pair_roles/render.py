@@ -11,9 +11,9 @@ from typing import Any
 
 import yaml
 
-from ansible_collections.senet.firewall.plugins.module_utils._catalogue import PAIRS
-from ansible_collections.senet.firewall.plugins.module_utils._fields import EVERY_DOMAIN
-from ansible_collections.senet.firewall.plugins.module_utils._services import (
+from ansible_collections.senet.firewall.plugins.module_utils._values.fields import EVERY_DOMAIN
+from ansible_collections.senet.firewall.plugins.module_utils._values.pairs import PAIRS
+from ansible_collections.senet.firewall.plugins.module_utils._values.services import (
     DEBIAN,
     FAMILIES,
     REDHAT,

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from ansible_collections.senet.firewall.plugins.module_utils._catalogue import PAIRS, Pair
-from ansible_collections.senet.firewall.plugins.module_utils._services import DEBIAN, REDHAT, Services
+from ansible_collections.senet.firewall.plugins.module_utils._values.pairs import PAIRS, Pair
+from ansible_collections.senet.firewall.plugins.module_utils._values.services import DEBIAN, REDHAT, Services
 
 _CODE = re.compile(r"C\(([^)]+)\)")
 

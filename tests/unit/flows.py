@@ -7,17 +7,16 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from ansible_collections.senet.firewall.plugins.module_utils._model import (
+from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._values.fields import PortRange
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import (
     MODES,
     PROTOCOLS,
     Flow,
     FlowSet,
-    PortRange,
-    SenetError,
     flow_set,
-    parse_flow,
-    parse_peer_label,
 )
+from ansible_collections.senet.firewall.plugins.module_utils._values.parsing import parse_flow, parse_peer_label
 
 
 def flow(name: str = "web_db", **change: Any) -> Flow:

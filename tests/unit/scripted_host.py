@@ -12,14 +12,15 @@ from typing import Any
 import pytest
 
 from ansible_collections.senet.firewall.plugins.module_utils._compile.owner import Accounts, Cgroup
+from ansible_collections.senet.firewall.plugins.module_utils._compile.xtables import Saved
 from ansible_collections.senet.firewall.plugins.module_utils._host.decisions import Decisions
 from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Pending
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
-from ansible_collections.senet.firewall.plugins.module_utils._host.netfilter import Saved, Tool
+from ansible_collections.senet.firewall.plugins.module_utils._host.netfilter import Tool
 from ansible_collections.senet.firewall.plugins.module_utils._host.selinuxfs import Decision
-from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError
-from ansible_collections.senet.firewall.plugins.module_utils._processes import Process, ProcessContext
-from ansible_collections.senet.firewall.plugins.module_utils._sockets import Socket
+from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._values.processes import Process, ProcessContext
+from ansible_collections.senet.firewall.plugins.module_utils._values.sockets import Socket
 from tests.unit.netlabel_kernel import NetLabelKernel
 
 BUILT_IN = ("INPUT", "FORWARD", "OUTPUT")

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
-from ansible_collections.senet.firewall.plugins.module_utils._catalogue import PAIRS, names
+from ansible_collections.senet.firewall.plugins.module_utils._values.pairs import PAIRS, names
 from tests.collection_tree import ROOT
 from tests.lab.controller import Controller
 from tests.lab.lab import Lab

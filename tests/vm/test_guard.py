@@ -55,7 +55,7 @@ def failure(play: Play, host: str = "web") -> dict[str, Any]:
 
 def without_preflight(collection: Path) -> None:
     """Patches a copy of the collection: nothing is refused for what it would cut."""
-    path = collection / "plugins" / "module_utils" / "_preflight.py"
+    path = collection / "plugins" / "module_utils" / "_decisions" / "preflight.py"
     head, found, rest = path.read_text().partition("def refusal(")
     signature, body, rest = rest.partition("unmeant = ")
     assert body, "refusal() has changed"

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.senet.firewall.plugins.module_utils._catalogue import PAIRS, expand
-from ansible_collections.senet.firewall.plugins.module_utils._model import flow_set, parse_flow
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import flow_set
+from ansible_collections.senet.firewall.plugins.module_utils._values.pairs import PAIRS, expand
+from ansible_collections.senet.firewall.plugins.module_utils._values.parsing import parse_flow
 from tests.lab.controller import Controller
 from tests.lab.lab import Lab
 from tests.lab.vm import Host

@@ -11,6 +11,7 @@ import re
 from functools import lru_cache
 from typing import Dict, FrozenSet, Iterable, List, Optional, Sequence, Set
 
+from ansible_collections.senet.firewall.plugins.module_utils._compile.cil_peers import compile_peers
 from ansible_collections.senet.firewall.plugins.module_utils._compile.cil_text import (
     ALLOW,
     WORD,
@@ -18,18 +19,17 @@ from ansible_collections.senet.firewall.plugins.module_utils._compile.cil_text i
     optional,
     statements,
 )
-from ansible_collections.senet.firewall.plugins.module_utils._compile.peers import compile_peers
-from ansible_collections.senet.firewall.plugins.module_utils._fields import EVERY_DOMAIN
-from ansible_collections.senet.firewall.plugins.module_utils._model import (
+from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._values.fields import EVERY_DOMAIN
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import (
     DEFAULT_PACKET_TYPE,
     ENFORCE,
     OBSERVE,
     Flow,
     FlowSet,
-    SenetError,
-    parse_flow_set,
 )
-from ansible_collections.senet.firewall.plugins.module_utils._peers import KERNEL, peering
+from ansible_collections.senet.firewall.plugins.module_utils._values.parsing import parse_flow_set
+from ansible_collections.senet.firewall.plugins.module_utils._values.peers import KERNEL, peering
 
 MODULE_NAME = "senet_firewall"
 

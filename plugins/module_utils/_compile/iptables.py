@@ -19,14 +19,12 @@ from ansible_collections.senet.firewall.plugins.module_utils._compile.xtables im
     Table,
     name_order,
 )
-from ansible_collections.senet.firewall.plugins.module_utils._model import (
+from ansible_collections.senet.firewall.plugins.module_utils._values.fields import Network, PortRange, address_text
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import (
     DEFAULT_PACKET_TYPE,
     ENFORCE,
     Flow,
     FlowSet,
-    Network,
-    PortRange,
-    address_text,
     packet_context,
 )
 

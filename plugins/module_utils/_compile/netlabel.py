@@ -11,9 +11,9 @@ declare.
 import re
 from typing import Dict, FrozenSet, Iterable, List, NamedTuple, Optional, Tuple
 
-from ansible_collections.senet.firewall.plugins.module_utils._fields import Network, address_text
-from ansible_collections.senet.firewall.plugins.module_utils._model import packet_context
-from ansible_collections.senet.firewall.plugins.module_utils._peers import Peering
+from ansible_collections.senet.firewall.plugins.module_utils._values.fields import Network, address_text
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import packet_context
+from ansible_collections.senet.firewall.plugins.module_utils._values.peers import Peering
 
 # CIPSO's local tag carries the sender's whole context within a host; the number tells our definition from others.
 DOI = "5477"

@@ -6,7 +6,7 @@
 import re
 from typing import Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
-from ansible_collections.senet.firewall.plugins.module_utils._model import Network, address_text
+from ansible_collections.senet.firewall.plugins.module_utils._values.fields import Network, address_text
 
 _PROTOCOL_NUMBERS = {"tcp": "6", "udp": "17", "dccp": "33", "sctp": "132"}
 # What a block of the table may refer to stands above it; what is not ours comes between maps and chains.

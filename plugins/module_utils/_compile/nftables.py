@@ -19,12 +19,12 @@ from ansible_collections.senet.firewall.plugins.module_utils._compile.nft_text i
     parse_table,
     table_lines,
 )
-from ansible_collections.senet.firewall.plugins.module_utils._model import (
+from ansible_collections.senet.firewall.plugins.module_utils._values.fields import Network
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import (
     DEFAULT_PACKET_TYPE,
     ENFORCE,
     Flow,
     FlowSet,
-    Network,
     packet_context,
 )
 

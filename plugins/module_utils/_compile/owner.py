@@ -20,14 +20,8 @@ from ansible_collections.senet.firewall.plugins.module_utils._compile.nft_text i
     table_lines,
 )
 from ansible_collections.senet.firewall.plugins.module_utils._compile.xtables import HOOKS, Place
-from ansible_collections.senet.firewall.plugins.module_utils._model import (
-    OBSERVE,
-    Flow,
-    FlowSet,
-    Network,
-    PortRange,
-    address_text,
-)
+from ansible_collections.senet.firewall.plugins.module_utils._values.fields import Network, PortRange, address_text
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import OBSERVE, Flow, FlowSet
 
 TABLE = "inet senet_owner"
 PLACE = Place("filter", "SENET_OWNER_", re.compile("SENET_OWNER_(?:INPUT|OUTPUT)"))

@@ -10,6 +10,8 @@ import re
 from typing import Dict, Iterable, List, NamedTuple, Optional, Pattern, Tuple
 
 HOOKS = ("INPUT", "OUTPUT")
+# What nft calls the families of iptables and ip6tables
+NFT_FAMILIES = {"ipv4": "ip", "ipv6": "ip6"}
 
 PROTOCOL_NUMBERS = {"tcp": 6, "udp": 17, "dccp": 33, "sctp": 132}
 # A host may have names for the labels of connections, in connlabel.conf.
@@ -32,6 +34,16 @@ class Place(NamedTuple):
     def chain(self, hook: str) -> str:
         """Our chain for a hook."""
         return self.prefix + hook
+
+
+class Saved(NamedTuple):
+    """What a variant's save command printed; ``command`` is what an administrator calls to change it."""
+
+    family: str
+    command: str
+    variant: str
+    default: bool
+    text: str
 
 
 class Table(NamedTuple):

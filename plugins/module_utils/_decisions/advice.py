@@ -6,7 +6,7 @@
 from typing import Any, Dict, FrozenSet, Mapping, NamedTuple, Optional, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._decisions.denials import Group
-from ansible_collections.senet.firewall.plugins.module_utils._model import Flow, FlowSet
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import Flow, FlowSet
 from ansible_collections.senet.firewall.plugins.module_utils._values.records import OBSERVED
 
 AS_ASKED = "as_asked"

@@ -9,10 +9,10 @@ from typing import Dict, Iterable, List, NamedTuple, Optional, Sequence, Set, Tu
 from ansible_collections.senet.firewall.plugins.module_utils._decisions.advice import Known
 from ansible_collections.senet.firewall.plugins.module_utils._decisions.denials import CLIENT, Group
 from ansible_collections.senet.firewall.plugins.module_utils._decisions.flow_advice import protocol_of
-from ansible_collections.senet.firewall.plugins.module_utils._peers import KERNEL
-from ansible_collections.senet.firewall.plugins.module_utils._processes import Process
-from ansible_collections.senet.firewall.plugins.module_utils._sockets import Socket
+from ansible_collections.senet.firewall.plugins.module_utils._values.peers import KERNEL
+from ansible_collections.senet.firewall.plugins.module_utils._values.processes import Process
 from ansible_collections.senet.firewall.plugins.module_utils._values.records import OBSERVED
+from ansible_collections.senet.firewall.plugins.module_utils._values.sockets import Socket
 
 # A protocol and the port of a service
 Place = Tuple[str, int]

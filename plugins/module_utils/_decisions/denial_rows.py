@@ -9,8 +9,8 @@ from ansible_collections.senet.firewall.plugins.module_utils._decisions.advice i
 from ansible_collections.senet.firewall.plugins.module_utils._decisions.denials import EACH, Collector, Group
 from ansible_collections.senet.firewall.plugins.module_utils._decisions.flow_advice import advise_flow
 from ansible_collections.senet.firewall.plugins.module_utils._decisions.peer_advice import advise_peer
-from ansible_collections.senet.firewall.plugins.module_utils._processes import Process
 from ansible_collections.senet.firewall.plugins.module_utils._values.moments import moment_text
+from ansible_collections.senet.firewall.plugins.module_utils._values.processes import Process
 
 
 def advise(group: Group, known: Known) -> List[Advice]:

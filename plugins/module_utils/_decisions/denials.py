@@ -7,7 +7,7 @@ import re
 from collections import OrderedDict
 from typing import Any, Dict, FrozenSet, List, NamedTuple, Optional, Set, Tuple
 
-from ansible_collections.senet.firewall.plugins.module_utils._model import Flow, FlowSet
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import Flow, FlowSet
 from ansible_collections.senet.firewall.plugins.module_utils._values.records import (
     AUDITD,
     CONNECT,

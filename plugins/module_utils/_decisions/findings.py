@@ -5,9 +5,9 @@
 
 from typing import Any, Dict, Iterable, List, Sequence
 
-from ansible_collections.senet.firewall.plugins.module_utils._access import Access, Elsewhere, deviations
-from ansible_collections.senet.firewall.plugins.module_utils._model import Flow, FlowSet
-from ansible_collections.senet.firewall.plugins.module_utils._peers import Hearing
+from ansible_collections.senet.firewall.plugins.module_utils._decisions.access import Access, Elsewhere, deviations
+from ansible_collections.senet.firewall.plugins.module_utils._decisions.peers import Hearing
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import Flow, FlowSet
 
 Finding = Dict[str, Any]
 

@@ -10,7 +10,6 @@ anybody a type of ours by another policy module: who may is said by flows alone.
 from ipaddress import ip_address
 from typing import Any, Dict, List, Optional, Set
 
-from ansible_collections.senet.firewall.plugins.module_utils._access import UNLABELED_TYPE
 from ansible_collections.senet.firewall.plugins.module_utils._decisions.advice import (
     ADDRESS,
     AS_ASKED,
@@ -22,24 +21,17 @@ from ansible_collections.senet.firewall.plugins.module_utils._decisions.advice i
     keeps,
     place,
 )
-from ansible_collections.senet.firewall.plugins.module_utils._decisions.denials import (
-    CLIENT,
-    Group,
-    is_midstream,
-)
-from ansible_collections.senet.firewall.plugins.module_utils._decisions.naming import (
-    booleans_for,
-    flow_name,
-    pair_of,
-)
-from ansible_collections.senet.firewall.plugins.module_utils._fields import EVERY_DOMAIN
-from ansible_collections.senet.firewall.plugins.module_utils._model import (
+from ansible_collections.senet.firewall.plugins.module_utils._decisions.denials import CLIENT, Group, is_midstream
+from ansible_collections.senet.firewall.plugins.module_utils._decisions.naming import booleans_for, flow_name, pair_of
+from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._values.fields import EVERY_DOMAIN
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import (
     DEFAULT_PACKET_TYPE,
+    UNLABELED_TYPE,
     Flow,
-    SenetError,
-    parse_flow,
 )
-from ansible_collections.senet.firewall.plugins.module_utils._peers import KERNEL
+from ansible_collections.senet.firewall.plugins.module_utils._values.parsing import parse_flow
+from ansible_collections.senet.firewall.plugins.module_utils._values.peers import KERNEL
 from ansible_collections.senet.firewall.plugins.module_utils._values.records import OBSERVED, SOCKET_CLASSES
 
 UNCONFINED = "unconfined_t"

@@ -6,9 +6,9 @@
 import re
 from typing import Iterable, Optional, Sequence, Set, Tuple
 
-from ansible_collections.senet.firewall.plugins.module_utils._catalogue import PAIRS
-from ansible_collections.senet.firewall.plugins.module_utils._fields import EVERY_DOMAIN
-from ansible_collections.senet.firewall.plugins.module_utils._services import FAMILIES, Services
+from ansible_collections.senet.firewall.plugins.module_utils._values.fields import EVERY_DOMAIN
+from ansible_collections.senet.firewall.plugins.module_utils._values.pairs import PAIRS
+from ansible_collections.senet.firewall.plugins.module_utils._values.services import FAMILIES, Services
 
 _NAME_LENGTH = 31
 

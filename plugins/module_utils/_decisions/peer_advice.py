@@ -5,7 +5,6 @@
 
 from typing import Any, Dict, List, Optional
 
-from ansible_collections.senet.firewall.plugins.module_utils._access import UNLABELED_TYPE
 from ansible_collections.senet.firewall.plugins.module_utils._decisions.advice import (
     ADDRESS,
     AS_ASKED,
@@ -15,8 +14,14 @@ from ansible_collections.senet.firewall.plugins.module_utils._decisions.advice i
     Known,
 )
 from ansible_collections.senet.firewall.plugins.module_utils._decisions.denials import Group, flows_of_peer
-from ansible_collections.senet.firewall.plugins.module_utils._model import VERIFY_ADDRESS, VERIFY_NONE, Flow, PeerLabel
-from ansible_collections.senet.firewall.plugins.module_utils._peers import DEFAULT_PEER_TYPE, LOOPBACK_PEER_TYPE
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import (
+    UNLABELED_TYPE,
+    VERIFY_ADDRESS,
+    VERIFY_NONE,
+    Flow,
+    PeerLabel,
+)
+from ansible_collections.senet.firewall.plugins.module_utils._values.peers import DEFAULT_PEER_TYPE, LOOPBACK_PEER_TYPE
 
 
 def advise_peer(group: Group, known: Known) -> Advice:

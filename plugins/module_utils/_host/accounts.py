@@ -10,7 +10,7 @@ from typing import Dict, Iterable, List, Optional
 
 from ansible_collections.senet.firewall.plugins.module_utils._compile.owner import Accounts, Cgroup
 from ansible_collections.senet.firewall.plugins.module_utils._host.netfilter import FindCommand, RunCommand
-from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
 
 _OS_RELEASE = re.compile(r'^(?:ID|ID_LIKE)="?([^"\n]*)"?$', re.MULTILINE)
 _FAMILIES = (("debian", "Debian"), ("rhel", "RedHat"), ("fedora", "RedHat"))

@@ -19,8 +19,8 @@ import zlib
 from contextlib import closing, suppress
 from typing import IO, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple
 
-from ansible_collections.senet.firewall.plugins.module_utils._fields import SenetError
-from ansible_collections.senet.firewall.plugins.module_utils._processes import to_text
+from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._values.processes import to_text
 from ansible_collections.senet.firewall.plugins.module_utils._values.records import AUDITD, JOURNALD, KERNEL, Line
 
 _CONFIG = "/etc/audit/auditd.conf"

@@ -1,13 +1,13 @@
 # Copyright: (c) 2026, senet.firewall contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The installed code in one compiled file, which :mod:`_installed` runs: written at once, and never half another."""
+"""The installed code in one compiled file, which :mod:`_host.installed` runs: written at once, never half another."""
 
 import hashlib
 import marshal
 from typing import Dict, Mapping, Tuple
 
-from ansible_collections.senet.firewall.plugins.module_utils import _installed
+from ansible_collections.senet.firewall.plugins.module_utils._host import installed
 from ansible_collections.senet.firewall.plugins.module_utils._host.files import write_owned
 
 # By name below module_utils: whether it is a package, and its source
@@ -27,8 +27,8 @@ def digest(sources: Sources) -> str:
 def is_current(path: str, sources: Sources) -> bool:
     """Whether the file was made of these sources for this interpreter, and can be run."""
     try:
-        _installed.unseal(_installed.header(digest(sources)), _read(path))
-    except (_installed.Refused, OSError):
+        installed.unseal(installed.header(digest(sources)), _read(path))
+    except (installed.Refused, OSError):
         return False
     return True
 
@@ -42,14 +42,14 @@ def write(path: str, sources: Sources) -> None:
         return
     modules = {}  # type: Dict[str, Tuple[bool, object, str]]
     package = ""
-    for part in _installed.PACKAGE.split("."):
+    for part in installed.PACKAGE.split("."):
         package += part
         modules[package] = _compiled(package, True, "")
         package += "."
     for name, (is_package, source) in sources.items():
         modules[package + name] = _compiled(package + name, is_package, source)
-    head = _installed.header(digest(sources))
-    write_owned(path, _installed.seal(head, marshal.dumps(modules)), 0o644)
+    head = installed.header(digest(sources))
+    write_owned(path, installed.seal(head, marshal.dumps(modules)), 0o644)
 
 
 def _compiled(name: str, package: bool, source: str) -> Tuple[bool, object, str]:

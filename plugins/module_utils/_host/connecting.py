@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from typing import Iterable, Iterator, List, Optional
 
 from ansible_collections.senet.firewall.plugins.module_utils._host.selinuxfs import SELinuxFS
-from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
 
 _ATTRIBUTES = "/proc/thread-self/attr"
 _NOWHERE = "255.255.255.255"

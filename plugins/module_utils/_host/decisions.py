@@ -9,7 +9,7 @@ from typing import Dict, Optional
 
 from ansible_collections.senet.firewall.plugins.module_utils._host.files import read_owned, write_owned
 from ansible_collections.senet.firewall.plugins.module_utils._host.selinuxfs import Decision, SELinuxFS
-from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
 
 PATH = "/run/senet-firewall/decisions.json"
 _CLASS = "packet"

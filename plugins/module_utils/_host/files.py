@@ -8,7 +8,7 @@ import stat
 from contextlib import suppress
 from typing import Optional, Union
 
-from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
 
 
 def read_owned(path: str) -> Optional[str]:

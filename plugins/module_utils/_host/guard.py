@@ -15,7 +15,7 @@ from typing import Any, Callable, Dict, Iterator, NamedTuple, Optional, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._host.files import read_owned, remove, write_owned
 from ansible_collections.senet.firewall.plugins.module_utils._host.netfilter import FindCommand, RunCommand
-from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
 
 STATE_DIRECTORY = "/var/lib/senet-firewall"
 _PENDING = STATE_DIRECTORY + "/pending.json"
@@ -211,6 +211,11 @@ class Guard:
     def forget_repairs(self) -> None:
         """Drop the notes."""
         remove(_REPAIRS)
+
+
+def new_token() -> str:
+    """A name for a change that was given none."""
+    return os.urandom(6).hex()
 
 
 def boot_id() -> str:

@@ -4,12 +4,12 @@
 """The edges of one host, put together for a module or for what runs on the host by itself."""
 
 import os
-from typing import Callable, Dict, List, NamedTuple, Optional, Tuple
+from typing import Callable, Dict, List, NamedTuple, Optional
 
-from ansible_collections.senet.firewall.plugins.module_utils._backends import NETLABEL, source
+from ansible_collections.senet.firewall.plugins.module_utils._compile.rule_families import NETLABEL, source
 from ansible_collections.senet.firewall.plugins.module_utils._host.accounts import HostAccounts
 from ansible_collections.senet.firewall.plugins.module_utils._host.addresses import interface_addresses
-from ansible_collections.senet.firewall.plugins.module_utils._host.commands import find_command, run_command
+from ansible_collections.senet.firewall.plugins.module_utils._host.compiled import Sources
 from ansible_collections.senet.firewall.plugins.module_utils._host.connecting import refused_ports
 from ansible_collections.senet.firewall.plugins.module_utils._host.decisions import Decisions
 from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Guard
@@ -21,7 +21,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._host.procfs import
 from ansible_collections.senet.firewall.plugins.module_utils._host.saved_rules import saved_rules
 from ansible_collections.senet.firewall.plugins.module_utils._host.selinuxfs import SELinuxFS
 from ansible_collections.senet.firewall.plugins.module_utils._host.service import Service
-from ansible_collections.senet.firewall.plugins.module_utils._processes import Process
+from ansible_collections.senet.firewall.plugins.module_utils._values.processes import Process
 
 
 class Host(NamedTuple):
@@ -63,10 +63,10 @@ class Host(NamedTuple):
             self.netfilter.restore(source(family), text)
 
 
-def open_host(run_command: RunCommand, find_command: FindCommand) -> Host:
-    """The host this runs on. Nothing is read of it yet but the name of its policy."""
+def open_host(run_command: RunCommand, find_command: FindCommand, sources: Callable[[], Sources]) -> Host:
+    """The host this runs on, which gets the code of ``sources``. Nothing is read of it yet but its policy's name."""
     selinux = SELinuxFS()
-    service = Service(run_command, find_command)
+    service = Service(run_command, find_command, sources)
     return Host(
         selinux,
         Decisions(selinux),
@@ -80,8 +80,3 @@ def open_host(run_command: RunCommand, find_command: FindCommand) -> Host:
         lambda context, ports: refused_ports(selinux, context, ports),
         os.getpid(),
     )
-
-
-def this_host() -> Host:
-    """The host that this process runs on."""
-    return open_host(run_command, find_command)

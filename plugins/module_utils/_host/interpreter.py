@@ -10,7 +10,7 @@ import sys
 from typing import Iterator, List, Optional
 
 from ansible_collections.senet.firewall.plugins.module_utils._host.netfilter import RunCommand
-from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
 
 # The same whatever interpreter a run has, so that the units stay as they are
 _KNOWN = ("/usr/libexec/platform-python", "/usr/bin/python3", "/usr/bin/python3.*[0-9]")

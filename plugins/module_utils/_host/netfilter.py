@@ -9,8 +9,9 @@ import socket
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Set, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables, nftables, owner
+from ansible_collections.senet.firewall.plugins.module_utils._compile.xtables import NFT_FAMILIES, Saved
 from ansible_collections.senet.firewall.plugins.module_utils._host.namespaces import other_namespaces
-from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
 
 # AnsibleModule.run_command(args, data=…) -> (rc, stdout, stderr)
 RunCommand = Callable[..., Tuple[int, str, str]]
@@ -22,7 +23,6 @@ LOCK_SECONDS = 30
 COMMANDS = {"ipv4": "iptables", "ipv6": "ip6tables"}
 # What nft itself keeps: by family its table
 _INET_TABLES = {"inet": nftables.TABLE, "owner_inet": owner.TABLE}
-NFT_FAMILIES = {"ipv4": "ip", "ipv6": "ip6"}
 _PACKAGES = {"nft": "nftables", "nsenter": "util-linux"}
 # Each variant's commands by the middle of their names, whatever the alternatives say
 _INFIXES = {"nf_tables": "-nft", "legacy": "-legacy"}
@@ -44,16 +44,6 @@ class Tool(NamedTuple):
     path: str
     version: Optional[str]
     variant: Optional[str]
-
-
-class Saved(NamedTuple):
-    """What a variant's save command printed; ``command`` is what an administrator calls to change it."""
-
-    family: str
-    command: str
-    variant: str
-    default: bool
-    text: str
 
 
 class Netfilter:

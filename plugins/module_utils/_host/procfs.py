@@ -11,7 +11,7 @@ import os
 import pwd
 from typing import Dict, List, NamedTuple, Optional, Tuple
 
-from ansible_collections.senet.firewall.plugins.module_utils._processes import (
+from ansible_collections.senet.firewall.plugins.module_utils._values.processes import (
     Process,
     ProcessContext,
     Stat,
@@ -25,7 +25,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._processes import (
     parse_units,
     to_text,
 )
-from ansible_collections.senet.firewall.plugins.module_utils._sockets import Socket, parse_table
+from ansible_collections.senet.firewall.plugins.module_utils._values.sockets import Socket, parse_table
 
 _BLOCK = 65536
 _LABEL = "security.selinux"

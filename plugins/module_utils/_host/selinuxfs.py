@@ -11,7 +11,7 @@ import os
 import struct
 from typing import Dict, FrozenSet, NamedTuple, Optional
 
-from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
 
 # selinux/avc: AVD_FLAGS_PERMISSIVE in security/selinux/include/security.h
 _FLAG_PERMISSIVE = 1

@@ -7,18 +7,16 @@ import glob
 import os
 import re
 from contextlib import suppress
-from importlib import import_module
-from types import ModuleType
-from typing import Any, Dict, Iterable, Optional, Tuple
+from typing import Callable, Dict, Iterable, Optional, Tuple
 
-from ansible_collections.senet.firewall.plugins.module_utils import _units
+from ansible_collections.senet.firewall.plugins.module_utils._compile import systemd_units
 from ansible_collections.senet.firewall.plugins.module_utils._host import compiled
 from ansible_collections.senet.firewall.plugins.module_utils._host.files import read_owned, remove, write_owned
+from ansible_collections.senet.firewall.plugins.module_utils._host.installed import compiled_path
 from ansible_collections.senet.firewall.plugins.module_utils._host.interpreter import find_interpreter
 from ansible_collections.senet.firewall.plugins.module_utils._host.netfilter import FindCommand, RunCommand
-from ansible_collections.senet.firewall.plugins.module_utils._installed import PACKAGE, RUNTIME, compiled_path
-from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError
-from ansible_collections.senet.firewall.plugins.module_utils._processes import manager_root, parse_cgroup
+from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._values.processes import manager_root, parse_cgroup
 
 INTENT_PATH = "/etc/senet/flows.json"
 # Image-based systems have nothing else that is writable and code of ours: /usr is read-only, /usr/local may be.
@@ -35,9 +33,12 @@ _EXEC_START = re.compile(r"^ExecStart=(/\S+) ", re.MULTILINE)
 class Service:
     """The files and units of this host. Without systemd there are no units, and nothing loads labels at boot."""
 
-    def __init__(self, run_command: RunCommand, find_command: FindCommand) -> None:
+    def __init__(
+        self, run_command: RunCommand, find_command: FindCommand, sources: Callable[[], compiled.Sources]
+    ) -> None:
         self._run = run_command
         self._find = find_command
+        self._read_sources = sources
         self._interpreter = None  # type: Optional[str]
         self._code = None  # type: Optional[compiled.Sources]
 
@@ -48,7 +49,7 @@ class Service:
         :raises SenetError: no interpreter of this host may run as root.
         """
         if self._interpreter is None:
-            installed = _EXEC_START.search(_read(os.path.join(UNIT_DIRECTORY, _units.LOAD_UNIT)) or "")
+            installed = _EXEC_START.search(_read(os.path.join(UNIT_DIRECTORY, systemd_units.LOAD_UNIT)) or "")
             self._interpreter = find_interpreter(self._run, installed.group(1) if installed else None)
         return self._interpreter, "-IB", LAUNCHER
 
@@ -94,12 +95,13 @@ class Service:
         with open(_FIRST_CGROUP, "rb") as first:
             slices = manager_root(parse_cgroup(first.read())).strip("/")
         return _enabled() and any(
-            os.path.isdir(os.path.join(root, slices, "system.slice", _units.WATCH_UNIT)) for root in _CGROUP_ROOTS
+            os.path.isdir(os.path.join(root, slices, "system.slice", systemd_units.WATCH_UNIT))
+            for root in _CGROUP_ROOTS
         )
 
     def hears(self, units: Iterable[str]) -> bool:
         """Whether the services among these units, and no other ones, tell us when they start."""
-        wanted = _units.drop_ins((), units) if self.systemd else {}
+        wanted = systemd_units.drop_ins((), units) if self.systemd else {}
         return set(_drop_ins()) == {os.path.join(UNIT_DIRECTORY, path) for path in wanted}
 
     def install(self, units: Iterable[str] = ()) -> None:
@@ -118,14 +120,14 @@ class Service:
         _remove_drop_ins(gone)
         if self.systemd and (changed or gone or not self._knows(units)):
             # Each reload takes seconds on a slow host, and enable does one of its own unless told
-            self._systemctl("--no-reload", "enable", *_units.NAMES)
+            self._systemctl("--no-reload", "enable", *systemd_units.NAMES)
             self._systemctl("daemon-reload")
         self.keep()
 
     def keep(self) -> None:
         """Keep the code that is installed in compiled form for the next run, which does without where it cannot be."""
         # What is run from there is current
-        if os.path.exists(LAUNCHER) and not hasattr(_units.__loader__, "from_compiled"):
+        if os.path.exists(LAUNCHER) and not hasattr(systemd_units.__loader__, "from_compiled"):
             with suppress(SenetError):
                 compiled.write(compiled_path(RUNTIME_DIRECTORY), self._sources())
 
@@ -135,8 +137,8 @@ class Service:
         :raises SenetError: systemd refuses, or the labels cannot be loaded.
         """
         if self.systemd:
-            self._systemctl("start", _units.LOAD_UNIT)
-            self._systemctl("restart", _units.WATCH_UNIT)
+            self._systemctl("start", systemd_units.LOAD_UNIT)
+            self._systemctl("restart", systemd_units.WATCH_UNIT)
 
     def show(self, enforced: bool) -> None:
         """Have the first unit be failed while flows are not enforced, and active once they are, without waiting for it.
@@ -147,18 +149,18 @@ class Service:
             return
         systemctl = self._find("systemctl") or "systemctl"
         asked, verb = ("is-failed", "start") if enforced else ("is-active", "restart")
-        if not self._run([systemctl, asked, "--quiet", _units.LOAD_UNIT])[0]:
-            self._run([systemctl, "--no-block", verb, _units.LOAD_UNIT])
+        if not self._run([systemctl, asked, "--quiet", systemd_units.LOAD_UNIT])[0]:
+            self._run([systemctl, "--no-block", verb, systemd_units.LOAD_UNIT])
 
     def uninstall(self) -> None:
         """Remove and stop the units and remove the code; nothing where they are not.
 
         :raises SenetError: a file cannot be removed, or systemd refuses.
         """
-        present = self.systemd and os.path.exists(os.path.join(UNIT_DIRECTORY, _units.LOAD_UNIT))
+        present = self.systemd and os.path.exists(os.path.join(UNIT_DIRECTORY, systemd_units.LOAD_UNIT))
         if present:
-            self._systemctl("--no-reload", "disable", *_units.NAMES)
-        for unit in _units.NAMES:
+            self._systemctl("--no-reload", "disable", *systemd_units.NAMES)
+        for unit in systemd_units.NAMES:
             remove(os.path.join(UNIT_DIRECTORY, unit))
         _remove_drop_ins(_drop_ins())
         for directory, dummy, files in os.walk(RUNTIME_DIRECTORY, topdown=False):
@@ -169,11 +171,11 @@ class Service:
             # Without its file a unit has no ExecStop that would wait for our lock. It may be the one that runs this.
             self._systemctl("daemon-reload")
             # Unchecked: systemd does not know a unit any more that was never started, and says so as an error.
-            self._run([self._find("systemctl") or "systemctl", "--no-block", "stop"] + list(_units.NAMES))
+            self._run([self._find("systemctl") or "systemctl", "--no-block", "stop"] + list(systemd_units.NAMES))
 
     def _files(self, units: Iterable[str]) -> Dict[str, str]:
         """Path and text of each file of the code, our units, and what these units get."""
-        files = {LAUNCHER: _units.launcher(RUNTIME_DIRECTORY)}
+        files = {LAUNCHER: systemd_units.launcher(RUNTIME_DIRECTORY)}
         package = os.path.join(RUNTIME_DIRECTORY, *__name__.split(".")[:-2])
         directory = package
         while directory != RUNTIME_DIRECTORY:
@@ -184,14 +186,14 @@ class Service:
             files[os.path.join(package, name.replace(".", "/") + suffix)] = source
         if self.systemd:
             command = self.command()
-            own = dict(_units.units(command), **_units.drop_ins(command, units))
+            own = dict(systemd_units.units(command), **systemd_units.drop_ins(command, units))
             for unit, text in own.items():
                 files[os.path.join(UNIT_DIRECTORY, unit)] = text
         return files
 
     def _knows(self, units: Iterable[str]) -> bool:
         """Whether our units are enabled, and systemd has read the files of ours and of these units as they are now."""
-        names = list(_units.NAMES) + [unit for unit in units if unit.endswith(".service")]
+        names = list(systemd_units.NAMES) + [unit for unit in units if unit.endswith(".service")]
         command = [self._find("systemctl") or "systemctl", "show", "--property=NeedDaemonReload", "--"] + names
         code, out, dummy = self._run(command)
         # One answer a unit, with an empty line between
@@ -199,7 +201,7 @@ class Service:
 
     def _sources(self) -> compiled.Sources:
         if self._code is None:
-            self._code = {name: (hasattr(module, "__path__"), _source(module)) for name, module in _runtime()}
+            self._code = self._read_sources()
         return self._code
 
     def _systemctl(self, *args: str) -> None:
@@ -214,7 +216,7 @@ class Service:
 
 def _enabled() -> bool:
     wants = os.path.join(UNIT_DIRECTORY, "multi-user.target.wants")
-    return all(os.path.islink(os.path.join(wants, unit)) for unit in _units.NAMES)
+    return all(os.path.islink(os.path.join(wants, unit)) for unit in systemd_units.NAMES)
 
 
 def _make_directory(path: str) -> None:
@@ -232,7 +234,7 @@ def _make_directory(path: str) -> None:
 
 
 def _drop_ins() -> Iterable[str]:
-    return glob.glob(os.path.join(glob.escape(UNIT_DIRECTORY), "*.d", _units.DROP_IN))
+    return glob.glob(os.path.join(glob.escape(UNIT_DIRECTORY), "*.d", systemd_units.DROP_IN))
 
 
 def _remove_drop_ins(paths: Iterable[str]) -> None:
@@ -240,19 +242,6 @@ def _remove_drop_ins(paths: Iterable[str]) -> None:
         remove(path)
         if not os.listdir(os.path.dirname(path)):
             remove(os.path.dirname(path))
-
-
-def _runtime() -> Iterable[Tuple[str, ModuleType]]:
-    # Named here so that Ansible ships it with the module, and not above, where it would import in a circle
-    from ansible_collections.senet.firewall.plugins.module_utils import _agent, _direct
-
-    return [(name, import_module(PACKAGE + "." + name)) for name in RUNTIME]
-
-
-def _source(module: ModuleType) -> str:
-    # Ansible runs a module out of a zip file, so there is no path to read from
-    loader = module.__loader__  # type: Any
-    return loader.get_source(module.__name__) or ""
 
 
 def _read(path: str) -> Optional[str]:

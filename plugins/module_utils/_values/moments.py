@@ -7,7 +7,7 @@ import re
 from datetime import datetime, timedelta, timezone
 from typing import Optional
 
-from ansible_collections.senet.firewall.plugins.module_utils._fields import SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
 
 _SPAN = re.compile(r"([0-9]{1,6})(s|m|h|d)", re.ASCII)
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}

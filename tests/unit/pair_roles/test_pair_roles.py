@@ -9,10 +9,11 @@ import pytest
 import yaml
 
 from ansible_collections.senet.firewall.plugins.filter.role_variables import SHARED
-from ansible_collections.senet.firewall.plugins.module_utils._catalogue import PAIRS, expand
-from ansible_collections.senet.firewall.plugins.module_utils._model import flow_set, parse_flow
-from ansible_collections.senet.firewall.plugins.module_utils._options import FLOW_OPTIONS, GUARD_OPTIONS, OPTIONS
-from ansible_collections.senet.firewall.plugins.module_utils._services import FAMILIES
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import flow_set
+from ansible_collections.senet.firewall.plugins.module_utils._values.options import FLOW_OPTIONS, GUARD_OPTIONS, OPTIONS
+from ansible_collections.senet.firewall.plugins.module_utils._values.pairs import PAIRS, expand
+from ansible_collections.senet.firewall.plugins.module_utils._values.parsing import parse_flow
+from ansible_collections.senet.firewall.plugins.module_utils._values.services import FAMILIES
 from tests.collection_tree import ROOT
 from tests.pair_roles.tree import files, stale, write
 

@@ -20,12 +20,12 @@ from tests.collection_tree import link
 _BIN = Path(sys.executable).parent
 # In place of the change
 _CALLS = {
-    name: f"_calls.{name}(AnsibleModule(supports_check_mode=True, **_options.{name.upper()}), this_host)"
+    name: f"modules.{name}(AnsibleModule(supports_check_mode=True, **options.{name.upper()}), this_host)"
     for name in ("flow", "flows")
 }
 _WRITES = """
     import json, os
-    module = AnsibleModule(supports_check_mode=True, **_options.{options})
+    module = AnsibleModule(supports_check_mode=True, **options.{options})
     with open(os.environ["SENET_STUB"], "a") as written:
         written.write(json.dumps(module.params) + "\\n")
     module.exit_json(changed=True, removed=[])

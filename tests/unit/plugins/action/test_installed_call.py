@@ -15,8 +15,9 @@ from ansible.errors import AnsibleConnectionFailure
 from ansible.playbook.task import Task
 
 from ansible_collections.senet.firewall.plugins.action import flow, flows, interface_context, peer_label
-from ansible_collections.senet.firewall.plugins.module_utils import _installed, _options
-from ansible_collections.senet.firewall.plugins.module_utils._host import service as service_module
+from ansible_collections.senet.firewall.plugins.module_utils._agent.this_host import sources
+from ansible_collections.senet.firewall.plugins.module_utils._host import installed, service
+from ansible_collections.senet.firewall.plugins.module_utils._values import options
 from ansible_collections.senet.firewall.plugins.plugin_utils import _installed_call as installed_call
 from ansible_collections.senet.firewall.plugins.plugin_utils._guarded import GuardedAction
 from tests.unit.commands import Commands
@@ -36,7 +37,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 
 
 def answers(result: dict[str, Any]) -> str:
-    return f"welcome\n\n{_installed.BEGUN}\n\n{_installed.RESULT}{json.dumps(result)}\n"
+    return f"welcome\n\n{installed.BEGUN}\n\n{installed.RESULT}{json.dumps(result)}\n"
 
 
 class Connection:
@@ -113,7 +114,7 @@ def test_a_host_with_our_code_runs_it(name: str, check_mode: bool) -> None:
     # Nothing to do: that is known without a run that could change anything, should the connection be lost
     assert (call["name"], call["check_mode"], call["facility"]) == (name, True, "LOG_USER")
     # As AnsibleModule hands them out: with their types, and defaults for what is not given
-    assert set(call["params"]) == set(_options.MODULES[name]["argument_spec"])
+    assert set(call["params"]) == set(options.MODULES[name]["argument_spec"])
     assert call["params"]["confirm_timeout"] == 0
     if name == "flows":
         assert call["params"]["flows"][0]["ports"] == ["6379"]
@@ -125,7 +126,7 @@ GUARDED = {**ARGUMENTS["flows"], "confirm_timeout": 30, "token": "t1"}
 
 
 def test_a_first_change_is_confirmed_by_the_code_that_it_has_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    host = Host(f"\n{_installed.REFUSED}it cannot be read\n", answers(KEPT))
+    host = Host(f"\n{installed.REFUSED}it cannot be read\n", answers(KEPT))
     monkeypatch.setitem(SENT, "guard", {"token": "t1", "confirmed": False})
     assert run(host, args=GUARDED)["guard"]["confirmed"]
     assert host.sent == ["senet.firewall.flows"]
@@ -162,11 +163,11 @@ def test_a_host_that_is_down_is_known_by_the_first_call() -> None:
 @pytest.mark.parametrize(
     "printed",
     [
-        f"\n{_installed.REFUSED}it is damaged\n",
+        f"\n{installed.REFUSED}it is damaged\n",
         "",
         "sh: 1: /usr/bin/python3: not found\n",
-        f"{_installed.RESULT}{{}}\n",
-        f"I say {_installed.BEGUN}\n",
+        f"{installed.RESULT}{{}}\n",
+        f"I say {installed.BEGUN}\n",
     ],
 )
 def test_what_was_not_begun_is_sent(printed: str) -> None:
@@ -177,7 +178,7 @@ def test_what_was_not_begun_is_sent(printed: str) -> None:
 
 
 def test_what_was_begun_is_not_run_twice() -> None:
-    host = Host(answers({"changed": True}), f"\n{_installed.BEGUN}\n", rc=-9)
+    host = Host(answers({"changed": True}), f"\n{installed.BEGUN}\n", rc=-9)
     result = run(host)
     assert result["failed"]
     assert (result["rc"], result["module_stderr"]) == (-9, "what went wrong")
@@ -227,12 +228,12 @@ def test_the_interpreter_is_the_one_that_ansible_uses_where_that_is_known(task_v
 
 def test_the_program_runs_what_the_service_installs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """From end to end, but for the directory: the controller's digest is that of what the host compiles."""
-    monkeypatch.setattr(service_module, "RUNTIME_DIRECTORY", str(tmp_path / "code"))
-    monkeypatch.setattr(service_module, "LAUNCHER", str(tmp_path / "code" / "senet-firewall"))
-    monkeypatch.setattr(service_module, "UNIT_DIRECTORY", str(tmp_path))
-    monkeypatch.setattr(service_module.Service, "systemd", False)
+    monkeypatch.setattr(service, "RUNTIME_DIRECTORY", str(tmp_path / "code"))
+    monkeypatch.setattr(service, "LAUNCHER", str(tmp_path / "code" / "senet-firewall"))
+    monkeypatch.setattr(service, "UNIT_DIRECTORY", str(tmp_path))
+    monkeypatch.setattr(service.Service, "systemd", False)
     commands = Commands()
-    service_module.Service(commands.run, commands.find).install()
+    service.Service(commands.run, commands.find, sources).install()
     arguments = {"flows": [{"name": "No", "source": "x_t", "destination": "y_t", "ports": 1}], "confirm_timeout": 0}
     program = installed_call.program("flows", arguments, True, None)
     assert program is not None

@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.senet.firewall.plugins.filter.flows_from_iptables import flows_from_iptables
-from ansible_collections.senet.firewall.plugins.module_utils._model import flow_set, parse_confined, parse_flow
+from ansible_collections.senet.firewall.plugins.module_utils._values.fields import parse_confined
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import flow_set
+from ansible_collections.senet.firewall.plugins.module_utils._values.parsing import parse_flow
 
 # The commands of the article that this collection answers
 ARTICLE = """

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 import pytest
 
-from ansible_collections.senet.firewall.plugins.module_utils._access import (
+from ansible_collections.senet.firewall.plugins.module_utils._decisions.access import (
     CHECKED,
     Access,
     contexts_by_domain,
@@ -11,7 +11,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._access import (
     deviations,
 )
 from ansible_collections.senet.firewall.plugins.module_utils._host.selinuxfs import Decision
-from ansible_collections.senet.firewall.plugins.module_utils._model import flow_set
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import flow_set
 from tests.unit.flows import WEB_DB, flow
 from tests.unit.scripted_host import listens, process
 

@@ -8,7 +8,7 @@ import pytest
 
 from ansible_collections.senet.firewall.plugins.module_utils._compile.owner import Accounts, Cgroup
 from ansible_collections.senet.firewall.plugins.module_utils._host.accounts import HostAccounts
-from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
 from tests.unit.commands import Commands
 
 CONTROL_GROUPS = [f"ControlGroup={path}" for path in ("", "/system.slice/b.service", "/system.slice/just-gone.service")]

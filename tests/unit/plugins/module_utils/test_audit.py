@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.senet.firewall.plugins.module_utils._fields import SenetError
 from ansible_collections.senet.firewall.plugins.module_utils._host import audit
+from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
 from ansible_collections.senet.firewall.plugins.module_utils._values.records import AUDITD, JOURNALD, KERNEL, Line
 from tests.unit import records
 from tests.unit.records import auditd, journald, kernel

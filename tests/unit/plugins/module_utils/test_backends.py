@@ -8,18 +8,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.senet.firewall.plugins.module_utils import _engine, _recovery, _survey
-from ansible_collections.senet.firewall.plugins.module_utils._backends import FAMILIES, choose
-from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet, SenetError, flow_set
+from ansible_collections.senet.firewall.plugins.module_utils._change import change, confirm, engine, load
+from ansible_collections.senet.firewall.plugins.module_utils._compile.rule_families import FAMILIES
+from ansible_collections.senet.firewall.plugins.module_utils._decisions.backend import choose_backend
+from ansible_collections.senet.firewall.plugins.module_utils._values import requests
+from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import FlowSet, flow_set
 from tests.unit.flows import WEB_DB, flow, flow_sets
 from tests.unit.scripted_host import ScriptedHost
 
 BOTH = ["iptables", "nftables"]
 
 
-def apply(host: ScriptedHost, flows: FlowSet, backend: str, timeout: int = 0) -> _engine.Outcome:
-    options = _engine.Options(timeout, "t0", backend)
-    return _engine.run(host.host(), _survey.Replace(flows), options, False)
+def apply(host: ScriptedHost, flows: FlowSet, backend: str, timeout: int = 0) -> engine.Outcome:
+    options = change.Options(timeout, "t0", backend)
+    return engine.run(host.host(), requests.Replace(flows), options, False)
 
 
 @pytest.mark.parametrize(
@@ -35,7 +38,7 @@ def apply(host: ScriptedHost, flows: FlowSet, backend: str, timeout: int = 0) ->
 def test_the_choice_says_why(
     asked: str, recorded: Optional[str], available: list[str], backend: str, reason: str
 ) -> None:
-    choice = choose(asked, recorded, available)
+    choice = choose_backend(asked, recorded, available)
     assert choice.backend == backend
     assert reason in choice.reason
 
@@ -49,7 +52,7 @@ def test_the_choice_says_why(
 )
 def test_a_host_without_the_commands_is_told_what_to_install(asked: str, available: list[str], message: str) -> None:
     with pytest.raises(SenetError, match=message):
-        choose(asked, None, available)
+        choose_backend(asked, None, available)
 
 
 @settings(max_examples=40)
@@ -101,7 +104,7 @@ def test_the_guard_brings_the_old_backend_back() -> None:
     before = host.state()
     apply(host, WEB_DB, "nftables", timeout=30)
     assert host.families["inet"].save()
-    _recovery.abort(host.host(), "t0", "it was aborted")
+    confirm.abort(host.host(), "t0", "it was aborted")
     assert host.state() == before
 
 
@@ -110,5 +113,5 @@ def test_labels_of_maps_that_were_flushed_are_loaded_again() -> None:
     apply(host, WEB_DB, "nftables")
     text = host.families["inet"].save()
     host.families["inet"].text = ""
-    assert _recovery.load(host.host()).families == ["inet"]
+    assert load.load(host.host()).families == ["inet"]
     assert host.families["inet"].save() == text

@@ -6,10 +6,16 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.senet.firewall.plugins.module_utils._catalogue import PAIRS, expand, names, owners
-from ansible_collections.senet.firewall.plugins.module_utils._fields import EVERY_DOMAIN, parse_units, parse_users
-from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError, flow_set, parse_flow
-from ansible_collections.senet.firewall.plugins.module_utils._services import FAMILIES
+from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._values.fields import (
+    EVERY_DOMAIN,
+    parse_units,
+    parse_users,
+)
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import flow_set
+from ansible_collections.senet.firewall.plugins.module_utils._values.pairs import PAIRS, expand, names, owners
+from ansible_collections.senet.firewall.plugins.module_utils._values.parsing import parse_flow
+from ansible_collections.senet.firewall.plugins.module_utils._values.services import FAMILIES
 
 PAIR = "httpd_to_postgresql"
 RESOLVER = "domain_to_unbound"

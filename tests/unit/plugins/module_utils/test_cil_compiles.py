@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.senet.firewall.plugins.module_utils._compile import cil
-from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet, flow_set
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import FlowSet, flow_set
 from tests.unit.flows import LABELLED, PEERS, PLACED, SEVERAL, WEB_DB, flow
 
 DOMAINS = ("httpd_t", "postgresql_t", "redis_t", "named_t", "bacula_t", "app_process_t")

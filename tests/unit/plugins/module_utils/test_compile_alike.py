@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables, nftables
-from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import FlowSet
 from tests.unit.flows import ADDRESSES, ADDRESSES6, INTERFACES, flow_sets
 from tests.unit.nft_packets import Table
 from tests.unit.plugins.module_utils.test_compile_iptables import Traversal, chains_of

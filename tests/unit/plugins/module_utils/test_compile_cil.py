@@ -8,13 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.senet.firewall.plugins.module_utils._compile import cil
-from ansible_collections.senet.firewall.plugins.module_utils._fields import parse_new_type
-from ansible_collections.senet.firewall.plugins.module_utils._model import (
-    DEFAULT_PACKET_TYPE,
-    FlowSet,
-    SenetError,
-    flow_set,
-)
+from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._values.fields import parse_new_type
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import DEFAULT_PACKET_TYPE, FlowSet, flow_set
 from tests.unit.flows import LABELLED, PEERS, PLACED, SEVERAL, WEB_DB, flow_sets
 from tests.unit.golden_files import assert_golden
 

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables, xtables
-from ansible_collections.senet.firewall.plugins.module_utils._model import PROTOCOLS, Flow, FlowSet, PortRange, flow_set
+from ansible_collections.senet.firewall.plugins.module_utils._values.fields import PortRange
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import PROTOCOLS, Flow, FlowSet, flow_set
 from tests.unit.flows import PLACED, SEVERAL, WEB_DB, flow, flow_sets
 from tests.unit.golden_files import assert_golden
 from tests.unit.scripted_host import Xtables

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.senet.firewall.plugins.module_utils._compile import netlabel
-from ansible_collections.senet.firewall.plugins.module_utils._peers import (
+from ansible_collections.senet.firewall.plugins.module_utils._values.peers import (
     DEFAULT_PEER_TYPE,
     LOOPBACK_PEER_TYPE,
     peering,

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables, nft_text, nftables
-from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet, flow_set
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import FlowSet, flow_set
 from tests.unit.flows import PLACED, SEVERAL, WEB_DB, flow, flow_sets
 from tests.unit.golden_files import DIRECTORY, assert_golden
 from tests.unit.nft_packets import Table

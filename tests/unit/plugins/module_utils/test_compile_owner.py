@@ -14,11 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.senet.firewall.plugins.module_utils import _backends
-from ansible_collections.senet.firewall.plugins.module_utils._compile import owner
+from ansible_collections.senet.firewall.plugins.module_utils._compile import owner, rule_families
 from ansible_collections.senet.firewall.plugins.module_utils._compile.owner import Accounts, Cgroup
 from ansible_collections.senet.firewall.plugins.module_utils._host.netfilter import Netfilter
-from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet, flow_set
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import FlowSet, flow_set
 from tests.unit.flows import flow, flow_sets
 from tests.unit.golden_files import assert_golden
 from tests.unit.network_namespace import NetworkNamespace
@@ -167,24 +166,24 @@ def space(request: pytest.FixtureRequest) -> Iterator[Space]:
         yield Space(backend, namespace, Netfilter(namespace.run, namespace.find))
 
 
-def put_in_force(space: Space, flows: FlowSet, labelled: bool = False) -> dict[str, _backends.Rules]:
-    wanted = _backends.compile_owner_rules(space.backend, flows, ACCOUNTS, labelled)
+def put_in_force(space: Space, flows: FlowSet, labelled: bool = False) -> dict[str, rule_families.Rules]:
+    wanted = rule_families.compile_owner_rules(space.backend, flows, ACCOUNTS, labelled)
     for family, rules in wanted.items():
-        source = _backends.source(family)
-        table = _backends.parse(family, space.netfilter.save(source))
-        space.netfilter.restore(source, _backends.restore_text(family, table, rules))
+        source = rule_families.source(family)
+        table = rule_families.parse(family, space.netfilter.save(source))
+        space.netfilter.restore(source, rule_families.restore_text(family, table, rules))
     return wanted
 
 
 def test_what_a_kernel_lists_is_what_was_loaded(space: Space) -> None:
     put_in_force(space, flow_set([]))
     for family, rules in put_in_force(space, FLOWS).items():
-        table = _backends.parse(family, space.netfilter.save(_backends.source(family)))
+        table = rule_families.parse(family, space.netfilter.save(rule_families.source(family)))
         assert table.installed(rules)
-        space.netfilter.restore(_backends.source(family), _backends.restore_text(family, table, None))
-        gone = _backends.parse(family, space.netfilter.save(_backends.source(family)))
+        space.netfilter.restore(rule_families.source(family), rule_families.restore_text(family, table, None))
+        gone = rule_families.parse(family, space.netfilter.save(rule_families.source(family)))
         assert not gone.ours
-        assert "senet" not in space.netfilter.save(_backends.source(family)).lower()
+        assert "senet" not in space.netfilter.save(rule_families.source(family)).lower()
 
 
 @settings(max_examples=5, deadline=None)
@@ -192,7 +191,7 @@ def test_what_a_kernel_lists_is_what_was_loaded(space: Space) -> None:
 def test_any_set_is_listed_as_it_was_loaded(space: Space, flows: FlowSet) -> None:
     owned = flow_set(one._replace(users=("www-data", "65533")) for one in flows.flows)
     for family, rules in put_in_force(space, owned).items():
-        assert _backends.parse(family, space.netfilter.save(_backends.source(family))).installed(rules)
+        assert rule_families.parse(family, space.netfilter.save(rule_families.source(family))).installed(rules)
 
 
 def ask(space: Space, *questions: tuple[int, str, str, int]) -> list[str]:

@@ -10,7 +10,7 @@ import pytest
 
 from ansible_collections.senet.firewall.plugins.module_utils._host import connecting
 from ansible_collections.senet.firewall.plugins.module_utils._host.selinuxfs import Decision
-from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
 
 OWN = "unconfined_u:unconfined_r:unconfined_t:s0"
 HTTPD = "system_u:system_r:httpd_t:s0"

@@ -12,12 +12,8 @@ from hypothesis import strategies as st
 from ansible_collections.senet.firewall.plugins.module_utils._decisions.advice import KINDS, Advice, Known
 from ansible_collections.senet.firewall.plugins.module_utils._decisions.denial_rows import advise
 from ansible_collections.senet.firewall.plugins.module_utils._decisions.denials import Collector, Wish
-from ansible_collections.senet.firewall.plugins.module_utils._model import (
-    FlowSet,
-    flow_set,
-    parse_flow,
-    parse_peer_label,
-)
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import FlowSet, flow_set
+from ansible_collections.senet.firewall.plugins.module_utils._values.parsing import parse_flow, parse_peer_label
 from ansible_collections.senet.firewall.plugins.module_utils._values.records import AUDITD, KERNEL, Line
 from tests.unit import records
 from tests.unit.flows import LABELLED, PEERS, WEB_DB, flow

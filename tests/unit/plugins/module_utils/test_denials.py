@@ -21,7 +21,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._decisions.denials 
     Wish,
 )
 from ansible_collections.senet.firewall.plugins.module_utils._host import connecting
-from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import FlowSet
 from ansible_collections.senet.firewall.plugins.module_utils._values.records import AUDITD, JOURNALD, KERNEL, Line
 from tests.unit import records
 from tests.unit.flows import PEERS, PLACED, SEVERAL, WEB_DB

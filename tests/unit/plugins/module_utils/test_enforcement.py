@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.senet.firewall.plugins.module_utils._enforcement import (
+from ansible_collections.senet.firewall.plugins.module_utils._decisions.enforcement import (
     KERNEL_MODULES,
     Facts,
     IptablesFacts,

@@ -9,18 +9,23 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.senet.firewall.plugins.module_utils import _agent, _backends, _engine, _recovery, _survey
-from ansible_collections.senet.firewall.plugins.module_utils._layers import Owners
-from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError, flow_set
+from ansible_collections.senet.firewall.plugins.module_utils._agent import commands
+from ansible_collections.senet.firewall.plugins.module_utils._change import confirm, engine, load
+from ansible_collections.senet.firewall.plugins.module_utils._change.change import Options
+from ansible_collections.senet.firewall.plugins.module_utils._compile import rule_families
+from ansible_collections.senet.firewall.plugins.module_utils._values import requests
+from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import flow_set
+from ansible_collections.senet.firewall.plugins.module_utils._values.layers import Owners
 from tests.unit.flows import WEB_DB, flow
 from tests.unit.scripted_host import ScriptedHost, empty_families
 
 WEB = {"web_db": Owners(("www-data",), ("apache2.service",))}
-NOTHING = _survey.Replace(flow_set([]))
+NOTHING = requests.Replace(flow_set([]))
 
 
-def apply(host: ScriptedHost, request: _survey.Request, check_mode: bool = False, **options: Any) -> _engine.Outcome:
-    return _engine.run(host.host(), request, _engine.Options(0, "t0", owners=WEB)._replace(**options), check_mode)
+def apply(host: ScriptedHost, request: requests.Request, check_mode: bool = False, **options: Any) -> engine.Outcome:
+    return engine.run(host.host(), request, Options(0, "t0", owners=WEB)._replace(**options), check_mode)
 
 
 def without_selinux() -> ScriptedHost:
@@ -33,9 +38,9 @@ def without_selinux() -> ScriptedHost:
 def test_a_host_without_selinux_gets_rules_and_no_policy(backend: str, restores: list[str]) -> None:
     host = without_selinux()
     before = host.state()
-    predicted = apply(host, _survey.Replace(WEB_DB), check_mode=True, backend=backend)
+    predicted = apply(host, requests.Replace(WEB_DB), check_mode=True, backend=backend)
     assert host.state() == before
-    done = apply(host, _survey.Replace(WEB_DB), backend=backend)
+    done = apply(host, requests.Replace(WEB_DB), backend=backend)
     assert (done.layers, done.steps, done.diffs) == (("owner",), predicted.steps, predicted.diffs)
     assert host.writes == [*restores, "install service", "write intent", "start service"]
     assert [(row.uids, row.running) for row in done.owners] == [((33,), ("apache2.service",))]
@@ -43,7 +48,7 @@ def test_a_host_without_selinux_gets_rules_and_no_policy(backend: str, restores:
     assert any("NO domain is checked on this host" in warning for warning in done.warnings)
 
     host.writes.clear()
-    assert not apply(host, _survey.Replace(WEB_DB), backend=backend).changed
+    assert not apply(host, requests.Replace(WEB_DB), backend=backend).changed
     assert host.writes == []
     assert apply(host, NOTHING).changed
     assert host.state() == before
@@ -51,26 +56,26 @@ def test_a_host_without_selinux_gets_rules_and_no_policy(backend: str, restores:
 
 def test_flows_on_record_are_merged_and_removed_by_name_without_a_policy() -> None:
     host = without_selinux()
-    apply(host, _survey.Replace(WEB_DB))
-    added = apply(host, _survey.Merge((flow("cache", ports=[6379], users=["www-data"]),)))
+    apply(host, requests.Replace(WEB_DB))
+    added = apply(host, requests.Merge((flow("cache", ports=[6379], users=["www-data"]),)))
     assert [one.name for one in added.flows.flows] == ["cache", "web_db"]
-    assert [one.name for one in apply(host, _survey.Remove(("web_db",))).flows.flows] == ["cache"]
+    assert [one.name for one in apply(host, requests.Remove(("web_db",))).flows.flows] == ["cache"]
 
 
 def test_both_layers_beside_each_other_and_back() -> None:
     host = ScriptedHost()
-    apply(host, _survey.Replace(WEB_DB))
+    apply(host, requests.Replace(WEB_DB))
     only_labels = host.state()
-    both = apply(host, _survey.Replace(WEB_DB), layers=("selinux", "owner"))
+    both = apply(host, requests.Replace(WEB_DB), layers=("selinux", "owner"))
     assert both.access
     assert both.owners
     assert "SENET_OWNER_OUTPUT" in host.families["ipv4"].save()
     assert "SENET_OUTPUT" in host.families["ipv4"].rules("OUTPUT")
     # who says nothing about layers keeps them
-    assert apply(host, _survey.Merge(WEB_DB.flows)).layers == ("selinux", "owner")
-    apply(host, _survey.Replace(WEB_DB), layers=("selinux",))
+    assert apply(host, requests.Merge(WEB_DB.flows)).layers == ("selinux", "owner")
+    apply(host, requests.Replace(WEB_DB), layers=("selinux",))
     assert host.state() == only_labels
-    apply(host, _survey.Replace(WEB_DB), layers=("owner",))
+    apply(host, requests.Replace(WEB_DB), layers=("owner",))
     assert host.policy is None
     assert not host.families["ipv4"].chains
     apply(host, NOTHING)
@@ -79,9 +84,9 @@ def test_both_layers_beside_each_other_and_back() -> None:
 
 def test_the_tables_are_saved_once_for_both_layers() -> None:
     host = ScriptedHost()
-    apply(host, _survey.Replace(WEB_DB), layers=("selinux", "owner"))
+    apply(host, requests.Replace(WEB_DB), layers=("selinux", "owner"))
     host.reads.clear()
-    apply(host, _survey.Replace(WEB_DB), layers=("selinux", "owner"))
+    apply(host, requests.Replace(WEB_DB), layers=("selinux", "owner"))
     assert sorted(host.reads) == ["other variants", "policy", "ruleset", "save ipv4", "save ipv6"]
 
 
@@ -95,7 +100,7 @@ def test_the_tables_are_saved_once_for_both_layers() -> None:
 def test_unknown_users_and_units_are_named_and_nothing_is_written(change: dict[str, Any], message: str) -> None:
     host = without_selinux()
     with pytest.raises(SenetError, match=message):
-        apply(host, _survey.Replace(flow_set([flow(**change)])))
+        apply(host, requests.Replace(flow_set([flow(**change)])))
     assert host.writes == []
 
 
@@ -103,8 +108,8 @@ def test_units_need_control_groups_of_version_2_those_of_the_catalogue_are_left_
     host = without_selinux()
     host.accounts.cgroups = False
     with pytest.raises(SenetError, match="The units of the flow 'web_db' cannot be told apart on this host"):
-        apply(host, _survey.Replace(flow_set([flow(units=["apache2.service"])])))
-    done = apply(host, _survey.Replace(WEB_DB))
+        apply(host, requests.Replace(flow_set([flow(units=["apache2.service"])])))
+    done = apply(host, requests.Replace(WEB_DB))
     assert [(row.users, row.units) for row in done.owners] == [(("www-data",), ())]
     assert any("Every program of www-data may use the flow 'web_db'" in warning for warning in done.warnings)
 
@@ -112,7 +117,7 @@ def test_units_need_control_groups_of_version_2_those_of_the_catalogue_are_left_
 def test_users_of_the_catalogue_that_a_host_lacks_mean_nobody() -> None:
     host = without_selinux()
     del host.accounts.uids["www-data"]
-    done = apply(host, _survey.Replace(WEB_DB))
+    done = apply(host, requests.Replace(WEB_DB))
     assert any("Nobody on this host may use the flow 'web_db'" in warning for warning in done.warnings)
     rules = host.families["ipv4"].tables["filter"]["SENET_OWNER_OUTPUT"]
     assert rules[2:] == ["-p tcp -m tcp --dport 5432 -m comment --comment web_db -j REJECT --reject-with tcp-reset"]
@@ -120,55 +125,55 @@ def test_users_of_the_catalogue_that_a_host_lacks_mean_nobody() -> None:
 
 def test_a_unit_that_was_started_again_is_known_again_when_it_says_so() -> None:
     host = without_selinux()
-    apply(host, _survey.Replace(WEB_DB))
+    apply(host, requests.Replace(WEB_DB))
     assert host.service.units == ("apache2.service",)
-    assert _recovery.in_force(host.host())
+    assert load.in_force(host.host())
     host.accounts.groups["apache2.service"] = 4712
-    assert not _recovery.in_force(host.host())
+    assert not load.in_force(host.host())
     host.writes.clear()
-    _recovery.refresh(host.host())
+    load.refresh(host.host())
     assert host.writes == ["restore ipv4", "restore ipv6"]
     assert "web_db-cgroup-4712" in host.families["ipv4"].save()
-    assert not apply(host, _survey.Replace(WEB_DB)).changed
+    assert not apply(host, requests.Replace(WEB_DB)).changed
 
 
 @pytest.mark.parametrize("backend", ["iptables", "nftables"])
 def test_a_unit_that_stops_is_no_loss_of_rules_and_what_others_take_is(backend: str) -> None:
     host = without_selinux()
-    apply(host, _survey.Replace(WEB_DB), backend=backend)
-    families = list(_backends.OWNER_FAMILIES[backend])
+    apply(host, requests.Replace(WEB_DB), backend=backend)
+    families = list(rule_families.OWNER_FAMILIES[backend])
     del host.accounts.groups["apache2.service"]
     with redirect_stderr(io.StringIO()):
-        _agent._repair(host.host())
-        assert _recovery.in_force(host.host())
+        commands._repair(host.host())
+        assert load.in_force(host.host())
         assert host.guard.notes == []
         host.families.update(empty_families())
-        _agent._repair(host.host())
+        commands._repair(host.host())
     assert host.guard.notes == [" and ".join(families)]
 
 
 def test_where_systemd_does_not_answer_labels_are_loaded_and_owners_stay_as_they_are() -> None:
     host = ScriptedHost()
-    apply(host, _survey.Replace(WEB_DB), layers=("selinux", "owner"))
+    apply(host, requests.Replace(WEB_DB), layers=("selinux", "owner"))
     owners = host.families["ipv4"].tables["filter"]
     host.accounts.answers = False
     del host.families["ipv4"].tables["security"]
-    assert not _recovery.in_force(host.host())
+    assert not load.in_force(host.host())
     with pytest.raises(SenetError, match="systemd does not tell"):
-        _recovery.load(host.host())
+        load.load(host.host())
     assert host.families["ipv4"].chains
     assert host.families["ipv4"].tables["filter"] == owners
     with pytest.raises(SenetError, match="systemd does not tell"):
-        _recovery.in_force(host.host())
+        load.in_force(host.host())
 
 
 def test_a_unit_started_while_a_change_waits_meets_the_rules_of_the_change() -> None:
     host = without_selinux()
-    apply(host, _survey.Replace(WEB_DB), confirm_timeout=30)
+    apply(host, requests.Replace(WEB_DB), confirm_timeout=30)
     assert host.guard.record is not None
     assert host.service.units == ("apache2.service",)
     host.accounts.groups["apache2.service"] = 4712
-    _recovery.refresh(host.host())
+    load.refresh(host.host())
     assert "web_db-cgroup-4712" in host.families["ipv4"].save()
 
 
@@ -181,7 +186,7 @@ def test_a_unit_started_while_a_change_is_made_meets_its_rules_too(monkeypatch: 
         arm(*words)
 
     monkeypatch.setattr(host.guard, "arm", start_meanwhile)
-    apply(host, _survey.Replace(WEB_DB), confirm_timeout=30)
+    apply(host, requests.Replace(WEB_DB), confirm_timeout=30)
     assert "web_db-cgroup-4712" in host.families["ipv4"].save()
 
 
@@ -191,30 +196,30 @@ def test_what_was_done_before_a_failure_is_undone(fail: str) -> None:
     before = host.state()
     host.fail = fail
     with pytest.raises(SenetError, match=f"^Could not {fail}.*undone"):
-        apply(host, _survey.Replace(WEB_DB))
+        apply(host, requests.Replace(WEB_DB))
     assert host.state() == before
 
 
 def test_the_guard_brings_back_the_layers_that_were() -> None:
     host = ScriptedHost()
-    apply(host, _survey.Replace(WEB_DB))
+    apply(host, requests.Replace(WEB_DB))
     before = (*host.state(), host.service.units)
-    apply(host, _survey.Replace(WEB_DB), layers=("owner",), confirm_timeout=30)
+    apply(host, requests.Replace(WEB_DB), layers=("owner",), confirm_timeout=30)
     assert host.state() != before[:-1]
-    _recovery.abort(host.host(), "t0", "the test says so")
+    confirm.abort(host.host(), "t0", "the test says so")
     assert (*host.state(), host.service.units) == before
 
 
 @pytest.mark.parametrize("backend", ["iptables", "nftables"])
 def test_a_change_is_undone_at_boot_though_no_unit_has_a_control_group_yet(backend: str) -> None:
     host = without_selinux()
-    apply(host, _survey.Replace(WEB_DB), backend=backend)
+    apply(host, requests.Replace(WEB_DB), backend=backend)
     apply(host, NOTHING, confirm_timeout=30)
     host.reboot()
     host.accounts.groups.clear()
-    assert _agent._load(host.host()) == 0
+    assert commands._load(host.host()) == 0
     assert (host.guard.outcome() or {})["rolled_back"]
-    assert _recovery.in_force(host.host())
+    assert load.in_force(host.host())
     text = "".join(table.save() for table in host.families.values())
     assert "reject" in text.lower()
     assert "apache2.service" not in text

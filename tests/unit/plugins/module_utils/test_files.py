@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.senet.firewall.plugins.module_utils._host.files import read_owned, remove, write_owned
-from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
 from tests.unit.owner import pretend_owner
 
 

@@ -9,14 +9,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.senet.firewall.plugins.module_utils import _plan, _recovery, _survey
-from ansible_collections.senet.firewall.plugins.module_utils._backends import IPTABLES
+from ansible_collections.senet.firewall.plugins.module_utils._change import take
+from ansible_collections.senet.firewall.plugins.module_utils._change.target import desired_state
 from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables
 from ansible_collections.senet.firewall.plugins.module_utils._compile.owner import Accounts
+from ansible_collections.senet.firewall.plugins.module_utils._decisions import plan
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
 from ansible_collections.senet.firewall.plugins.module_utils._host.netfilter import Netfilter
-from ansible_collections.senet.firewall.plugins.module_utils._intent import Intent
-from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import FlowSet
+from ansible_collections.senet.firewall.plugins.module_utils._values.intent import IPTABLES, Intent
 from tests.unit.flows import PLACED, SEVERAL, WEB_DB
 from tests.unit.network_namespace import INFIXES, TABLES, NetworkNamespace
 
@@ -94,11 +95,11 @@ def change(netfilter: Netfilter, flows: FlowSet) -> None:
     """Bring the rules to those of the flows, by the steps that the engine takes."""
     host = Host(None, None, netfilter, None, None, None, None, None, None, None, 0)  # type: ignore[arg-type]
     found = {family: iptables.parse_save(netfilter.save(family)) for family in FAMILIES}
-    state = _plan.HostState(None, True, found, None, False)
-    desired = _survey.desired_state(Intent(flows, IPTABLES), True, Accounts({}, {}), FAMILIES)
-    for step in _plan.enforcement_steps(state, desired):
-        if step.action in (_plan.RESTORE_RULES, _plan.DROP_TABLE):
-            _recovery.take(host, step)
+    state = plan.HostState(None, True, found, None, False)
+    desired = desired_state(Intent(flows, IPTABLES), True, Accounts({}, {}), FAMILIES)
+    for step in plan.enforcement_steps(state, desired):
+        if step.action in (plan.RESTORE_RULES, plan.DROP_TABLE):
+            take.take(host, step)
     for family in FAMILIES:
         table, rules = iptables.parse_save(netfilter.save(family)), desired.rules[family]
         assert not table.ours if rules is None else table.installed(rules)

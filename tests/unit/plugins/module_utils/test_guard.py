@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.senet.firewall.plugins.module_utils._host import guard as guard_module
 from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Guard, Pending, boot_id, clock
-from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
 from tests.unit.commands import Commands
 from tests.unit.owner import pretend_owner
 

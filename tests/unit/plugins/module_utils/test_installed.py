@@ -10,13 +10,13 @@ from typing import Any, Optional
 
 import pytest
 
-from ansible_collections.senet.firewall.plugins.module_utils import _installed
-from ansible_collections.senet.firewall.plugins.module_utils._host import compiled
+from ansible_collections.senet.firewall.plugins.module_utils._host import compiled, installed
 from tests.unit.owner import pretend_owner
 
 ECHO = "import json\nfrom {0} import _words\n\ndef run(call):\n    return json.dumps([_words.SAID, call])\n"
 SOURCES = {
-    "_direct": (False, ECHO.format(_installed.PACKAGE)),
+    "_agent": (True, ""),
+    "_agent.module_call": (False, ECHO.format(installed.PACKAGE)),
     "_words": (False, "SAID = 'one'\n"),
 }  # fmt: skip
 CALL = {"name": "flows"}
@@ -26,13 +26,13 @@ CALL = {"name": "flows"}
 def directory(tmp_path: Path) -> Path:
     """Where the compiled file is; the directories above it are taken for root's alone."""
     tmp_path.chmod(0o755)
-    compiled.write(_installed.compiled_path(str(tmp_path)), SOURCES)
+    compiled.write(installed.compiled_path(str(tmp_path)), SOURCES)
     return tmp_path
 
 
 def said(directory: Path, sources: Optional[compiled.Sources] = None, before: str = "") -> list[str]:
     """What the program prints in a process of its own, with the lines between dropped that are empty."""
-    program = Path(_installed.__file__).read_text(encoding="utf-8")
+    program = Path(installed.__file__).read_text(encoding="utf-8")
     # The directories that lead to the test's own belong to whoever runs it
     program += f"\nread = lambda path: open(path, 'rb').read()\n{before}\n"
     program += f"main({compiled.digest(sources or SOURCES)!r}, {CALL!r}, {str(directory)!r})\n"
@@ -41,7 +41,7 @@ def said(directory: Path, sources: Optional[compiled.Sources] = None, before: st
 
 
 def test_the_same_code_is_run(directory: Path) -> None:
-    assert said(directory) == [_installed.BEGUN, _installed.RESULT + json.dumps(["one", CALL])]
+    assert said(directory) == [installed.BEGUN, installed.RESULT + json.dumps(["one", CALL])]
 
 
 @pytest.mark.parametrize(
@@ -49,13 +49,13 @@ def test_the_same_code_is_run(directory: Path) -> None:
     [
         {**SOURCES, "_words": (False, "SAID = 'two'\n")},
         {**SOURCES, "_more": (False, "")},
-        {"_direct": SOURCES["_direct"]},
+        {name: SOURCES[name] for name in ("_agent", "_agent.module_call")},
         {**SOURCES, "_words": (True, SOURCES["_words"][1])},
     ],
 )
 def test_other_code_is_not_begun(directory: Path, other: compiled.Sources) -> None:
     (line,) = said(directory, other)
-    assert line.startswith(_installed.REFUSED + "it is of another version of the collection")
+    assert line.startswith(installed.REFUSED + "it is of another version of the collection")
 
 
 def test_code_that_another_python_has_compiled_is_not_begun(directory: Path) -> None:
@@ -64,23 +64,23 @@ def test_code_that_another_python_has_compiled_is_not_begun(directory: Path) -> 
 
 
 def test_no_damage_goes_unnoticed(directory: Path) -> None:
-    path = Path(_installed.compiled_path(str(directory)))
+    path = Path(installed.compiled_path(str(directory)))
     whole = path.read_bytes()
-    head = _installed.header(compiled.digest(SOURCES))
+    head = installed.header(compiled.digest(SOURCES))
     for harmed in (
         whole[:-1], whole + b"\0", whole[:len(head) + 3], head, b"", whole[:-9] + b"\0" + whole[-8:],
         whole[:len(head)] + whole[len(head):].replace(b"0", b"1", 1),
     ):  # fmt: skip
         path.write_bytes(harmed)
         (line,) = said(directory)
-        assert line.startswith(_installed.REFUSED), harmed[:80]
+        assert line.startswith(installed.REFUSED), harmed[:80]
         assert not compiled.is_current(str(path), SOURCES)
     path.unlink()
     assert not compiled.is_current(str(path), SOURCES)
 
 
 def test_code_is_compiled_again_only_where_it_is_not_current(directory: Path) -> None:
-    path = Path(_installed.compiled_path(str(directory)))
+    path = Path(installed.compiled_path(str(directory)))
     inode = path.stat().st_ino
     compiled.write(str(path), SOURCES)
     assert path.stat().st_ino == inode
@@ -92,8 +92,8 @@ def test_code_is_compiled_again_only_where_it_is_not_current(directory: Path) ->
 
 def test_what_is_roots_alone_is_read(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     take_for(monkeypatch, directory, 0)
-    path = _installed.compiled_path(str(directory))
-    assert _installed.read(path) == Path(path).read_bytes()
+    path = installed.compiled_path(str(directory))
+    assert installed.read(path) == Path(path).read_bytes()
 
 
 def take_for(monkeypatch: pytest.MonkeyPatch, directory: Path, uid: int) -> None:
@@ -107,13 +107,13 @@ def take_for(monkeypatch: pytest.MonkeyPatch, directory: Path, uid: int) -> None
         return os.stat_result(status)
 
     monkeypatch.setattr(os, "fstat", fstat)
-    refuse = _installed._refuse_others
+    refuse = installed._refuse_others
 
     def below(path: str, status: os.stat_result, is_kind: Any) -> None:
         if path.startswith(str(directory)):
             refuse(path, status, is_kind)
 
-    monkeypatch.setattr(_installed, "_refuse_others", below)
+    monkeypatch.setattr(installed, "_refuse_others", below)
 
 
 @pytest.mark.parametrize("harm", ["group", "others", "directory", "link", "linked directory", "pipe", "missing"])
@@ -121,7 +121,7 @@ def test_what_others_could_have_changed_is_not_read(
     directory: Path, monkeypatch: pytest.MonkeyPatch, harm: str
 ) -> None:
     take_for(monkeypatch, directory, 0)
-    path = Path(_installed.compiled_path(str(directory)))
+    path = Path(installed.compiled_path(str(directory)))
     if harm == "group":
         path.chmod(0o664)
     elif harm == "others":
@@ -139,28 +139,28 @@ def test_what_others_could_have_changed_is_not_read(
         os.mkfifo(path)
     else:
         path.unlink()
-    with pytest.raises(_installed.Refused, match=r"is not root's alone|cannot be read"):
-        _installed.read(str(path))
+    with pytest.raises(installed.Refused, match=r"is not root's alone|cannot be read"):
+        installed.read(str(path))
 
 
 def test_what_somebody_else_owns_is_not_read(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     take_for(monkeypatch, directory, 1000)
-    with pytest.raises(_installed.Refused, match="is not root's alone"):
-        _installed.read(_installed.compiled_path(str(directory)))
+    with pytest.raises(installed.Refused, match="is not root's alone"):
+        installed.read(installed.compiled_path(str(directory)))
 
 
 def test_a_directory_anybody_may_write_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend_owner(monkeypatch, 0)
-    with pytest.raises(_installed.Refused, match=r"^/tmp is not root's alone$"):
-        _installed.read("/tmp/compiled")
+    with pytest.raises(installed.Refused, match=r"^/tmp is not root's alone$"):
+        installed.read("/tmp/compiled")
 
 
 def test_a_module_that_fails_was_begun_all_the_same(directory: Path) -> None:
-    harmful = {**SOURCES, "_direct": (False, "def run(call):\n    raise ValueError(1)\n")}
-    compiled.write(_installed.compiled_path(str(directory)), harmful)
-    program = Path(_installed.__file__).read_text(encoding="utf-8")
+    harmful = {**SOURCES, "_agent.module_call": (False, "def run(call):\n    raise ValueError(1)\n")}
+    compiled.write(installed.compiled_path(str(directory)), harmful)
+    program = Path(installed.__file__).read_text(encoding="utf-8")
     program += f"\nread = lambda path: open(path, 'rb').read()\nmain({compiled.digest(harmful)!r}, 0, '{directory}')\n"
     done = subprocess.run([sys.executable, "-IBS", "-"], input=program, check=False, capture_output=True, text=True)
     assert done.returncode == 1
-    assert done.stdout.split() == [_installed.BEGUN]
+    assert done.stdout.split() == [installed.BEGUN]
     assert "ValueError" in done.stderr

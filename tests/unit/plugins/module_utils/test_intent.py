@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.senet.firewall.plugins.module_utils._intent import Intent, compile_intent, parse_intent
-from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet, SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import FlowSet
+from ansible_collections.senet.firewall.plugins.module_utils._values.intent import Intent, compile_intent, parse_intent
 from tests.unit.flows import SEVERAL, flow_sets
 
 PATH = "/etc/senet/flows.json"

@@ -14,7 +14,7 @@ import pytest
 from ansible_collections.senet.firewall.plugins.module_utils._host import interpreter
 from ansible_collections.senet.firewall.plugins.module_utils._host.commands import run_command
 from ansible_collections.senet.firewall.plugins.module_utils._host.interpreter import find_interpreter, is_roots_alone
-from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
 
 ROOT, USER = 0, 1000
 

@@ -3,11 +3,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 import pytest
 
-from ansible_collections.senet.firewall.plugins.module_utils import _engine, _survey
+from ansible_collections.senet.firewall.plugins.module_utils._change import change, engine
 from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables, nftables
-from ansible_collections.senet.firewall.plugins.module_utils._host.netfilter import Saved
-from ansible_collections.senet.firewall.plugins.module_utils._labels import foreign_labels, lasting_labels
-from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet, SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._compile.xtables import Saved
+from ansible_collections.senet.firewall.plugins.module_utils._decisions.foreign_rules import (
+    foreign_labels,
+    lasting_labels,
+)
+from ansible_collections.senet.firewall.plugins.module_utils._values import requests
+from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import FlowSet
 from tests.unit.flows import WEB_DB
 from tests.unit.scripted_host import ScriptedHost
 
@@ -75,31 +80,31 @@ def test_a_change_is_refused_with_the_rules_text(check_mode: bool) -> None:
     host = ScriptedHost()
     host.legacy["ipv6"] = saved("mangle", f"-A INPUT {LABEL}").text
     host.listed = listed("inet mine", "input", "meta secmark set 0x1", "ct secmark set meta secmark")
-    options = _engine.Options(30, "t1")
+    options = change.Options(30, "t1")
     with pytest.raises(SenetError) as refusal:
-        _engine.run(host.host(), _survey.Replace(WEB_DB), options, check_mode)
+        engine.run(host.host(), requests.Replace(WEB_DB), options, check_mode)
     assert f"'ip6tables-legacy mangle: -A INPUT {LABEL}' (and 2 more). Nothing was changed" in str(refusal.value)
     assert host.writes == []
 
 
 def test_labels_of_others_keep_nobody_from_taking_ours_away() -> None:
     host = ScriptedHost()
-    options = _engine.Options(0, "t1")
-    _engine.run(host.host(), _survey.Replace(WEB_DB), options, check_mode=False)
+    options = change.Options(0, "t1")
+    engine.run(host.host(), requests.Replace(WEB_DB), options, check_mode=False)
     host.listed = listed("inet mine", "input", "meta secmark set 0x1")
     with pytest.raises(SenetError, match="in place, and yet may not be enforced"):
-        _engine.run(host.host(), _survey.Replace(WEB_DB), options, check_mode=False)
+        engine.run(host.host(), requests.Replace(WEB_DB), options, check_mode=False)
     # only an object of nft's turns packet checks on, so what takes our labels away can be done beside these
     host.legacy["ipv4"] = saved("mangle", "-A INPUT -j CONNSECMARK --restore").text
-    assert _engine.run(host.host(), _survey.Replace(FlowSet(())), options, check_mode=False).changed
+    assert engine.run(host.host(), requests.Replace(FlowSet(())), options, check_mode=False).changed
 
 
 @pytest.mark.parametrize("check_mode", [True, False])
 @pytest.mark.parametrize("left", ["later", "legacy", "ours", "object", "table"])
 def test_the_policy_stays_while_a_label_does(left: str, check_mode: bool) -> None:
     host = ScriptedHost()
-    options = _engine.Options(0, "t1")
-    _engine.run(host.host(), _survey.Replace(WEB_DB), options, check_mode=False)
+    options = change.Options(0, "t1")
+    engine.run(host.host(), requests.Replace(WEB_DB), options, check_mode=False)
     if left == "later":
         host.families["ipv4"].restore(f"*mangle\n-A OUTPUT -p tcp -m tcp --dport 80 {LABEL}\nCOMMIT\n")
         said = f"'iptables mangle: -A OUTPUT -p tcp -m tcp --dport 80 {LABEL}'"
@@ -119,22 +124,22 @@ def test_the_policy_stays_while_a_label_does(left: str, check_mode: bool) -> Non
     host.writes.clear()
     message = f"Labels would stay behind on this host, {said}.*cut off domains such as sshd_t. Nothing was changed"
     with pytest.raises(SenetError, match=message):
-        _engine.run(host.host(), _survey.Replace(FlowSet(())), options, check_mode)
+        engine.run(host.host(), requests.Replace(FlowSet(())), options, check_mode)
     assert host.writes == []
     # Another set of flows keeps the default type, and is refused for what relabels only.
     host.families["ipv4"].tables.pop("mangle", None)
     host.legacy = {"ipv4": "", "ipv6": ""}
     host.listed = ""
-    assert _engine.run(host.host(), _survey.Replace(FlowSet(())), options, check_mode).changed
+    assert engine.run(host.host(), requests.Replace(FlowSet(())), options, check_mode).changed
 
 
 def test_our_own_labels_are_no_reason_to_stay() -> None:
     host = ScriptedHost()
     for backend in ("iptables", "nftables"):
-        _engine.run(host.host(), _survey.Replace(WEB_DB), _engine.Options(0, "t1", backend), check_mode=False)
+        engine.run(host.host(), requests.Replace(WEB_DB), change.Options(0, "t1", backend), check_mode=False)
         if backend == "nftables":
             host.listed = host.families["inet"].save()
-        assert _engine.run(host.host(), _survey.Replace(FlowSet(())), _engine.Options(0, "t1"), False).changed
+        assert engine.run(host.host(), requests.Replace(FlowSet(())), change.Options(0, "t1"), False).changed
 
 
 def test_a_label_of_nft_is_told_of_whether_used_or_not_and_an_unused_map_is_not() -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables, nftables, xtables
-from ansible_collections.senet.firewall.plugins.module_utils._model import flow_set
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import flow_set
 from tests.bench.packets import with_marks
 from tests.unit.flows import flow
 from tests.unit.network_namespace import NetworkNamespace

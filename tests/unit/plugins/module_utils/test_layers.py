@@ -5,10 +5,12 @@ from typing import Optional
 
 import pytest
 
-from ansible_collections.senet.firewall.plugins.module_utils import _layers
 from ansible_collections.senet.firewall.plugins.module_utils._compile.owner import Accounts
-from ansible_collections.senet.firewall.plugins.module_utils._layers import Owners
-from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet, SenetError, flow_set, parse_flow_set
+from ansible_collections.senet.firewall.plugins.module_utils._decisions import layers, warnings
+from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import FlowSet, flow_set
+from ansible_collections.senet.firewall.plugins.module_utils._values.layers import Owners
+from ansible_collections.senet.firewall.plugins.module_utils._values.parsing import parse_flow_set
 from tests.unit.flows import WEB_DB, flow
 from tests.unit.scripted_host import process
 
@@ -36,7 +38,7 @@ APACHE = [
 def test_layers_are_chosen(
     asked: list[str], recorded: Optional[list[str]], enabled: bool, expected: tuple[str, ...]
 ) -> None:
-    assert _layers.choose(asked, recorded, enabled) == expected
+    assert layers.choose_layers(asked, recorded, enabled) == expected
 
 
 @pytest.mark.parametrize(
@@ -50,14 +52,14 @@ def test_layers_are_chosen(
 )
 def test_layers_that_cannot_be_are_refused(asked: list[str], message: str) -> None:
     with pytest.raises(SenetError, match=message):
-        _layers.choose(asked, None, False)
+        layers.choose_layers(asked, None, False)
 
 
 def owners(
     flows: FlowSet, catalogue: Optional[Owners] = None, recorded: Optional[FlowSet] = None, cgroups: bool = True
 ) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
     known = {"web_db": catalogue} if catalogue else {}
-    found = _layers.with_owners(flows, known, recorded, APACHE, cgroups, True)
+    found = layers.with_owners(flows, known, recorded, APACHE, cgroups, True)
     return [(one.users, one.units) for one in found.flows]
 
 
@@ -78,12 +80,12 @@ def test_another_source_does_not_inherit_the_recorded_users() -> None:
 def test_units_stay_out_where_they_cannot_be_matched_or_do_not_hold_every_client() -> None:
     assert owners(WEB_DB, WEB, cgroups=False) == [(("www-data",), ())]
     loose = [*APACHE, process(5, "httpd_t")._replace(user="www-data", unit="session-1.scope")]
-    assert _layers.with_owners(WEB_DB, {}, None, loose, True, True).flows[0].units == ()
+    assert layers.with_owners(WEB_DB, {}, None, loose, True, True).flows[0].units == ()
 
 
 def test_running_clients_with_names_that_no_flow_takes_are_known_by_number_and_without_units() -> None:
     odd = [process(5, "httpd_t")._replace(user="web@example.com", uid=70001, unit="a\\x2db@1.service")]
-    found = _layers.with_owners(WEB_DB, {}, None, odd, True, True)
+    found = layers.with_owners(WEB_DB, {}, None, odd, True, True)
     assert [(one.users, one.units) for one in found.flows] == [(("70001",), ())]
     assert parse_flow_set(found.as_dict()) == found
 
@@ -92,29 +94,29 @@ def test_a_flow_whose_client_nobody_knows_is_refused_and_one_for_all_needs_none(
     with pytest.raises(SenetError, match="The flow 'web_db' does not say which users.*no process of redis_t"):
         owners(flow_set([flow(source=["redis_t"])]))
     with pytest.raises(SenetError, match="since SELinux is disabled here; give users or units, such as"):
-        _layers.with_owners(WEB_DB, {}, None, [], True, False)
+        layers.with_owners(WEB_DB, {}, None, [], True, False)
     assert owners(flow_set([flow(source=["domain"])])) == [((), ())]
 
 
 def test_a_layer_that_is_given_up_is_told() -> None:
-    assert _layers.lost(("selinux",), ("owner",), WEB_DB) == [
+    assert warnings.lost_layers(("selinux",), ("owner",), WEB_DB) == [
         "The layer selinux no longer enforces the flows of this host: web_db."
     ]
-    assert _layers.lost(("selinux",), ("selinux", "owner"), WEB_DB) == []
-    assert _layers.lost((), ("owner",), WEB_DB) == []
+    assert warnings.lost_layers(("selinux",), ("selinux", "owner"), WEB_DB) == []
+    assert warnings.lost_layers((), ("owner",), WEB_DB) == []
 
 
 def test_what_needs_domains_is_refused() -> None:
     with pytest.raises(SenetError, match="'httpd_t' cannot be confined by the layer owner"):
-        _layers.refuse_what_owner_cannot(flow_set([flow()], [("httpd_t", "enforce")]))
+        layers.refuse_what_owner_cannot(flow_set([flow()], [("httpd_t", "enforce")]))
     with pytest.raises(SenetError, match="'web_db' has verify_source=loopback, which the layer owner"):
-        _layers.refuse_what_owner_cannot(flow_set([flow(verify_source="loopback")]))
+        layers.refuse_what_owner_cannot(flow_set([flow(verify_source="loopback")]))
 
 
 def test_what_is_not_checked_is_said() -> None:
     everybody, gone = flow("all", source=["domain"], ports=[1]), flow("gone", users=["x"], ports=[2])
     flows = flow_set([flow(users=["www-data"]), everybody, gone])
-    said = _layers.warnings(["owner"], False, flows, Accounts({"www-data": 33}, {}))
+    said = warnings.owner_warnings(["owner"], False, flows, Accounts({"www-data": 33}, {}))
     assert [text.partition(",")[0] for text in said] == [
         "SELinux is disabled",
         "Every program of x may use the flow 'gone'",
@@ -122,6 +124,6 @@ def test_what_is_not_checked_is_said() -> None:
         "Everybody on this host may use the flow 'all': the layer owner has no word in it.",
         "Nobody on this host may use the flow 'gone' as a client",
     ]
-    assert _layers.warnings(["selinux"], True, flows, Accounts({}, {})) == []
-    beside = _layers.warnings(["selinux", "owner"], True, flows, Accounts({}, {}))
+    assert warnings.owner_warnings(["selinux"], True, flows, Accounts({}, {})) == []
+    beside = warnings.owner_warnings(["selinux", "owner"], True, flows, Accounts({}, {}))
     assert not any("NO domain" in text for text in beside)

@@ -7,16 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.senet.firewall.plugins.module_utils._model import (
-    PROTOCOLS,
+from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._values.fields import (
     PortRange,
-    SenetError,
     address_text,
-    flow_set,
     parse_confined,
-    parse_flow,
-    parse_flow_set,
 )
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import PROTOCOLS, flow_set
+from ansible_collections.senet.firewall.plugins.module_utils._values.parsing import parse_flow, parse_flow_set
 
 RAW = {"name": "web_db", "source": ["httpd_t"], "destination": ["postgresql_t"], "ports": [5432]}
 

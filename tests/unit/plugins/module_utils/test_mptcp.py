@@ -6,9 +6,10 @@ from typing import Optional
 
 import pytest
 
-from ansible_collections.senet.firewall.plugins.module_utils import _engine, _survey
+from ansible_collections.senet.firewall.plugins.module_utils._change import change, engine
 from ansible_collections.senet.firewall.plugins.module_utils._host.mptcp import is_unlabelled_mptcp
-from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet, flow_set
+from ansible_collections.senet.firewall.plugins.module_utils._values import requests
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import FlowSet, flow_set
 from tests.unit.flows import WEB_DB, flow
 from tests.unit.scripted_host import ScriptedHost
 
@@ -42,7 +43,7 @@ def test_whether_mptcp_is_a_way_past_the_domains(
 
 
 def warnings(host: ScriptedHost, flows: FlowSet) -> list[str]:
-    outcome = _engine.run(host.host(), _survey.Replace(flows), _engine.Options(0, "t1"), check_mode=False)
+    outcome = engine.run(host.host(), requests.Replace(flows), change.Options(0, "t1"), check_mode=False)
     return [warning for warning in outcome.warnings if "MPTCP" in warning]
 
 

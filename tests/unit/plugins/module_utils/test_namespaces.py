@@ -12,7 +12,7 @@ import pytest
 from ansible_collections.senet.firewall.plugins.module_utils._host import namespaces, netfilter
 from ansible_collections.senet.firewall.plugins.module_utils._host.commands import find_command, run_command
 from ansible_collections.senet.firewall.plugins.module_utils._host.netfilter import Netfilter
-from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
 from tests.unit.network_namespace import NetworkNamespace
 
 RULES = "*security\n-A OUTPUT -j MARK --set-xmark 0x7/0xffffffff\nCOMMIT\n"

@@ -6,13 +6,9 @@ from typing import Optional
 
 import pytest
 
-from ansible_collections.senet.firewall.plugins.module_utils._host.netfilter import (
-    Netfilter,
-    Saved,
-    Tool,
-    kernel_modules,
-)
-from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._compile.xtables import Saved
+from ansible_collections.senet.firewall.plugins.module_utils._host.netfilter import Netfilter, Tool, kernel_modules
+from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
 from tests.unit.commands import Call, Commands
 
 TOOLS = [name + suffix for name in ("iptables", "ip6tables") for suffix in ("", "-save", "-restore")]

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.senet.firewall.plugins.module_utils import _engine, _survey
+from ansible_collections.senet.firewall.plugins.module_utils._change import change, engine
 from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables, nftables
 from ansible_collections.senet.firewall.plugins.module_utils._host.netfilter import Netfilter
-from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet, flow_set
+from ansible_collections.senet.firewall.plugins.module_utils._values import requests
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import FlowSet, flow_set
 from tests.unit.commands import Commands
 from tests.unit.flows import flow
 from tests.unit.scripted_host import ScriptedHost
@@ -20,7 +21,7 @@ BOTH = ["192.0.2.20", "2001:db8::20"]
 
 
 def warnings(host: ScriptedHost, flows: FlowSet, check_mode: bool = False) -> list[str]:
-    outcome = _engine.run(host.host(), _survey.Replace(flows), _engine.Options(0, "t0"), check_mode)
+    outcome = engine.run(host.host(), requests.Replace(flows), change.Options(0, "t0"), check_mode)
     return [warning for warning in outcome.warnings if "stay open" in warning]
 
 

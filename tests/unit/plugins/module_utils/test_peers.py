@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.senet.firewall.plugins.module_utils import _engine, _peers, _recovery, _survey
-from ansible_collections.senet.firewall.plugins.module_utils._compile import cil, netlabel
-from ansible_collections.senet.firewall.plugins.module_utils._compile import peers as peers_cil
+from ansible_collections.senet.firewall.plugins.module_utils._change import change, engine, load
+from ansible_collections.senet.firewall.plugins.module_utils._compile import cil, cil_peers, netlabel
+from ansible_collections.senet.firewall.plugins.module_utils._decisions import warnings
 from ansible_collections.senet.firewall.plugins.module_utils._host.netlabel import NetLabel
-from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError, flow_set
-from ansible_collections.senet.firewall.plugins.module_utils._peers import peering
+from ansible_collections.senet.firewall.plugins.module_utils._values import peers, requests
+from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import flow_set
+from ansible_collections.senet.firewall.plugins.module_utils._values.peers import peering
 from tests.unit.commands import Commands
 from tests.unit.flows import LABELLED, PEERS, WEB_DB, flow
 from tests.unit.netlabel_kernel import NetLabelKernel
@@ -23,7 +25,7 @@ CLIENTS = ["192.0.2.7", "2001:db8::/64"]
 ADDRESS = flow_set([flow(verify_source="address", source_addresses=CLIENTS)])
 
 
-def receiver(flows: Any, domain: str) -> _peers.Receiver:
+def receiver(flows: Any, domain: str) -> peers.Receiver:
     return next(found for found in peering(flows).receivers if found.domain == domain)
 
 
@@ -37,12 +39,12 @@ def label_of(flows: Any, address: str) -> str:
     return max(found, key=lambda label: label.network.prefixlen).type
 
 
-def apply(host: ScriptedHost, flows: Any, check_mode: bool = False) -> _engine.Outcome:
-    return _engine.run(host.host(), _survey.Replace(flows), _engine.Options(0, "t1"), check_mode)
+def apply(host: ScriptedHost, flows: Any, check_mode: bool = False) -> engine.Outcome:
+    return engine.run(host.host(), requests.Replace(flows), change.Options(0, "t1"), check_mode)
 
 
 def test_nothing_is_asked_where_nothing_is_verified() -> None:
-    assert peering(WEB_DB) == _peers.Peering((), (), ())
+    assert peering(WEB_DB) == peers.Peering((), (), ())
     assert netlabel.compile_rules(peering(WEB_DB), mls=True) == ()
 
 
@@ -142,12 +144,12 @@ def test_a_boot_loads_peer_labels_as_far_as_the_policy_knows_them() -> None:
     host = ScriptedHost()
     apply(host, LOOPBACK)
     host.reboot()
-    assert "netlabel" in _recovery.load(host.host()).families
+    assert "netlabel" in load.load(host.host()).families
     assert host.netlabel.kernel.lists().count("senet_loopback_peer_t") == 2
     host.reboot()
     assert host.policy
     host.policy = host.policy.replace("(type senet_loopback_peer_t)", "")
-    assert _recovery.load(host.host()).unknown == ["the flow 'web_db'"]
+    assert load.load(host.host()).unknown == ["the flow 'web_db'"]
     assert not host.netlabel.kernel.checks
 
 
@@ -206,7 +208,7 @@ def test_peers_without_flows_may_be_forwarded_though_no_packet_type_is_declared(
 
 def test_a_policy_that_would_not_forward_is_told_before_the_first_peer_label(monkeypatch: pytest.MonkeyPatch) -> None:
     host = ScriptedHost()
-    monkeypatch.setattr(peers_cil, "_FORWARDED", "")
+    monkeypatch.setattr(cil_peers, "_FORWARDED", "")
     with pytest.raises(SenetError, match="would cut off .*senet_loopback_peer_t:s0.*not be forwarded.*was undone"):
         apply(host, LOOPBACK)
     assert "restore netlabel" not in host.writes
@@ -221,9 +223,10 @@ def test_a_grant_of_another_module_is_not_called_verified() -> None:
 
 
 def test_what_a_user_would_not_expect_is_said() -> None:
-    assert re.search(r"postgresql_t hears its peers over 127.0.0.0/8 alone", _peers.notes(peering(LOOPBACK))[0])
-    assert _peers.notes(peering(ADDRESS)) == []
-    assert _peers.notes(peering(flow_set([flow(verify_source="loopback", mode="observe")]))) == []
+    (warning,) = warnings.peer_warnings(peering(LOOPBACK))
+    assert re.search(r"postgresql_t hears its peers over 127.0.0.0/8 alone", warning)
+    assert warnings.peer_warnings(peering(ADDRESS)) == []
+    assert warnings.peer_warnings(peering(flow_set([flow(verify_source="loopback", mode="observe")]))) == []
 
 
 def test_the_tool_is_asked_for_each_list_and_given_one_command_a_line() -> None:

@@ -6,11 +6,12 @@ from typing import Any
 
 from hypothesis import given
 
-from ansible_collections.senet.firewall.plugins.module_utils import _plan, _survey
+from ansible_collections.senet.firewall.plugins.module_utils._change import target
 from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables, xtables
 from ansible_collections.senet.firewall.plugins.module_utils._compile.owner import Accounts
-from ansible_collections.senet.firewall.plugins.module_utils._intent import Intent
-from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet, flow_set
+from ansible_collections.senet.firewall.plugins.module_utils._decisions import plan
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import FlowSet, flow_set
+from ansible_collections.senet.firewall.plugins.module_utils._values.intent import Intent
 from tests.unit.flows import SEVERAL, WEB_DB, flow, flow_sets
 from tests.unit.scripted_host import Xtables
 
@@ -18,11 +19,11 @@ EMPTY = FlowSet(())
 FAMILIES = ("ipv4", "ipv6")
 
 
-def wanted(flows: FlowSet) -> _plan.Desired:
-    return _survey.desired_state(Intent(flows, "iptables"), True, Accounts({}, {}), FAMILIES)
+def wanted(flows: FlowSet) -> plan.Desired:
+    return target.desired_state(Intent(flows, "iptables"), True, Accounts({}, {}), FAMILIES)
 
 
-def observed(flows: FlowSet) -> _plan.HostState:
+def observed(flows: FlowSet) -> plan.HostState:
     """A host on which these flows are in force."""
     desired = wanted(flows)
     tables = {}
@@ -31,16 +32,16 @@ def observed(flows: FlowSet) -> _plan.HostState:
         if rules is not None:
             kernel.restore(xtables.restore_text(iptables.parse_save(""), rules))
         tables[family] = iptables.parse_save(kernel.save())
-    return _plan.HostState(desired.policy, True, tables, desired.intent, not flows.empty)
+    return plan.HostState(desired.policy, True, tables, desired.intent, not flows.empty)
 
 
-def actions(before: _plan.HostState, flows: FlowSet, guarded: bool = False) -> list[str]:
-    return [step.action for step in _plan.plan(before, wanted(flows), guarded)]
+def actions(before: plan.HostState, flows: FlowSet, guarded: bool = False) -> list[str]:
+    return [step.action for step in plan.plan(before, wanted(flows), guarded)]
 
 
 def diffs_of(before: FlowSet, after: FlowSet) -> list[dict[str, Any]]:
     state, desired = observed(before), wanted(after)
-    return _plan.diffs(state, desired, _plan.plan(state, desired, guarded=False))
+    return plan.diffs(state, desired, plan.plan(state, desired, guarded=False))
 
 
 @given(flow_sets())
@@ -54,47 +55,47 @@ def test_the_guard_surrounds_exactly_what_changes_policy_or_rules(first: FlowSet
     if first == second:
         assert plain == guarded == []
         return
-    assert guarded == [_plan.ARM_GUARD, *plain[:-1], _plan.AWAIT_CONFIRMATION, _plan.PERSIST]
-    assert plain[-2:] == [_plan.VERIFY, _plan.PERSIST]
+    assert guarded == [plan.ARM_GUARD, *plain[:-1], plan.AWAIT_CONFIRMATION, plan.PERSIST]
+    assert plain[-2:] == [plan.VERIFY, plan.PERSIST]
 
 
 def test_policy_comes_before_rules_and_goes_after_them() -> None:
-    rules = [_plan.RESTORE_RULES] * 2
+    rules = [plan.RESTORE_RULES] * 2
     assert actions(observed(EMPTY), WEB_DB) == [
-        _plan.INSTALL_POLICY, _plan.CHECK_ACCESS, *rules, _plan.VERIFY, _plan.PERSIST
+        plan.INSTALL_POLICY, plan.CHECK_ACCESS, *rules, plan.VERIFY, plan.PERSIST
     ]  # fmt: skip
     assert actions(observed(WEB_DB), flow_set([flow("cache", ports=[6379])])) == [
-        _plan.INSTALL_POLICY, _plan.CHECK_ACCESS, *rules, _plan.VERIFY, _plan.PERSIST
+        plan.INSTALL_POLICY, plan.CHECK_ACCESS, *rules, plan.VERIFY, plan.PERSIST
     ]  # fmt: skip
     assert actions(observed(WEB_DB), EMPTY) == [
-        *[_plan.RESTORE_RULES, _plan.DROP_TABLE] * 2, _plan.REMOVE_POLICY, _plan.VERIFY, _plan.PERSIST
+        *[plan.RESTORE_RULES, plan.DROP_TABLE] * 2, plan.REMOVE_POLICY, plan.VERIFY, plan.PERSIST
     ]  # fmt: skip
 
 
 def test_a_policy_that_is_stored_but_not_loaded_is_installed_again() -> None:
     before = observed(WEB_DB)._replace(loaded=False)
-    assert actions(before, WEB_DB) == [_plan.INSTALL_POLICY, _plan.CHECK_ACCESS, _plan.VERIFY, _plan.PERSIST]
+    assert actions(before, WEB_DB) == [plan.INSTALL_POLICY, plan.CHECK_ACCESS, plan.VERIFY, plan.PERSIST]
 
 
 def test_what_only_the_files_lack_is_made_permanent_without_a_guard() -> None:
     for change in ({"intent": None}, {"service": False}):
         before = observed(WEB_DB)._replace(**change)
-        assert actions(before, WEB_DB, guarded=True) == [_plan.PERSIST]
-    assert actions(observed(EMPTY)._replace(service=True), EMPTY, guarded=True) == [_plan.PERSIST]
+        assert actions(before, WEB_DB, guarded=True) == [plan.PERSIST]
+    assert actions(observed(EMPTY)._replace(service=True), EMPTY, guarded=True) == [plan.PERSIST]
 
 
 def test_the_table_stays_if_something_else_is_in_it() -> None:
     before = observed(WEB_DB)
     tables = {family: table._replace(bare=False) for family, table in before.tables.items()}
-    assert _plan.DROP_TABLE not in actions(before._replace(tables=tables), EMPTY)
+    assert plan.DROP_TABLE not in actions(before._replace(tables=tables), EMPTY)
     tables = {family: table._replace(marked=False) for family, table in before.tables.items()}
-    assert _plan.DROP_TABLE not in actions(before._replace(tables=tables), EMPTY)
+    assert plan.DROP_TABLE not in actions(before._replace(tables=tables), EMPTY)
 
 
 @given(flow_sets())
 def test_releasing_leaves_no_label_and_is_not_repeated(flows: FlowSet) -> None:
     before = observed(flows)
-    steps = _plan.release_steps(before.tables)
+    steps = plan.release_steps(before.tables)
     assert [step.family for step in steps] == (list(FAMILIES) if not flows.empty else [])
     for step in steps:
         assert step.payload is not None
@@ -104,14 +105,14 @@ def test_releasing_leaves_no_label_and_is_not_repeated(flows: FlowSet) -> None:
         table = iptables.parse_save(kernel.save())
         assert "SECMARK" not in kernel.save()
         assert table.rules == ()
-        assert _plan.release_steps({"ipv4": table, "ipv6": table}) == ()
+        assert plan.release_steps({"ipv4": table, "ipv6": table}) == ()
 
 
 @given(flow_sets())
 def test_a_state_comes_back_from_the_guards_record_as_it_was(flows: FlowSet) -> None:
-    state = _plan.as_desired(observed(flows))
+    state = plan.as_desired(observed(flows))
     assert state == wanted(flows)
-    assert _plan.from_record(json.loads(json.dumps(_plan.as_record(state)))) == state
+    assert plan.from_record(json.loads(json.dumps(plan.as_record(state)))) == state
 
 
 def test_the_diff_shows_each_part_that_changes_and_no_other() -> None:

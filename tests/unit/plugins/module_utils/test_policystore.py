@@ -13,7 +13,7 @@ from typing import Optional
 import pytest
 
 from ansible_collections.senet.firewall.plugins.module_utils._host.policystore import PolicyStore, locked_message
-from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
 from tests.unit.commands import Commands
 
 TEXT = "; flows: []\n(type senet_default_packet_t)\n"

@@ -5,13 +5,13 @@ from typing import Any, Optional
 
 import pytest
 
-from ansible_collections.senet.firewall.plugins.module_utils._preflight import (
-    confinement_warnings,
+from ansible_collections.senet.firewall.plugins.module_utils._decisions.preflight import (
     find_cuts,
     interface_of,
     refusal,
 )
-from ansible_collections.senet.firewall.plugins.module_utils._processes import Process
+from ansible_collections.senet.firewall.plugins.module_utils._decisions.warnings import confinement_warnings
+from ansible_collections.senet.firewall.plugins.module_utils._values.processes import Process
 from tests.unit.flows import WEB_DB, flow, flow_set
 from tests.unit.scripted_host import connected, listens, process
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError
-from ansible_collections.senet.firewall.plugins.module_utils._processes import (
+from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._values.processes import (
     Process,
     ProcessContext,
     Selection,
@@ -31,7 +31,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._processes import (
     select,
     summarise_domains,
 )
-from ansible_collections.senet.firewall.plugins.module_utils._sockets import Socket
+from ansible_collections.senet.firewall.plugins.module_utils._values.sockets import Socket
 
 identifiers = st.from_regex(r"[a-z][a-z0-9_]{0,20}", fullmatch=True)
 levels = st.from_regex(r"s[0-9](:c[0-9]{1,4}(\.c[0-9]{1,4})?)?(-s[0-9](:c[0-9]{1,4}(,c[0-9]{1,4})*)?)?", fullmatch=True)

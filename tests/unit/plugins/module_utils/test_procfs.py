@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from ansible_collections.senet.firewall.plugins.module_utils._host import procfs
-from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError
-from ansible_collections.senet.firewall.plugins.module_utils._processes import Process
-from ansible_collections.senet.firewall.plugins.module_utils._sockets import Socket
+from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._values.processes import Process
+from ansible_collections.senet.firewall.plugins.module_utils._values.sockets import Socket
 
 # Two lines of `ps auxZ` as an article about these services prints them.
 PS_LINES = """\

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.senet.firewall.plugins.module_utils._fields import SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
 from ansible_collections.senet.firewall.plugins.module_utils._values.moments import moment_text, parse_moment
 from ansible_collections.senet.firewall.plugins.module_utils._values.records import (
     Detail,

@@ -10,20 +10,24 @@ from typing import Any, Optional
 import pytest
 from hypothesis import given, settings
 
-from ansible_collections.senet.firewall.plugins.module_utils import _agent, _engine, _recovery, _survey
+from ansible_collections.senet.firewall.plugins.module_utils._agent import commands
+from ansible_collections.senet.firewall.plugins.module_utils._change import change, confirm, engine, load
+from ansible_collections.senet.firewall.plugins.module_utils._change.undo import undo_pending
 from ansible_collections.senet.firewall.plugins.module_utils._compile import cil, iptables
-from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet, SenetError, flow_set
+from ansible_collections.senet.firewall.plugins.module_utils._values import requests
+from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import FlowSet, flow_set
 from tests.unit.flows import SEVERAL, WEB_DB, flow, flow_sets
 from tests.unit.scripted_host import Killed, ScriptedHost, before_call
 
 TOKEN = "t1"
-GUARDED = _engine.Options(30, TOKEN)
-UNGUARDED = _engine.Options(0, "t2")
+GUARDED = change.Options(30, TOKEN)
+UNGUARDED = change.Options(0, "t2")
 NOTHING = FlowSet(())
 
 
-def make(host: ScriptedHost, flows: FlowSet, options: _engine.Options = UNGUARDED) -> _engine.Outcome:
-    return _engine.run(host.host(), _survey.Replace(flows), options, check_mode=False)
+def make(host: ScriptedHost, flows: FlowSet, options: change.Options = UNGUARDED) -> engine.Outcome:
+    return engine.run(host.host(), requests.Replace(flows), options, check_mode=False)
 
 
 def host_with(flows: FlowSet, pending: Optional[FlowSet] = None) -> ScriptedHost:
@@ -50,7 +54,7 @@ def is_in_force(host: ScriptedHost, flows: FlowSet) -> bool:
 
 
 def abort(host: ScriptedHost) -> dict[str, Any]:
-    return _recovery.abort(host.host(), TOKEN, "it was not confirmed in time")
+    return confirm.abort(host.host(), TOKEN, "it was not confirmed in time")
 
 
 def test_a_confirmed_change_is_made_permanent_and_its_units_start_after_the_lock(
@@ -60,14 +64,14 @@ def test_a_confirmed_change_is_made_permanent_and_its_units_start_after_the_lock
     assert host.service.text is None
     locked_at_start: list[bool] = []
     before_call(monkeypatch, host.service, "start", lambda: locked_at_start.append(host.guard.locked))
-    outcome = _recovery.confirm(host.host(), TOKEN)
+    outcome = confirm.confirm(host.host(), TOKEN)
     assert outcome == {"token": TOKEN, "rolled_back": False, "reason": ""}
     assert host.writes == ["write intent", "start service"]
     assert locked_at_start == [False]
     assert (host.guard.record, host.guard.last) == (None, outcome)
     assert not make(host, WEB_DB).changed
     # asked again, it says the same and writes nothing
-    assert _recovery.confirm(host.host(), TOKEN) == outcome
+    assert confirm.confirm(host.host(), TOKEN) == outcome
     assert host.writes == ["write intent", "start service"]
 
 
@@ -77,13 +81,13 @@ def test_a_confirmed_removal_keeps_the_units_until_the_guard_needs_them_no_more(
     host = host_with(WEB_DB, pending=NOTHING)
     records: list[object] = []
     before_call(monkeypatch, host.service, "uninstall", lambda: records.append(host.guard.record))
-    _recovery.confirm(host.host(), TOKEN)
+    confirm.confirm(host.host(), TOKEN)
     assert host.writes == ["remove intent", "uninstall service"]
     assert records == [None]
     assert view(host) == view(ScriptedHost())
 
 
-@pytest.mark.parametrize("end", [_recovery.confirm, lambda host, token: _recovery.abort(host, token, "why")])
+@pytest.mark.parametrize("end", [confirm.confirm, lambda host, token: confirm.abort(host, token, "why")])
 def test_a_change_that_is_not_there_can_be_neither_confirmed_nor_undone(end: Callable[..., object]) -> None:
     host = host_with(NOTHING, pending=WEB_DB)
     before = view(host)
@@ -96,14 +100,14 @@ def test_a_change_that_is_not_there_can_be_neither_confirmed_nor_undone(end: Cal
 
 def test_a_confirmation_that_comes_while_the_guard_undoes_says_so() -> None:
     host = ScriptedHost()
-    _engine.run(host.host(), _survey.Replace(WEB_DB), _engine.Options(30, "t1"), False)
+    engine.run(host.host(), requests.Replace(WEB_DB), change.Options(30, "t1"), False)
     assert host.guard.record is not None
     host.guard.locked = True
     with pytest.raises(SenetError, match="Another run is changing the flows"):
-        _recovery.confirm(host.host(), "t1")
+        confirm.confirm(host.host(), "t1")
     host.guard.record = host.guard.record._replace(deadline=0.0)
     with pytest.raises(SenetError, match="The change t1 was not confirmed in time.*longer confirm_timeout"):
-        _recovery.confirm(host.host(), "t1")
+        confirm.confirm(host.host(), "t1")
 
 
 def test_a_change_that_is_not_whole_is_not_confirmed() -> None:
@@ -113,7 +117,7 @@ def test_a_change_that_is_not_whole_is_not_confirmed() -> None:
         make(host, WEB_DB, GUARDED)
     writes = list(host.writes)
     with pytest.raises(SenetError, match="t1 is not whole: its run died while it was to .*state=aborted"):
-        _recovery.confirm(host.host(), TOKEN)
+        confirm.confirm(host.host(), TOKEN)
     assert host.writes == writes
     assert host.guard.record is not None
 
@@ -125,7 +129,7 @@ def test_a_change_that_cannot_be_made_permanent_is_undone(first: FlowSet) -> Non
     make(host, WEB_DB, GUARDED)
     host.fail = "write intent"
     with pytest.raises(SenetError, match=r"^Could not write intent\. The change was undone\.$"):
-        _recovery.confirm(host.host(), TOKEN)
+        confirm.confirm(host.host(), TOKEN)
     assert view(host) == before
     assert host.guard.last == {"token": TOKEN, "rolled_back": True, "reason": "Could not write intent."}
 
@@ -160,7 +164,7 @@ def test_undoing_takes_effect_at_once_and_opens_nothing_where_the_old_rules_are_
     else:
         assert host.guard.record is not None
         with host.guard.lock(0):
-            _recovery.undo_pending(host.host(), host.guard.record, "it died")
+            undo_pending(host.host(), host.guard.record, "it died")
     assert host.writes == writes
     assert rules_then == [writes[-1] == "install policy"]
     assert view(host) == before
@@ -202,7 +206,7 @@ def incomplete(host: ScriptedHost) -> None:
 
 
 def expire(host: ScriptedHost) -> dict[str, Any]:
-    return _recovery.expire(host.host(), TOKEN, "it was not confirmed in time")
+    return confirm.expire(host.host(), TOKEN, "it was not confirmed in time")
 
 
 def test_a_run_that_is_slow_and_ends_well_is_left_to_its_confirmation() -> None:
@@ -305,7 +309,7 @@ def test_stopping_the_unit_lets_traffic_through_though_the_file_is_damaged() -> 
     host = host_with(WEB_DB)
     host.service.text = "{"
     with redirect_stderr(io.StringIO()):
-        assert _agent._clear(host.host()) == 0
+        assert commands._clear(host.host()) == 0
     assert not any("SECMARK" in host.families[name].rules("SENET_INPUT", "SENET_OUTPUT") for name in ("ipv4", "ipv6"))
 
 
@@ -313,8 +317,8 @@ def test_an_abort_after_the_guard_tells_what_the_guard_did() -> None:
     host = host_with(NOTHING, pending=WEB_DB)
     abort(host)
     host.writes.clear()
-    assert _recovery.abort(host.host(), TOKEN, "too late")["reason"] == "it was not confirmed in time"
-    assert _recovery.confirm(host.host(), TOKEN)["rolled_back"]
+    assert confirm.abort(host.host(), TOKEN, "too late")["reason"] == "it was not confirmed in time"
+    assert confirm.confirm(host.host(), TOKEN)["rolled_back"]
     assert host.writes == []
 
 
@@ -327,7 +331,7 @@ def test_a_change_whose_time_is_over_is_not_confirmed_any_more() -> None:
         abort(host)
     host.guard.record = host.guard.record._replace(deadline=0.0)
     with pytest.raises(SenetError, match="t1 was not confirmed in time"):
-        _recovery.confirm(host.host(), TOKEN)
+        confirm.confirm(host.host(), TOKEN)
     assert host.service.text is None
     assert abort(host)["rolled_back"]
     assert view(host) == view(ScriptedHost())
@@ -338,7 +342,7 @@ class Slept(list[float]):
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         super().__init__()
-        monkeypatch.setattr(_agent.time, "sleep", self.append)
+        monkeypatch.setattr(commands.time, "sleep", self.append)
 
 
 def test_the_timers_rollback_tries_until_it_works_with_ever_longer_pauses(
@@ -352,7 +356,7 @@ def test_the_timers_rollback_tries_until_it_works_with_ever_longer_pauses(
         host.fail = failures.pop() if failures else ""
 
     before_call(monkeypatch, host, "remove", fail_again)
-    assert _agent._rollback(host.host(), TOKEN) == 0
+    assert commands._rollback(host.host(), TOKEN) == 0
     assert slept == [5, 10, 20, 40, 80, 160, 300, 300, 300]
     assert view(host) == view(ScriptedHost())
     said = capsys.readouterr().err
@@ -370,13 +374,13 @@ def test_the_timers_rollback_ends_when_somebody_else_has_ended_the_change(monkey
         host.guard.locked = False
         abort(host)
 
-    monkeypatch.setattr(_agent.time, "sleep", undone_meanwhile)
+    monkeypatch.setattr(commands.time, "sleep", undone_meanwhile)
     with redirect_stderr(io.StringIO()):
-        assert _agent._rollback(host.host(), TOKEN) == 0
+        assert commands._rollback(host.host(), TOKEN) == 0
     assert slept == [5]
     host.writes.clear()
     with pytest.raises(SenetError, match="no change t9"):
-        _agent._rollback(host.host(), "t9")
+        commands._rollback(host.host(), "t9")
     assert host.writes == []
 
 
@@ -394,10 +398,10 @@ def watch(host: ScriptedHost, monkeypatch: pytest.MonkeyPatch, rounds: int) -> s
             if now[0] >= 1000 + rounds * seconds:
                 raise EndOfWatch
 
-    monkeypatch.setattr(_agent, "_Events", Rounds)
-    monkeypatch.setattr(_agent, "clock", lambda: now[0])
+    monkeypatch.setattr(commands, "_Events", Rounds)
+    monkeypatch.setattr(commands, "clock", lambda: now[0])
     with redirect_stderr(io.StringIO()) as said, pytest.raises(EndOfWatch):
-        _agent._watch(host.host())
+        commands._watch(host.host())
     return said.getvalue()
 
 
@@ -439,7 +443,7 @@ def test_the_watch_leaves_a_change_alone_that_may_yet_be_confirmed_or_undone(mon
 def test_the_trial_run_succeeds_where_it_finds_the_record(token: str, code: int) -> None:
     host = host_with(NOTHING, pending=WEB_DB)
     with redirect_stderr(io.StringIO()):
-        assert _agent._check(host.host(), token) == code
+        assert commands._check(host.host(), token) == code
     assert host.writes == []
 
 
@@ -452,7 +456,7 @@ def test_an_abort_that_a_confirmation_overtakes_puts_the_labels_back() -> None:
         if not answers:
             host.guard.lock = lock  # type: ignore[method-assign]
             assert not is_in_force(host, WEB_DB)
-            answers.append(_recovery.confirm(host.host(), TOKEN))
+            answers.append(confirm.confirm(host.host(), TOKEN))
         return lock(wait)
 
     host.guard.lock = overtaken  # type: ignore[method-assign]
@@ -490,7 +494,7 @@ def restart(host: ScriptedHost) -> None:
     host.reboot()
     if host.service.installed:
         with redirect_stderr(io.StringIO()):
-            assert _agent._load(host.host()) == 0
+            assert commands._load(host.host()) == 0
 
 
 @settings(max_examples=6)
@@ -535,7 +539,7 @@ def test_a_confirmation_killed_at_any_write_is_undone_or_holds(first: FlowSet, s
     pending = after(host, lambda it: make(it, second, GUARDED))
     if pending.guard.record is None:
         return
-    for victim in deaths(pending, lambda it: _recovery.confirm(it.host(), TOKEN)):
+    for victim in deaths(pending, lambda it: confirm.confirm(it.host(), TOKEN)):
         if victim.guard.record is not None:
             # Without its code on the host the guard's timer would come to nothing.
             assert victim.service.installed
@@ -562,10 +566,10 @@ def test_undoing_killed_at_any_write_is_taken_up_again(first: FlowSet, second: F
 
 def test_loading_puts_back_what_is_missing_and_writes_nothing_otherwise() -> None:
     host = host_with(SEVERAL)
-    assert _recovery.load(host.host())[:2] == ([], [])
+    assert load.load(host.host())[:2] == ([], [])
     assert host.writes == []
     host.families["ipv6"].tables.clear()
-    assert _recovery.load(host.host())[:2] == (["ipv6"], [])
+    assert load.load(host.host())[:2] == (["ipv6"], [])
     assert host.writes == ["restore ipv6"]
     assert is_in_force(host, SEVERAL)
 
@@ -576,10 +580,10 @@ def test_a_family_that_cannot_be_loaded_leaves_no_other_open(fail: str) -> None:
     host.reboot()
     host.fail = fail
     with pytest.raises(SenetError, match=f"^Could not {fail}"):
-        _recovery.load(host.host())
+        load.load(host.host())
     assert host.writes == [{"restore ipv4": "restore ipv6", "restore ipv6": "restore ipv4"}[fail]]
     # only that one is left to do
-    assert _recovery.load(host.host()).families == [fail.split()[1]]
+    assert load.load(host.host()).families == [fail.split()[1]]
 
 
 def test_packets_are_labelled_where_the_tool_for_peers_has_gone() -> None:
@@ -587,12 +591,12 @@ def test_packets_are_labelled_where_the_tool_for_peers_has_gone() -> None:
     host = host_with(flows)
     host.reboot()
     host.netlabel.tool = False
-    assert not _recovery.in_force(host.host())
+    assert not load.in_force(host.host())
     with pytest.raises(SenetError, match="netlabelctl"):
-        _recovery.load(host.host())
+        load.load(host.host())
     assert is_in_force(host, flows)
     with pytest.raises(SenetError, match="netlabelctl"):
-        _recovery.in_force(host.host())
+        load.in_force(host.host())
 
 
 def test_loading_leaves_out_flows_that_the_policy_does_not_know_and_names_them() -> None:
@@ -600,7 +604,7 @@ def test_loading_leaves_out_flows_that_the_policy_does_not_know_and_names_them()
     host.reboot()
     assert host.policy is not None
     host.policy = host.policy.replace("(type senet_cache_server_packet_t)\n", "")
-    assert _recovery.load(host.host())[:2] == (["ipv4", "ipv6"], ["the flow 'cache'"])
+    assert load.load(host.host())[:2] == (["ipv4", "ipv6"], ["the flow 'cache'"])
     for table in (host.families["ipv4"], host.families["ipv6"]):
         rules = table.rules("SENET_INPUT", "SENET_OUTPUT")
         assert "senet_cache_server_packet_t" not in rules
@@ -612,13 +616,13 @@ def test_without_the_policy_module_nothing_is_loaded_and_every_flow_named() -> N
     host = host_with(SEVERAL)
     host.reboot()
     host.policy = None
-    assert _recovery.load(host.host())[:2] == ([], [f"the flow '{name}'" for name in ("cache", "dns", "web_db")])
+    assert load.load(host.host())[:2] == ([], [f"the flow '{name}'" for name in ("cache", "dns", "web_db")])
     assert host.writes == []
 
 
 def test_without_a_file_nothing_is_loaded() -> None:
     host = ScriptedHost()
-    assert _recovery.load(host.host())[:2] == ([], [])
+    assert load.load(host.host())[:2] == ([], [])
     assert host.reads == []
 
 
@@ -627,5 +631,5 @@ def test_a_damaged_file_is_told_and_nothing_is_loaded() -> None:
     host.reboot()
     host.service.text = "{"
     with pytest.raises(SenetError, match="/etc/senet/flows.json is damaged"):
-        _recovery.load(host.host())
+        load.load(host.host())
     assert host.writes == []

@@ -11,10 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.senet.firewall.plugins.module_utils import _agent, _engine, _survey
+from ansible_collections.senet.firewall.plugins.module_utils._agent import commands as commands_module
+from ansible_collections.senet.firewall.plugins.module_utils._agent.commands import _Events, _watch
+from ansible_collections.senet.firewall.plugins.module_utils._change import change, engine
 from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables
 from ansible_collections.senet.firewall.plugins.module_utils._host import service
-from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet
+from ansible_collections.senet.firewall.plugins.module_utils._values import requests
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import FlowSet
 from tests.unit.commands import Commands
 from tests.unit.flows import SEVERAL, WEB_DB
 from tests.unit.scripted_host import ScriptedHost, before_call
@@ -28,7 +31,7 @@ class EndOfWatch(BaseException):
 
 def host_with(flows: FlowSet) -> ScriptedHost:
     host = ScriptedHost()
-    _engine.run(host.host(), _survey.Replace(flows), _engine.Options(0, "t0"), False)
+    engine.run(host.host(), requests.Replace(flows), change.Options(0, "t0"), False)
     host.writes.clear()
     return host
 
@@ -44,10 +47,10 @@ def watch(host: ScriptedHost, monkeypatch: pytest.MonkeyPatch, rounds: int = 1, 
                 raise EndOfWatch
             return changes
 
-    monkeypatch.setattr(_agent, "_Events", Rounds)
-    monkeypatch.setattr(_agent, "clock", lambda: now[0])
+    monkeypatch.setattr(commands_module, "_Events", Rounds)
+    monkeypatch.setattr(commands_module, "clock", lambda: now[0])
     with redirect_stderr(io.StringIO()) as said, pytest.raises(EndOfWatch):
-        _agent._watch(host.host())
+        _watch(host.host())
     return said.getvalue()
 
 
@@ -71,7 +74,7 @@ def test_a_module_removed_by_hand_comes_back_with_nobody_cut_meanwhile(monkeypat
     assert "was gone and is back" in said
     assert host.service.shown == [True]
     # The next run says so, too, and has nothing to do.
-    outcome = _engine.run(host.host(), _survey.Replace(SEVERAL), _engine.Options(0, "t0"), False)
+    outcome = engine.run(host.host(), requests.Replace(SEVERAL), change.Options(0, "t0"), False)
     assert not outcome.changed
     assert any("policy had been taken away" in warning for warning in outcome.warnings)
 
@@ -111,7 +114,7 @@ def test_types_that_some_flows_lack_open_no_other_flow(monkeypatch: pytest.Monke
 def test_a_run_that_removes_the_module_is_left_alone(monkeypatch: pytest.MonkeyPatch, why: str) -> None:
     host = host_with(WEB_DB)
     if why == "a change waits":
-        _engine.run(host.host(), _survey.Replace(FlowSet(())), _engine.Options(30, "t1"), False)
+        engine.run(host.host(), requests.Replace(FlowSet(())), change.Options(30, "t1"), False)
     host.policy = None
     host.guard.locked = why == "a run goes on"
     host.writes.clear()
@@ -146,7 +149,7 @@ def test_the_unit_shows_once_whether_flows_are_enforced(
     monkeypatch.setattr(service.Service, "systemd", True)
     commands = Commands("systemctl")
     commands.answers[f"/sbin/systemctl {state}"] = (0 if is_so else 3, "", "")
-    service.Service(commands.run, commands.find).show(enforced)
+    service.Service(commands.run, commands.find, dict).show(enforced)
     asked = f"/sbin/systemctl {state} --quiet senet-firewall.service"
     assert commands.lines == [asked] + [f"/sbin/systemctl --no-block {verb} senet-firewall.service"] * is_so
 
@@ -168,11 +171,11 @@ def test_a_loaded_policy_is_an_event_and_so_is_a_change_of_the_tables(
         def fileno(self) -> int:
             return policies
 
-    monkeypatch.setattr(_agent, "find_command", lambda name: str(tmp_path / name))
-    monkeypatch.setattr(_agent, "_SETTLE_SECONDS", 0)
+    monkeypatch.setattr(commands_module, "find_command", lambda name: str(tmp_path / name))
+    monkeypatch.setattr(commands_module, "_SETTLE_SECONDS", 0)
     with monkeypatch.context() as patched:
-        patched.setattr(_agent.socket, "socket", Netlink)
-        made = _agent._Events()
+        patched.setattr(commands_module.socket, "socket", Netlink)
+        made = _Events()
     assert made._monitor is not None
     assert made._monitor.stdout is not None
     with made._monitor, os.fdopen(policies, "rb"), os.fdopen(kernel, "wb", buffering=0) as policy:

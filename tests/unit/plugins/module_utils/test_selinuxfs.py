@@ -9,7 +9,7 @@ from typing import Optional
 import pytest
 
 from ansible_collections.senet.firewall.plugins.module_utils._host.selinuxfs import Decision, SELinuxFS
-from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
 
 # As include/uapi/…/flask.h numbers them: a permission's bit counts from 1
 PERMISSIONS = {"send": 1, "recv": 2, "relabelto": 3, "forward_in": 6, "forward_out": 7}

@@ -12,10 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.senet.firewall.plugins.module_utils import _installed, _units
+from ansible_collections.senet.firewall.plugins.module_utils._agent import shipped
+from ansible_collections.senet.firewall.plugins.module_utils._agent.this_host import sources
+from ansible_collections.senet.firewall.plugins.module_utils._compile import systemd_units
 from ansible_collections.senet.firewall.plugins.module_utils._host import service as service_module
+from ansible_collections.senet.firewall.plugins.module_utils._host.installed import DIRECTORY, compiled_path
 from ansible_collections.senet.firewall.plugins.module_utils._host.service import Service
-from ansible_collections.senet.firewall.plugins.module_utils._model import SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
 from tests.unit.commands import Commands
 from tests.unit.owner import pretend_owner
 
@@ -24,7 +27,7 @@ USAGE = "usage: senet-firewall load | refresh | clear | watch | check TOKEN | ro
 INTERPRETER = "/usr/bin/python3"
 IMPORTED = f"""
 import json, sys
-import {PACKAGE}._agent, {PACKAGE}._direct
+import {PACKAGE}._agent.commands, {PACKAGE}._agent.module_call
 print(json.dumps(sorted(name for name in sys.modules)))
 """
 
@@ -46,7 +49,7 @@ class Root:
             directory.mkdir(parents=True)
 
     def service(self) -> Service:
-        return Service(self.run, self.commands.find)
+        return Service(self.run, self.commands.find, sources)
 
     def run(self, args: list[str]) -> tuple[int, str, str]:
         verb, *units = [arg for arg in args[1:] if arg != "--no-reload"]
@@ -89,7 +92,7 @@ def test_the_runtime_is_what_agent_and_direct_runs_import_and_nothing_of_ansible
     )  # fmt: skip
     imported = json.loads(done.stdout)
     assert {name.removeprefix(PACKAGE + ".") for name in imported if name.startswith(PACKAGE + ".")} == set(
-        _installed.RUNTIME
+        shipped.MODULES
     )
     assert not [name for name in imported if name == "ansible" or name.startswith("ansible.")]
 
@@ -121,7 +124,7 @@ def test_what_is_installed_is_in_place_and_goes_without_a_trace(root: Root) -> N
     # systemd and root read it, whatever umask Ansible runs with
     for path in root.runtime.rglob("*"):
         assert stat.S_IMODE(path.stat().st_mode) == (0o755 if path.is_dir() else 0o644), path
-    assert {path.name for path in root.units.iterdir() if path != root.wants} == set(_units.NAMES)
+    assert {path.name for path in root.units.iterdir() if path != root.wants} == set(systemd_units.NAMES)
 
     root.commands.calls.clear()
     service.uninstall()
@@ -143,7 +146,7 @@ def test_the_compiled_code_is_no_part_of_what_is_in_place_and_is_kept_anew(root:
     assert not root.runtime.exists(), "without flows nothing stays"
     service.install()
     service.start()
-    path = Path(_installed.compiled_path(str(root.runtime)))
+    path = Path(compiled_path(str(root.runtime)))
     whole = path.read_bytes()
     path.unlink()
     assert service.in_place()
@@ -157,7 +160,7 @@ def test_the_compiled_code_is_no_part_of_what_is_in_place_and_is_kept_anew(root:
 
 
 def test_the_compiled_code_is_where_it_is_looked_for() -> None:
-    assert service_module.RUNTIME_DIRECTORY == _installed.DIRECTORY
+    assert service_module.RUNTIME_DIRECTORY == DIRECTORY
 
 
 def test_installing_again_writes_no_file(root: Root) -> None:
@@ -177,15 +180,15 @@ def test_whatever_is_missing_or_changed_is_noticed_and_put_back(root: Root, harm
     service.install()
     service.start()
     if harm == "unit":
-        (root.units / _units.LOAD_UNIT).write_text("[Unit]\n")
+        (root.units / systemd_units.LOAD_UNIT).write_text("[Unit]\n")
     elif harm == "link":
-        (root.wants / _units.LOAD_UNIT).unlink()
+        (root.wants / systemd_units.LOAD_UNIT).unlink()
     elif harm == "watch":
         shutil.rmtree(root.cgroup / "system.slice")
     elif harm == "senet-firewall":
         (root.runtime / harm).write_bytes(b"\xff")
     else:
-        next(root.runtime.rglob("_plan.py")).unlink()
+        next(root.runtime.rglob("plan.py")).unlink()
     assert not service.in_place()
     service.install()
     service.start()
@@ -337,15 +340,15 @@ def test_systemd_reads_its_files_again_only_where_it_has_to(
     service = root.service()
     service.install(["apache2.service", "app.slice"])
     if harm == "file":
-        (root.units / _units.LOAD_UNIT).write_text("[Unit]\n")
+        (root.units / systemd_units.LOAD_UNIT).write_text("[Unit]\n")
     elif harm == "link":
-        (root.wants / _units.LOAD_UNIT).unlink()
+        (root.wants / systemd_units.LOAD_UNIT).unlink()
     elif harm == "drop-in":
         (root.units / "old.service.d").mkdir()
-        (root.units / "old.service.d" / _units.DROP_IN).write_text("[Service]\n")
+        (root.units / "old.service.d" / systemd_units.DROP_IN).write_text("[Service]\n")
     root.commands.calls.clear()
     root.commands.answers["/sbin/systemctl show --property=NeedDaemonReload -- " + " ".join(
-        [*_units.NAMES, "apache2.service"]
+        [*systemd_units.NAMES, "apache2.service"]
     )] = said  # fmt: skip
     service.install(["apache2.service", "app.slice"])
     assert ("/sbin/systemctl daemon-reload" in root.commands.lines) == reloads

@@ -8,9 +8,11 @@ from collections.abc import Callable
 
 import pytest
 
-from ansible_collections.senet.firewall.plugins.module_utils import _engine, _preflight, _recovery, _survey
+from ansible_collections.senet.firewall.plugins.module_utils._change import change, engine, load
 from ansible_collections.senet.firewall.plugins.module_utils._compile import cil, iptables, nftables
-from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet, flow_set
+from ansible_collections.senet.firewall.plugins.module_utils._decisions import warnings
+from ansible_collections.senet.firewall.plugins.module_utils._values import requests
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import FlowSet, flow_set
 from tests.unit.flows import WEB_DB, flow
 from tests.unit.nft_packets import Table
 from tests.unit.plugins.module_utils.test_compile_alike import known
@@ -215,24 +217,24 @@ def test_a_kernel_without_labels_on_connections_gets_rules_without_them(backend:
     host = ScriptedHost()
     host.keeps_labels = False
     flows = flow_set([flow(ports=[40000])])
-    options = _engine.Options(0, "t1", backend)
-    outcome = _engine.run(host.host(), _survey.Replace(flows), options, check_mode=False)
+    options = change.Options(0, "t1", backend)
+    outcome = engine.run(host.host(), requests.Replace(flows), options, check_mode=False)
     assert outcome.changed
     assert any("keeps no labels on connections" in warning for warning in outcome.warnings)
     assert not any("label" in host.families[family].save() for family in ("ipv4", "ipv6"))
     assert "ct label" not in host.families["inet"].save()
-    assert _recovery.in_force(host.host())
-    assert not _engine.run(host.host(), _survey.Replace(flows), options, check_mode=False).changed
+    assert load.in_force(host.host())
+    assert not engine.run(host.host(), requests.Replace(flows), options, check_mode=False).changed
 
 
 @pytest.mark.parametrize("backend", ["iptables", "nftables"])
 def test_a_run_without_change_does_not_try_the_kernel(backend: str) -> None:
     host = ScriptedHost()
-    options = _engine.Options(0, "t1", backend)
-    _engine.run(host.host(), _survey.Replace(WEB_DB), options, check_mode=False)
+    options = change.Options(0, "t1", backend)
+    engine.run(host.host(), requests.Replace(WEB_DB), options, check_mode=False)
     assert any(read.startswith("remembers") for read in host.reads)
     host.reads.clear()
-    assert not _engine.run(host.host(), _survey.Replace(WEB_DB), options, check_mode=False).changed
+    assert not engine.run(host.host(), requests.Replace(WEB_DB), options, check_mode=False).changed
     assert not any(read.startswith("remembers") for read in host.reads)
 
 
@@ -247,7 +249,7 @@ def test_flows_whose_ports_clients_get_are_named() -> None:
     )
 
     def named(forgetful: bool, *given: tuple[int, int]) -> list[str]:
-        return [warning.split("'")[1] for warning in _preflight.source_port_warnings(flows, given, forgetful)]
+        return [warning.split("'")[1] for warning in warnings.source_port_warnings(flows, given, forgetful)]
 
     assert named(False, (32768, 60999)) == ["calls", "media"]
     assert named(False, (41000, 60999)) == ["media"]

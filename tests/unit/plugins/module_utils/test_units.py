@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.senet.firewall.plugins.module_utils import _units
+from ansible_collections.senet.firewall.plugins.module_utils._compile import systemd_units
 
 COMMAND = (sys.executable, "-IB", "/var/lib/senet-firewall/code/senet-firewall")
 
@@ -18,17 +18,17 @@ def parsed(unit: str) -> configparser.RawConfigParser:
     """A unit; ``After`` stands twice in it, which configparser takes for the last."""
     parser = configparser.RawConfigParser(strict=False, delimiters=("=",))
     parser.optionxform = str  # type: ignore[assignment,method-assign]
-    parser.read_string(_units.units(COMMAND)[unit])
+    parser.read_string(systemd_units.units(COMMAND)[unit])
     return parser
 
 
 @pytest.mark.parametrize(
     ("unit", "key", "command"),
     [
-        (_units.LOAD_UNIT, "ExecStart", "load"),
-        (_units.LOAD_UNIT, "ExecReload", "load"),
-        (_units.LOAD_UNIT, "ExecStop", "clear"),
-        (_units.WATCH_UNIT, "ExecStart", "watch"),
+        (systemd_units.LOAD_UNIT, "ExecStart", "load"),
+        (systemd_units.LOAD_UNIT, "ExecReload", "load"),
+        (systemd_units.LOAD_UNIT, "ExecStop", "clear"),
+        (systemd_units.WATCH_UNIT, "ExecStart", "watch"),
     ],
 )
 def test_the_units_run_the_launcher_by_its_interpreter(unit: str, key: str, command: str) -> None:
@@ -36,25 +36,25 @@ def test_the_units_run_the_launcher_by_its_interpreter(unit: str, key: str, comm
 
 
 def test_labels_are_loaded_before_the_network_and_after_all_that_empties_tables() -> None:
-    unit = parsed(_units.LOAD_UNIT)["Unit"]
+    unit = parsed(systemd_units.LOAD_UNIT)["Unit"]
     assert unit["DefaultDependencies"] == "no"
     assert "network-pre.target" in unit["Before"].split()
-    assert unit["Wants"].split() == ["network-pre.target", _units.WATCH_UNIT]
+    assert unit["Wants"].split() == ["network-pre.target", systemd_units.WATCH_UNIT]
     emptying = {"nftables", "iptables", "ip6tables", "netfilter-persistent", "ufw", "firewalld"}
     assert {name.removesuffix(".service") for name in unit["After"].split()} == emptying
     assert {"/etc", "/var/lib"} <= set(unit["RequiresMountsFor"].split())
 
 
 def test_the_watch_goes_with_the_unit_it_watches_and_comes_back_by_itself() -> None:
-    watch = parsed(_units.WATCH_UNIT)
-    assert watch["Unit"]["PartOf"] == watch["Unit"]["After"] == _units.LOAD_UNIT
+    watch = parsed(systemd_units.WATCH_UNIT)
+    assert watch["Unit"]["PartOf"] == watch["Unit"]["After"] == systemd_units.LOAD_UNIT
     assert watch["Service"]["Restart"] == "always"
-    assert set(_units.units(COMMAND)) == set(_units.NAMES)
+    assert set(systemd_units.units(COMMAND)) == set(systemd_units.NAMES)
 
 
-@pytest.mark.parametrize("unit", _units.NAMES)
+@pytest.mark.parametrize("unit", systemd_units.NAMES)
 def test_systemd_has_nothing_to_say_about_a_unit(unit: str, tmp_path: Path) -> None:
-    for name, text in _units.units((sys.executable, "-c", "pass")).items():
+    for name, text in systemd_units.units((sys.executable, "-c", "pass")).items():
         (tmp_path / name).write_text(text)
     done = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", str(tmp_path / unit)],
@@ -65,11 +65,11 @@ def test_systemd_has_nothing_to_say_about_a_unit(unit: str, tmp_path: Path) -> N
 
 
 def test_the_launcher_is_python_that_hands_its_arguments_on(tmp_path: Path) -> None:
-    package = tmp_path / "ansible_collections/senet/firewall/plugins/module_utils"
+    package = tmp_path / "ansible_collections/senet/firewall/plugins/module_utils/_agent"
     package.mkdir(parents=True)
-    (package / "_agent.py").write_text("def main(args):\n    print(args)\n    return 7\n")
+    (package / "commands.py").write_text("def main(args):\n    print(args)\n    return 7\n")
     script = tmp_path / "senet-firewall"
-    script.write_text(_units.launcher(str(tmp_path)))
+    script.write_text(systemd_units.launcher(str(tmp_path)))
     command = [sys.executable, "-IB", str(script), "rollback", "t1"]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (7, "['rollback', 't1']\n")

@@ -14,19 +14,21 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.senet.firewall.plugins.module_utils import _backends, _engine, _plan, _survey
-from ansible_collections.senet.firewall.plugins.module_utils._compile import cil
+from ansible_collections.senet.firewall.plugins.module_utils._change import change, engine, target
+from ansible_collections.senet.firewall.plugins.module_utils._compile import cil, rule_families
 from ansible_collections.senet.firewall.plugins.module_utils._compile.owner import Accounts
-from ansible_collections.senet.firewall.plugins.module_utils._intent import Intent
-from ansible_collections.senet.firewall.plugins.module_utils._model import (
+from ansible_collections.senet.firewall.plugins.module_utils._decisions import plan
+from ansible_collections.senet.firewall.plugins.module_utils._values import requests
+from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import (
     DEFAULT_PACKET_TYPE,
     MODES,
     OBSERVE,
     Flow,
     FlowSet,
-    SenetError,
     flow_set,
 )
+from ansible_collections.senet.firewall.plugins.module_utils._values.intent import Intent
 from tests.unit.flows import SEVERAL, WEB_DB, flow
 from tests.unit.scripted_host import ScriptedHost, empty_families
 
@@ -118,8 +120,8 @@ def packets(*sets: FlowSet) -> Iterator[Packet]:
             yield Packet(version, *one)
 
 
-def wanted(flows: FlowSet, backend: str) -> _plan.Desired:
-    return _survey.desired_state(Intent(flows, backend), True, Accounts({}, {}), ALL_FAMILIES)
+def wanted(flows: FlowSet, backend: str) -> plan.Desired:
+    return target.desired_state(Intent(flows, backend), True, Accounts({}, {}), ALL_FAMILIES)
 
 
 def moments(first: FlowSet, second: FlowSet, backends: tuple[str, str]) -> list[Moment]:
@@ -128,13 +130,13 @@ def moments(first: FlowSet, second: FlowSet, backends: tuple[str, str]) -> list[
     before, after = wanted(first, backends[0]), wanted(second, backends[1])
     known: dict[str, list[tuple[FlowSet, Any]]] = {family: [] for family in ALL_FAMILIES}
 
-    def learn(flows: FlowSet, desired: _plan.Desired) -> None:
+    def learn(flows: FlowSet, desired: plan.Desired) -> None:
         for family, rules in desired.rules.items():
             if rules is not None:
                 known[family].append((flows, rules))
 
     def seen(family: str) -> Optional[FlowSet]:
-        table = _backends.parse(family, tables[family].save())
+        table = rule_families.parse(family, tables[family].save())
         if not table.rules:
             return None
         return next(flows for flows, rules in known[family] if table.installed(rules))
@@ -143,33 +145,33 @@ def moments(first: FlowSet, second: FlowSet, backends: tuple[str, str]) -> list[
     learn(second, after)
     for family, rules in before.rules.items():
         if rules is not None:
-            tables[family].restore(_backends.restore_text(family, _backends.parse(family, ""), rules))
-    parsed = {family: _backends.parse(family, tables[family].save()) for family in ALL_FAMILIES}
-    observed = _plan.HostState(before.policy, True, parsed, before.intent, before.intent is not None)
-    between = _survey.state_between(observed, after, Intent(second, backends[1]), True)
+            tables[family].restore(rule_families.restore_text(family, rule_families.parse(family, ""), rules))
+    parsed = {family: rule_families.parse(family, tables[family].save()) for family in ALL_FAMILIES}
+    observed = plan.HostState(before.policy, True, parsed, before.intent, before.intent is not None)
+    between = target.state_between(observed, after, Intent(second, backends[1]), True)
     if between is not None:
         way = cil_flows(between)
         learn(way, between)
     found = [Moment(before.policy, {family: seen(family) for family in ALL_FAMILIES})]
     policy = before.policy
-    for step in _plan.plan(observed, after, False, between):
-        if step.action == _plan.INSTALL_POLICY:
+    for step in plan.plan(observed, after, False, between):
+        if step.action == plan.INSTALL_POLICY:
             policy = step.payload
-        elif step.action == _plan.REMOVE_POLICY:
+        elif step.action == plan.REMOVE_POLICY:
             policy = None
-        elif step.action == _plan.RESTORE_RULES:
+        elif step.action == plan.RESTORE_RULES:
             tables[step.family or ""].restore(step.payload or "")
         else:
             continue
         found.append(Moment(policy, {family: seen(family) for family in ALL_FAMILIES}))
     assert cil.live(policy) == after.policy
     # Run again, it changes nothing, whatever is retired.
-    parsed = {family: _backends.parse(family, tables[family].save()) for family in ALL_FAMILIES}
-    assert _plan.enforcement_steps(_plan.HostState(policy, True, parsed, None, False), after) == ()
+    parsed = {family: rule_families.parse(family, tables[family].save()) for family in ALL_FAMILIES}
+    assert plan.enforcement_steps(plan.HostState(policy, True, parsed, None, False), after) == ()
     return found
 
 
-def cil_flows(desired: _plan.Desired) -> FlowSet:
+def cil_flows(desired: plan.Desired) -> FlowSet:
     """The set that a state between was made from, found by its names: the module remembers where it leads to."""
     goal = cil.parse_policy(desired.policy or "")
     types = cil.declared_types(desired.policy)
@@ -281,12 +283,12 @@ def test_no_change_opens_or_cuts_anything_on_the_way(
 @given(st.lists(close_sets(), min_size=2, max_size=5))
 def test_retired_types_are_of_the_set_before_with_its_grants_and_no_older(sets: list[FlowSet]) -> None:
     host = ScriptedHost()
-    options = _engine.Options(0, "t0")
-    _engine.run(host.host(), _survey.Replace(sets[0]), options, False)
+    options = change.Options(0, "t0")
+    engine.run(host.host(), requests.Replace(sets[0]), options, False)
     for first, second in pairwise(sets):
         policy = host.policy
         older = cil.declared_types(policy) - set(first.packet_types)
-        if not _engine.run(host.host(), _survey.Replace(second), options, False).changed:
+        if not engine.run(host.host(), requests.Replace(second), options, False).changed:
             assert host.policy == policy
             continue
         kept = cil.declared_types(host.policy) - set(second.packet_types)
@@ -300,4 +302,4 @@ def test_retired_types_are_of_the_set_before_with_its_grants_and_no_older(sets: 
                 # Who is left out of these is who is confined now: elsewhere he gets, or loses, the same at this moment.
                 continue
             assert permitted(host.policy, domain, name) == permitted(policy, domain, name)
-        assert not _engine.run(host.host(), _survey.Replace(second), options, False).changed
+        assert not engine.run(host.host(), requests.Replace(second), options, False).changed

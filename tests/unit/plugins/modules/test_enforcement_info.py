@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.senet.firewall.plugins.module_utils import _engine, _survey
-from ansible_collections.senet.firewall.plugins.module_utils._enforcement import KERNEL_MODULES
+from ansible_collections.senet.firewall.plugins.module_utils._change import change, engine
+from ansible_collections.senet.firewall.plugins.module_utils._decisions.enforcement import KERNEL_MODULES
+from ansible_collections.senet.firewall.plugins.module_utils._values import requests
 from ansible_collections.senet.firewall.plugins.modules import enforcement_info as plugin
 from tests.unit.flows import WEB_DB
 from tests.unit.module_run import assert_documented, run_module
@@ -66,7 +67,7 @@ def test_the_domains_that_unlabelled_packets_are_closed_to_are_named(run: Run, h
 
 
 def test_labels_of_all_programs_are_listed(run: Run, host: ScriptedHost) -> None:
-    _engine.run(host.host(), _survey.Replace(WEB_DB), _engine.Options(0, "t1"), check_mode=False)
+    engine.run(host.host(), requests.Replace(WEB_DB), change.Options(0, "t1"), check_mode=False)
     host.writes.clear()
     rule = "-A OUTPUT -j SECMARK --selctx system_u:object_r:http_server_packet_t:s0"
     host.families["ipv6"].chains["OUTPUT"].append(rule.removeprefix("-A OUTPUT "))

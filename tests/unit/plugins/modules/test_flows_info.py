@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.senet.firewall.plugins.module_utils import _engine, _recovery, _survey
-from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet, parse_peer_label
+from ansible_collections.senet.firewall.plugins.module_utils._change import confirm, engine
+from ansible_collections.senet.firewall.plugins.module_utils._change.change import Options
+from ansible_collections.senet.firewall.plugins.module_utils._values import requests
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import FlowSet
+from ansible_collections.senet.firewall.plugins.module_utils._values.parsing import parse_peer_label
 from ansible_collections.senet.firewall.plugins.modules import flows_info as plugin
 from tests.unit.flows import SEVERAL, WEB_DB
 from tests.unit.module_run import assert_documented, run_module
@@ -35,8 +38,8 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], hos
 
 
 def change(host: ScriptedHost, flows: FlowSet, timeout: int = 0, backend: str = "auto") -> None:
-    options = _engine.Options(timeout, "t1", backend)
-    _engine.run(host.host(), _survey.Replace(flows), options, check_mode=False)
+    options = Options(timeout, "t1", backend)
+    engine.run(host.host(), requests.Replace(flows), options, check_mode=False)
 
 
 def test_a_host_without_flows_has_nothing_to_tell(run: Run) -> None:
@@ -49,8 +52,8 @@ def test_a_host_without_flows_has_nothing_to_tell(run: Run) -> None:
 def test_what_is_in_force_as_asked_has_no_drift(run: Run, host: ScriptedHost, backend: str) -> None:
     change(host, SEVERAL, backend=backend)
     # The types of interfaces are on no record, and no drift
-    keeps = _survey.Alter(lambda current: current.with_interface_types(["public_iface_t"]))
-    _engine.run(host.host(), keeps, _engine.Options(0, "t2"), check_mode=False)
+    keeps = requests.Alter(lambda current: current.with_interface_types(["public_iface_t"]))
+    engine.run(host.host(), keeps, Options(0, "t2"), check_mode=False)
     found = run()
     assert [flow["name"] for flow in found["flows"]] == [flow.name for flow in SEVERAL.flows]
     assert (found["backend"], found["layers"], found["selinux"]) == (backend, ["selinux"], "enforcing")
@@ -81,7 +84,7 @@ def test_a_change_that_waits_and_what_became_of_it_are_told(run: Run, host: Scri
     assert (found["pending"]["token"], found["pending"]["complete"]) == ("t1", True)
     assert 0 < found["pending"]["seconds_left"] <= 30
     assert (found["flows"], found["drift"], found["outcome"]) == ([], None, None)
-    _recovery.abort(host.host(), "t1", "it was aborted")
+    confirm.abort(host.host(), "t1", "it was aborted")
     found = run()
     assert (found["pending"], found["outcome"]) == (
         None,
@@ -93,8 +96,8 @@ def test_a_change_that_waits_and_what_became_of_it_are_told(run: Run, host: Scri
 def test_where_selinux_has_been_disabled_its_flows_are_told(run: Run, host: ScriptedHost) -> None:
     label = parse_peer_label({"type": "partner_peer_t", "addresses": ["192.0.2.0/24"]})
     change(host, WEB_DB)
-    labels = _survey.Alter(lambda current: current.with_peers([label], ["httpd_t"]), peers=True)
-    _engine.run(host.host(), labels, _engine.Options(0, "t2"), check_mode=False)
+    labels = requests.Alter(lambda current: current.with_peers([label], ["httpd_t"]), peers=True)
+    engine.run(host.host(), labels, Options(0, "t2"), check_mode=False)
     host.reboot()
     host.mode = "disabled"
     found = run()

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-from ansible_collections.senet.firewall.plugins.module_utils import _engine, _survey
+from ansible_collections.senet.firewall.plugins.module_utils._change import change, engine
+from ansible_collections.senet.firewall.plugins.module_utils._values import requests
 from ansible_collections.senet.firewall.plugins.modules import guard as plugin
 from tests.unit.flows import WEB_DB
 from tests.unit.module_run import assert_documented, run_module
@@ -20,7 +21,7 @@ Run = Callable[..., dict[str, Any]]
 def host() -> ScriptedHost:
     """A host with a change t1 that waits."""
     made = ScriptedHost()
-    _engine.run(made.host(), _survey.Replace(WEB_DB), _engine.Options(30, "t1"), check_mode=False)
+    engine.run(made.host(), requests.Replace(WEB_DB), change.Options(30, "t1"), check_mode=False)
     return made
 
 

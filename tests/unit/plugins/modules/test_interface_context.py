@@ -8,9 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.senet.firewall.plugins.module_utils import _calls, _engine, _recovery, _survey
-from ansible_collections.senet.firewall.plugins.module_utils._interface import parse_context
-from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet, SenetError, parse_peer_label
+from ansible_collections.senet.firewall.plugins.module_utils._change import confirm, engine, modules, observation
+from ansible_collections.senet.firewall.plugins.module_utils._change.change import Options
+from ansible_collections.senet.firewall.plugins.module_utils._values import requests
+from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import FlowSet
+from ansible_collections.senet.firewall.plugins.module_utils._values.interface import parse_context
+from ansible_collections.senet.firewall.plugins.module_utils._values.parsing import parse_peer_label
 from ansible_collections.senet.firewall.plugins.modules import interface_context
 from tests.unit.flows import SEVERAL, WEB_DB, flow_set
 from tests.unit.flows import flow as make_flow
@@ -47,9 +51,9 @@ def run(host: ScriptedHost) -> Run:
             "interface": "eth0", "type": "public_iface_t", "create_type": False, "level": "s0", "state": "present",
             "confirm_timeout": 30 if guarded else 0, "token": "t1", **change,
         }  # fmt: skip
-        outcome = _calls._change_context(host.host(), params, check_mode)
+        outcome = modules._change_context(host.host(), params, check_mode)
         said = {"changed": outcome.changed, "steps": outcome.steps, "diff": outcome.diffs, "cut": outcome.cuts}
-        return {**_calls._context_returned(outcome, params), **said, "warnings": outcome.warnings}
+        return {**modules._context_returned(outcome, params), **said, "warnings": outcome.warnings}
 
     return call
 
@@ -139,7 +143,7 @@ def test_a_type_comes_before_the_context_and_goes_after_it(
 ) -> None:
     types = []
     before_call(
-        monkeypatch, host, "set_interface", lambda: types.append(_survey.installed(host.host()).interface_types)
+        monkeypatch, host, "set_interface", lambda: types.append(observation.installed(host.host()).interface_types)
     )
     run(type="one_iface_t", create_type=True)
     # It has the type of every other while its own goes.
@@ -150,23 +154,23 @@ def test_a_type_comes_before_the_context_and_goes_after_it(
 
 
 def test_the_hosts_flows_and_created_types_leave_each_other_alone(run: Run, host: ScriptedHost) -> None:
-    def flows(request: _survey.Request) -> _engine.Outcome:
-        return _engine.run(host.host(), request, _engine.Options(0, "t1"), False)
+    def flows(request: requests.Request) -> engine.Outcome:
+        return engine.run(host.host(), request, Options(0, "t1"), False)
 
-    flows(_survey.Replace(WEB_DB))
+    flows(requests.Replace(WEB_DB))
     rules = host.families["ipv4"].save()
     run(type="dmz_iface_t", create_type=True)
     assert host.families["ipv4"].save() == rules
-    assert not flows(_survey.Replace(WEB_DB)).changed
-    for request in (_survey.Replace(SEVERAL), _survey.Merge(WEB_DB.flows), _survey.Remove(("web_db",))):
+    assert not flows(requests.Replace(WEB_DB)).changed
+    for request in (requests.Replace(SEVERAL), requests.Merge(WEB_DB.flows), requests.Remove(("web_db",))):
         flows(request)
-        assert _survey.installed(host.host()).interface_types == ("dmz_iface_t",)
-    flows(_survey.Replace(FlowSet(())))
-    assert _survey.installed(host.host()).interface_types == ("dmz_iface_t",)
+        assert observation.installed(host.host()).interface_types == ("dmz_iface_t",)
+    flows(requests.Replace(FlowSet(())))
+    assert observation.installed(host.host()).interface_types == ("dmz_iface_t",)
     assert "packet" not in (host.policy or "")
     assert not host.families["ipv4"].save()
     assert host.service.text is None
-    assert not flows(_survey.Replace(FlowSet(()))).changed
+    assert not flows(requests.Replace(FlowSet(()))).changed
     run(state="absent", create_type=True)
     assert host.policy is None
 
@@ -177,7 +181,7 @@ def test_a_type_that_a_peer_label_names_stays_as_long(run: Run, host: ScriptedHo
     )
 
     def labels(change: Callable[[FlowSet], FlowSet]) -> None:
-        _engine.run(host.host(), _survey.Alter(change, True), _engine.Options(0, "t1"), False)
+        engine.run(host.host(), requests.Alter(change, True), Options(0, "t1"), False)
 
     run(type="dmz_iface_t", create_type=True)
     labels(lambda current: current.with_peers([label]))
@@ -255,8 +259,8 @@ def test_a_peer_that_may_not_come_by_the_interface_is_cut_too(run: Run, host: Sc
     label = {"type": "partner_peer_t", "addresses": ["198.51.100.0/24"], "interface_type": "public_iface_t"}
     host.running.append(over("eth0", "sshd_t"))
     run()
-    labels = _survey.Alter(lambda current: current.with_peers([parse_peer_label(label)]), True)
-    _engine.run(host.host(), labels, _engine.Options(0, "t1"), False)
+    labels = requests.Alter(lambda current: current.with_peers([parse_peer_label(label)]), True)
+    engine.run(host.host(), labels, Options(0, "t1"), False)
     with pytest.raises(SenetError, match="'sshd_t'.*of the interface 'eth0'"):
         run(type="netif_t")
 
@@ -264,10 +268,10 @@ def test_a_peer_that_may_not_come_by_the_interface_is_cut_too(run: Run, host: Sc
 def test_peer_labels_are_refused_where_an_interface_would_take_ssh(host: ScriptedHost, run: Run) -> None:
     run(**WEB)
     host.running.append(over("eth0", "sshd_t"))
-    verified = _survey.Replace(flow_set([make_flow(verify_source="loopback")]))
+    verified = requests.Replace(flow_set([make_flow(verify_source="loopback")]))
     with pytest.raises(SenetError, match="'sshd_t'.*of the interface 'eth0'"):
-        _engine.run(host.host(), verified, _engine.Options(0, "t1"), False)
-    assert _engine.run(host.host(), _survey.Replace(WEB_DB), _engine.Options(0, "t1"), False).changed
+        engine.run(host.host(), verified, Options(0, "t1"), False)
+    assert engine.run(host.host(), requests.Replace(WEB_DB), Options(0, "t1"), False).changed
 
 
 def test_the_guard_brings_context_and_type_back(run: Run, host: ScriptedHost) -> None:
@@ -279,10 +283,10 @@ def test_the_guard_brings_context_and_type_back(run: Run, host: ScriptedHost) ->
     assert planned["steps"] == result["steps"]
     assert "give the interface eth0 its context" in result["steps"]
     assert host.guard.timers == [("apply", 330), ("confirm", 30)]
-    assert _recovery.abort(host.host(), "t1", "it was not confirmed in time")["rolled_back"]
+    assert confirm.abort(host.host(), "t1", "it was not confirmed in time")["rolled_back"]
     assert host.state() == before
     run(type="two_iface_t", create_type=True, guarded=True)
-    assert not _recovery.confirm(host.host(), "t1")["rolled_back"]
+    assert not confirm.confirm(host.host(), "t1")["rolled_back"]
     assert not run(type="two_iface_t", create_type=True)["changed"]
 
 
@@ -294,16 +298,16 @@ def test_a_run_that_dies_at_any_write_is_undone(first: dict[str, Any]) -> None:
         host.extra_policy = STOCK
         params = {"interface": "eth0", "type": "public_iface_t", "create_type": False, "level": "s0"}
         params.update(state="present", token="t1", confirm_timeout=0)
-        _calls._change_context(host.host(), {**params, **first}, False)
+        modules._change_context(host.host(), {**params, **first}, False)
         before = host.state()
         host.die_at = host.touches + number
         second = {**params, "type": "two_iface_t", "create_type": True, "confirm_timeout": 30}
         try:
-            _calls._change_context(host.host(), second, False)
+            modules._change_context(host.host(), second, False)
         except Killed:
             host.die_at = 0
             if host.guard.record is not None:
-                _recovery.abort(host.host(), "t1", "why")
+                confirm.abort(host.host(), "t1", "why")
             assert host.state() == before
         else:
             assert number > 5

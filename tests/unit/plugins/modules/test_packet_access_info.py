@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.senet.firewall.plugins.module_utils import _engine, _survey
-from ansible_collections.senet.firewall.plugins.module_utils._model import FlowSet, flow_set
+from ansible_collections.senet.firewall.plugins.module_utils._change import engine
+from ansible_collections.senet.firewall.plugins.module_utils._change.change import Options
+from ansible_collections.senet.firewall.plugins.module_utils._values import requests
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import FlowSet, flow_set
 from ansible_collections.senet.firewall.plugins.modules import packet_access_info as plugin
 from tests.unit.flows import PEERS, WEB_DB, flow
 from tests.unit.module_run import assert_documented, run_module
@@ -36,8 +38,8 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], hos
 
 
 def change(host: ScriptedHost, flows: FlowSet, *layers: str) -> None:
-    options = _engine.Options(0, "t1", layers=layers or ("auto",))
-    _engine.run(host.host(), _survey.Replace(flows), options, check_mode=False)
+    options = Options(0, "t1", layers=layers or ("auto",))
+    engine.run(host.host(), requests.Replace(flows), options, check_mode=False)
 
 
 def texts(result: dict[str, Any]) -> list[str]:

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.senet.firewall.plugins.module_utils import _engine, _survey
+from ansible_collections.senet.firewall.plugins.module_utils._change import change, engine
+from ansible_collections.senet.firewall.plugins.module_utils._values import requests
 from ansible_collections.senet.firewall.plugins.modules import packet_denial_info as plugin
 from tests.unit import records
 from tests.unit.flows import WEB_DB
@@ -22,7 +23,7 @@ Run = Callable[..., dict[str, Any]]
 def host() -> ScriptedHost:
     """A host with WEB_DB, where auditd runs."""
     made = ScriptedHost(process(1, "init_t"), process(7, "redis_t", command="redis-server"))
-    _engine.run(made.host(), _survey.Replace(WEB_DB), _engine.Options(0, "t1"), check_mode=False)
+    engine.run(made.host(), requests.Replace(WEB_DB), change.Options(0, "t1"), check_mode=False)
     made.running.append(process(9, "auditd_t", command="auditd"))
     return made
 

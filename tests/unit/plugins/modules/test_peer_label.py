@@ -11,16 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.senet.firewall.plugins.doc_fragments import guarded
-from ansible_collections.senet.firewall.plugins.module_utils import _engine, _recovery, _survey
+from ansible_collections.senet.firewall.plugins.module_utils._change import change, engine, load
 from ansible_collections.senet.firewall.plugins.module_utils._compile import cil, netlabel
-from ansible_collections.senet.firewall.plugins.module_utils._model import (
-    FlowSet,
-    SenetError,
-    flow_set,
-    parse_peer_label,
-)
-from ansible_collections.senet.firewall.plugins.module_utils._peers import peering
-from ansible_collections.senet.firewall.plugins.module_utils._sockets import Socket
+from ansible_collections.senet.firewall.plugins.module_utils._values import requests
+from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import FlowSet, flow_set
+from ansible_collections.senet.firewall.plugins.module_utils._values.parsing import parse_peer_label
+from ansible_collections.senet.firewall.plugins.module_utils._values.peers import peering
+from ansible_collections.senet.firewall.plugins.module_utils._values.sockets import Socket
 from ansible_collections.senet.firewall.plugins.modules import flows as flows_plugin
 from ansible_collections.senet.firewall.plugins.modules import peer_label as plugin
 from tests.unit.flows import LABELLED, WEB_DB, flow
@@ -57,8 +55,8 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], hos
     return call
 
 
-def flows(host: ScriptedHost, request: _survey.Request) -> _engine.Outcome:
-    return _engine.run(host.host(), request, _engine.Options(0, "t1"), False)
+def flows(host: ScriptedHost, request: requests.Request) -> engine.Outcome:
+    return engine.run(host.host(), request, change.Options(0, "t1"), False)
 
 
 def test_a_label_comes_changes_and_goes(run: Run, host: ScriptedHost) -> None:
@@ -107,13 +105,13 @@ def test_a_boot_loads_it_and_what_is_taken_away_comes_back(run: Run, host: Scrip
     run(**PARTNER, loopback_domains="httpd_t")
     loaded = host.netlabel.kernel.lists()
     host.reboot()
-    assert _recovery.load(host.host())[:2] == (["netlabel"], [])
+    assert load.load(host.host())[:2] == (["netlabel"], [])
     assert host.netlabel.kernel.lists() == loaded
     host.netlabel.kernel.command("unlbl del default address:192.0.2.0/24")
-    assert not _recovery.in_force(host.host())
+    assert not load.in_force(host.host())
     host.reboot()
     host.policy = "(type other_t)\n"
-    assert _recovery.load(host.host()).unknown == [
+    assert load.load(host.host()).unknown == [
         "the peer label 'partner_peer_t'", "the label of httpd_t on loopback",
     ]  # fmt: skip
     assert not host.netlabel.kernel.checks
@@ -121,12 +119,12 @@ def test_a_boot_loads_it_and_what_is_taken_away_comes_back(run: Run, host: Scrip
 
 def test_flows_and_labels_leave_each_other_alone(run: Run, host: ScriptedHost) -> None:
     run(**PARTNER)
-    flows(host, _survey.Replace(WEB_DB))
+    flows(host, requests.Replace(WEB_DB))
     assert not run(**PARTNER)["changed"]
-    assert not flows(host, _survey.Replace(WEB_DB)).changed
-    flows(host, _survey.Replace(flow_set([flow(verify_source="loopback")])))
+    assert not flows(host, requests.Replace(WEB_DB)).changed
+    flows(host, requests.Replace(flow_set([flow(verify_source="loopback")])))
     assert "partner_peer_t" in host.netlabel.kernel.lists()
-    flows(host, _survey.Replace(FlowSet(())))
+    flows(host, requests.Replace(FlowSet(())))
     assert "partner_peer_t" in host.netlabel.kernel.lists()
     assert not host.families["ipv4"].save()
     assert not run(**PARTNER)["changed"]
@@ -136,25 +134,25 @@ def test_flows_and_labels_leave_each_other_alone(run: Run, host: ScriptedHost) -
 
 def test_flows_of_the_layer_owner_and_labels_leave_each_other_alone(run: Run, host: ScriptedHost) -> None:
     owned = flow_set([flow(users=["www-data"])])
-    options = _engine.Options(0, "t1", layers=("owner",))
+    options = change.Options(0, "t1", layers=("owner",))
 
-    def own(request: _survey.Request) -> _engine.Outcome:
-        return _engine.run(host.host(), request, options, False)
+    def own(request: requests.Request) -> engine.Outcome:
+        return engine.run(host.host(), request, options, False)
 
-    own(_survey.Replace(owned))
+    own(requests.Replace(owned))
     rules = host.families["ipv4"].save()
     assert host.policy is None
     run(**PARTNER)
     assert cil.parse_policy(host.policy or "").flows == ()
     assert host.families["ipv4"].save() == rules
-    for outcome in (own(_survey.Replace(owned)), own(_survey.Merge(()))):
+    for outcome in (own(requests.Replace(owned)), own(requests.Merge(()))):
         assert (outcome.changed, outcome.flows.flows) == (False, owned.flows)
     host.reboot()
-    assert "netlabel" in _recovery.load(host.host()).families
+    assert "netlabel" in load.load(host.host()).families
     run(type="partner_peer_t", state="absent")
     assert host.policy is None
-    assert not own(_survey.Replace(owned)).changed
-    own(_survey.Replace(FlowSet(())))
+    assert not own(requests.Replace(owned)).changed
+    own(requests.Replace(FlowSet(())))
     assert host.service.text is None
 
 
@@ -169,7 +167,7 @@ def test_without_selinux_peers_have_no_labels(run: Run, host: ScriptedHost) -> N
     assert_documented(plugin, gone)
     assert not gone["changed"]
     # and keep no flow of the layer owner from it
-    outcome = flows(host, _survey.Merge((flow(users=["www-data"]),)))
+    outcome = flows(host, requests.Merge((flow(users=["www-data"]),)))
     assert (outcome.changed, outcome.flows.labels_peers) == (True, False)
 
 
@@ -275,7 +273,7 @@ def test_a_peer_has_one_label(run: Run, host: ScriptedHost) -> None:
     assert "'other_peer_t' and 'partner_peer_t' both name 192.0.2.0/24" in result["msg"]
     verified = flow_set([flow(verify_source="address", source_addresses=["192.0.2.7"])])
     with pytest.raises(SenetError, match="'partner_peer_t' has addresses that the flow 'web_db' names"):
-        flows(host, _survey.Replace(verified))
+        flows(host, requests.Replace(verified))
 
 
 def test_a_verified_destination_hears_peers_that_name_it_only() -> None:
@@ -292,10 +290,10 @@ def test_a_verified_destination_hears_peers_that_name_it_only() -> None:
 def test_the_whole_set_is_put_in_force_and_taken_off(run: Run, host: ScriptedHost) -> None:
     before = host.state()
     host.other_types.add("dmz_iface_t")
-    flows(host, _survey.Alter(lambda current: LABELLED, True))
-    assert not flows(host, _survey.Alter(lambda current: LABELLED, True)).changed
+    flows(host, requests.Alter(lambda current: LABELLED, True))
+    assert not flows(host, requests.Alter(lambda current: LABELLED, True)).changed
     assert cil.parse_policy(host.policy or "") == LABELLED
-    flows(host, _survey.Alter(lambda current: FlowSet(())))
+    flows(host, requests.Alter(lambda current: FlowSet(())))
     assert host.state() == before
 
 

@@ -1,0 +1,135 @@
+# Copyright: (c) 2026, senet.firewall contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The rules on record are put in force: at boot, after another program has flushed them, when a unit starts."""
+
+from typing import Dict, Iterable, List, NamedTuple, Optional, Set
+
+from ansible_collections.senet.firewall.plugins.module_utils._change import observation, target
+from ansible_collections.senet.firewall.plugins.module_utils._change.take import take_all
+from ansible_collections.senet.firewall.plugins.module_utils._compile import owner, rule_families
+from ansible_collections.senet.firewall.plugins.module_utils._decisions import plan
+from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
+from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import (
+    DEFAULT_PACKET_TYPE,
+    VERIFY_NONE,
+    FlowSet,
+    packet_context,
+)
+from ansible_collections.senet.firewall.plugins.module_utils._values.intent import Intent, parse_intent
+from ansible_collections.senet.firewall.plugins.module_utils._values.layers import OWNER, SELINUX, without_types
+from ansible_collections.senet.firewall.plugins.module_utils._values.peers import LOOPBACK_PEER_TYPE, peering
+
+
+class Loaded(NamedTuple):
+    """What loading the labels did: the families it wrote, what the loaded policy has not the types of, such as
+    ``the flow 'web_db'``, and those of the families that somebody had changed: not where a unit has stopped."""
+
+    families: List[str]
+    unknown: List[str]
+    lost: List[str]
+
+
+class _Missing(NamedTuple):
+    """The restore input of each family whose rules are not in force, what the policy does not know, those of the
+    families that somebody has changed, and why others could not be looked at."""
+
+    texts: Dict[str, str]
+    unknown: List[str]
+    lost: List[str]
+    failures: List[SenetError]
+
+
+def in_force(host: Host) -> bool:
+    """Whether :func:`load` would write nothing. It writes nothing itself, so it needs no lock.
+
+    :raises SenetError: the file is damaged, or the rules cannot be read.
+    """
+    missing = _missing(host, observation.stored_intent(host))
+    if missing.failures and not missing.texts:
+        raise missing.failures[0]
+    return not missing.texts
+
+
+def load(host: Host) -> Loaded:
+    """Put the rules of /etc/senet/flows.json in force where they are not, as far as the loaded policy knows them.
+
+    :raises SenetError: the file is damaged, or the rules of a family cannot be loaded; those of the others then are.
+    """
+    return _load(host, observation.stored_intent(host))
+
+
+def refresh(host: Host) -> Loaded:
+    """The same for a unit that starts, and has a new control group; the change that waits for its confirmation counts.
+
+    :raises SenetError: the file is damaged, or the rules cannot be loaded.
+    """
+    pending = host.guard.pending()
+    if pending is None or not pending.complete:
+        return load(host)
+    text = pending.after["intent"]
+    return _load(host, parse_intent(text, "of the change {0}".format(pending.token)) if text is not None else None)
+
+
+def _load(host: Host, intent: Optional[Intent]) -> Loaded:
+    missing = _missing(host, intent)
+    steps = [plan.Step(plan.RESTORE_RULES, family, text) for family, text in missing.texts.items()]
+    failures = missing.failures + take_all(host, steps)
+    if failures:
+        raise failures[0]
+    return Loaded(list(missing.texts), missing.unknown, missing.lost)
+
+
+def _missing(host: Host, intent: Optional[Intent]) -> _Missing:
+    if intent is None:
+        return _Missing({}, [], [], [])
+    mls = observation.mls(host)
+    if SELINUX not in intent.layers and host.selinux.status() == "disabled":
+        intent = intent._replace(flows=without_types(intent.flows))
+    peers = peering(intent.labelled)
+    unknown = [
+        name
+        for name in intent.labelled.packet_types + peers.types
+        if host.selinux.canonical(packet_context(name, mls)) is None
+    ]
+    untold = _untold(intent.labelled, unknown, set(peers.types).intersection(unknown))
+    if DEFAULT_PACKET_TYPE in unknown:
+        # Not even what no flow names can be labelled
+        intent = intent._replace(layers=tuple(layer for layer in intent.layers if layer != SELINUX))
+    missing = _Missing({}, untold, [], [])
+    try:
+        accounts = target.look_up(host, intent)
+    except SenetError as exc:
+        missing.failures.append(exc)
+        # Its rules stay as they are
+        accounts = owner.Accounts({}, {})
+        intent = intent._replace(layers=tuple(layer for layer in intent.layers if layer != OWNER))
+    for family, compiled in target.compile_rules(intent, mls, accounts).items():
+        rules = rule_families.without_types(family, compiled or (), unknown)
+        try:
+            table = rule_families.parse(family, host.save(rule_families.source(family)), peers.types)
+        except SenetError as exc:
+            missing.failures.append(exc)
+            continue
+        rules = target.fitted(host, family, table, rules) or ()
+        if not table.installed(rules):
+            missing.texts[family] = rule_families.restore_text(family, table, rules)
+            # Users and units come and go by themselves: whole rules of ours for others are no loss
+            if not (rule_families.is_owner(family) and table.rules and table.installed(table.rules)):
+                missing.lost.append(family)
+    return missing
+
+
+def _untold(labelled: FlowSet, unknown: Iterable[str], unheard: Set[str]) -> List[str]:
+    """What cannot be put in force since the policy has not these types, out of them those of peers."""
+    lost = set(unknown)
+    found = [
+        "the flow '{0}'".format(flow.name)
+        for flow in labelled.flows
+        if lost.intersection(labelled.types_of(flow)) or (unheard and flow.verify_source != VERIFY_NONE)
+    ]
+    found.extend("the peer label '{0}'".format(label.type) for label in labelled.peers if label.type in unheard)
+    if labelled.loopback_domains and LOOPBACK_PEER_TYPE in unheard:
+        found.append("the label of {0} on loopback".format(", ".join(labelled.loopback_domains)))
+    return found

@@ -1,0 +1,127 @@
+# Copyright: (c) 2026, senet.firewall contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Why a change is refused, before anything is written."""
+
+from typing import Optional
+
+from ansible_collections.senet.firewall.plugins.module_utils._change import confirm
+from ansible_collections.senet.firewall.plugins.module_utils._change.change import Change, is_guarded
+from ansible_collections.senet.firewall.plugins.module_utils._compile import cil, rule_families
+from ansible_collections.senet.firewall.plugins.module_utils._decisions import foreign_rules, preflight
+from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Pending, clock
+from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
+from ansible_collections.senet.firewall.plugins.module_utils._host.policystore import locked_message
+from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import DEFAULT_PACKET_TYPE
+
+
+def unconfirmed(host: Host, check_mode: bool) -> Optional[Pending]:
+    """The change of a run that died, or one that should have been undone by now; None without either.
+
+    :raises SenetError: a whole change waits for its confirmation.
+    """
+    pending = host.guard.pending()
+    if pending is None:
+        return None
+    overdue = confirm.overdue(pending)
+    if pending.complete and not overdue:
+        raise SenetError(
+            "The change {0} of this host waits to be confirmed and is undone in {1:.0f} seconds otherwise; confirm it "
+            "with the module guard (token={0} state=confirmed), or undo it now with state=aborted.".format(
+                pending.token, pending.deadline - clock()
+            )
+        )
+    if check_mode and pending.complete:
+        raise SenetError(
+            "The change {0} of this host was not confirmed in time, and the host has not managed to undo it yet; see "
+            "'journalctl -u senet-firewall-confirm-{0} -u senet-firewall-watch', or run without check mode, which "
+            "undoes it first.".format(pending.token)
+        )
+    if check_mode:
+        raise SenetError(
+            "The run {0} on this host is not finished or died while it was to {1}; wait for it, or run without check "
+            "mode, which undoes what a dead run has done.".format(pending.token, pending.step)
+        )
+    return pending
+
+
+def refuse(host: Host, change: Change) -> None:
+    """Raise for whatever speaks against the change, before anything is written."""
+    foreign = _foreign_labels(host, change)
+    if foreign:
+        raise SenetError(
+            "Another rule on this host labels packets too, and the last label wins: {0}. Nothing was changed; "
+            "remove that rule first.".format(foreign)
+        )
+    _refuse_netlabel(host, change)
+    _refuse_labels_that_stay(host, change)
+    if is_guarded(change) or change.desired.intent is not None:
+        # Raises where nothing may run it
+        host.service.command()
+    error = preflight.refusal(change.cuts)
+    if error:
+        raise SenetError(error)
+    holder = host.store.lock_holder()
+    if holder:
+        raise SenetError(locked_message(host.selinux.policy_name() or "", holder) + " Nothing was changed.")
+
+
+def _foreign_labels(host: Host, change: Change) -> str:
+    """The rules of others that label packets beside our own, as an error tells of them."""
+    if not change.labelled.labels_packets:
+        return ""
+    found = foreign_rules.foreign_labels(host.netfilter.saves(change.observed.texts), host.netfilter.ruleset())
+    more = " (and {0} more)".format(len(found) - 1) if found[1:] else ""
+    return "'{0}'{1}".format(found[0], more) if found else ""
+
+
+def check_labels(host: Host, change: Change) -> None:
+    """Raise where rules of others label packets on a host whose flows are as wanted."""
+    foreign = _foreign_labels(host, change)
+    if foreign:
+        raise SenetError(
+            "The flows of this host are in place, and yet may not be enforced: another rule labels packets too, and "
+            "the last label wins: {0}. Remove that rule, and find out which program has made it.".format(foreign)
+        )
+
+
+def _refuse_labels_that_stay(host: Host, change: Change) -> None:
+    """Raise where the policy for packets is to go and a label is left, of somebody else's or of ours where this change
+    does not reach: it keeps packet checks on for the whole host, and the base policy need not let anybody pass."""
+    lost = cil.declared_types(change.observed.policy) - cil.declared_types(change.desired.policy)
+    if DEFAULT_PACKET_TYPE not in lost:
+        return
+    saves = host.netfilter.saves(change.observed.texts)
+    left = foreign_rules.lasting_labels(saves, host.netfilter.ruleset(), change.observed.tables)
+    if left:
+        more = " (and {0} more)".format(len(left) - 1) if left[1:] else ""
+        raise SenetError(
+            "Labels would stay behind on this host, '{0}'{1}, and without the policy module they may cut off "
+            "domains such as sshd_t. Nothing was changed; remove them first, with the command in front.".format(
+                left[0], more
+            )
+        )
+    families = [family for backend in host.netfilter.backends() for family in rule_families.FAMILIES[backend]]
+    for path, texts in sorted(host.netfilter.elsewhere(families).items()):
+        if any(rule_families.parse(family, text).rules for family, text in texts.items()):
+            raise SenetError(
+                "The network namespace {0} has labels of its own, and without the policy module they would cut off "
+                "this host. Nothing was changed; take them off first with 'nsenter --net={0} {1} clear'.".format(
+                    path, " ".join(host.service.command())
+                )
+            )
+
+
+def _refuse_netlabel(host: Host, change: Change) -> None:
+    """Raise where peer labels are wanted and NetLabel is missing, or configured by somebody else."""
+    if change.peers.empty:
+        return
+    own = cil.declared_types(change.observed.policy)
+    # Where the command is missing this says so
+    foreign = rule_families.parse(rule_families.NETLABEL, host.save(rule_families.NETLABEL), own).foreign
+    if foreign:
+        raise SenetError(
+            "Somebody else has configured NetLabel on this host: 'netlabelctl {0}'. Nothing was changed; remove that "
+            "entry, or do without verify_source and peer labels.".format(foreign[0])
+        )

@@ -1,0 +1,73 @@
+# Copyright: (c) 2026, senet.firewall contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a host does by itself where its flows are not enforced any more although its rules are in place."""
+
+from contextlib import suppress
+from typing import List, Tuple
+
+from ansible_collections.senet.firewall.plugins.module_utils._change import load, observation, undo
+from ansible_collections.senet.firewall.plugins.module_utils._compile import cil, rule_families
+from ansible_collections.senet.firewall.plugins.module_utils._decisions import foreign_rules
+from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
+from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import DEFAULT_PACKET_TYPE, packet_context
+from ansible_collections.senet.firewall.plugins.module_utils._values.intent import Intent
+from ansible_collections.senet.firewall.plugins.module_utils._values.peers import peering
+
+
+def types_lost(host: Host) -> Tuple[str, ...]:
+    """The types that flows and peer labels of this host need and the loaded policy does not have.
+
+    :raises SenetError: the file with the flows is damaged, or the kernel does not answer.
+    """
+    intent = observation.stored_intent(host)
+    if intent is None or host.selinux.status() == "disabled":
+        return ()
+    mls = host.selinux.mls()
+    return tuple(name for name in _types(intent) if host.selinux.canonical(packet_context(name, mls)) is None)
+
+
+def let_through(host: Host, lost: Tuple[str, ...]) -> None:
+    """Take labels away that the loaded policy does not know: their packets count as unlabelled, which base policies let
+    few domains use. Flows that it knows keep theirs.
+
+    :raises SenetError: the rules cannot be read or changed.
+    """
+    intent = observation.stored_intent(host)
+    if DEFAULT_PACKET_TYPE in lost:
+        families = observation.families_to_read(host, None, intent)
+        undo.release(host, [family for family in families if not rule_families.is_owner(family)])
+    else:
+        load.load(host)
+
+
+def bring_policy_back(host: Host) -> None:
+    """Install the policy module again, that of the store if it is whole, else one made of what is on record.
+
+    :raises SenetError: the store does not take it.
+    """
+    intent = observation.stored_intent(host)
+    if intent is None:
+        return
+    text = None
+    with suppress(SenetError):
+        text = host.store.module()
+    if text is None or not cil.declared_types(text).issuperset(_types(intent)):
+        text = cil.compile_policy(intent.labelled)
+    host.store.install(text)
+
+
+def foreign_labels(host: Host) -> List[str]:
+    """The rules of others that label packets on a host whose packets we label.
+
+    :raises SenetError: the file with the flows is damaged, or rules cannot be read.
+    """
+    intent = observation.stored_intent(host)
+    if intent is None or not intent.labelled.labels_packets:
+        return []
+    return foreign_rules.foreign_labels(host.netfilter.saves(), host.netfilter.ruleset())
+
+
+def _types(intent: Intent) -> Tuple[str, ...]:
+    return intent.labelled.packet_types + peering(intent.labelled).types

@@ -1,0 +1,91 @@
+# Copyright: (c) 2026, senet.firewall contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a host shall have: policy module, rules and record, compiled for this host. It writes nothing."""
+
+from typing import Any, Dict, Iterable, Mapping, Optional
+
+from ansible_collections.senet.firewall.plugins.module_utils._compile import cil, owner, rule_families
+from ansible_collections.senet.firewall.plugins.module_utils._decisions import plan, transition
+from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
+from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._values.intent import Intent, compile_intent
+from ansible_collections.senet.firewall.plugins.module_utils._values.layers import OWNER, SELINUX
+from ansible_collections.senet.firewall.plugins.module_utils._values.peers import peering
+
+
+def desired_state(intent: Intent, mls: bool, accounts: owner.Accounts, families: Iterable[str]) -> plan.Desired:
+    """What a host shall have: the rules of the intent's backend and layers, none in the other families.
+
+    :raises SenetError: peer labels cannot tell what flows with verify_source ask for.
+    """
+    rules = dict.fromkeys(families)  # type: Dict[str, rule_families.Rules]
+    rules.update(compile_rules(intent, mls, accounts))
+    # Types of interfaces are in the policy store alone: nothing of them is to be loaded at boot
+    kept = intent._replace(flows=intent.flows._replace(interface_types=()))
+    return plan.Desired(
+        None if intent.labelled.empty else cil.compile_policy(intent.labelled),
+        rules,
+        None if kept.flows.empty else compile_intent(kept),
+    )
+
+
+def state_between(
+    observed: plan.HostState, desired: plan.Desired, intent: Intent, mls: bool
+) -> Optional[plan.Desired]:
+    """What a host shall have on the way to what is desired for an intent; None where there is no need of it.
+
+    Its policy module says that it is for the intent, so that a run that dies there leaves nothing else to be merged.
+    """
+    if observed.policy is None or desired.policy is None:
+        return None
+    try:
+        before = cil.parse_policy(observed.policy)
+    except SenetError:  # it is replaced as a whole
+        return None
+    way = transition.bridge(before, intent.labelled)
+    if way is None:
+        return None
+    rules = rule_families.compile_rules(intent.backend, way, mls)
+    rules.update(rule_families.compile_peer_rules(peering(way), mls))
+    return desired._replace(
+        policy=cil.compile_policy(way, intent.labelled),
+        # Those of the layer owner mean the same by any name
+        rules=dict(desired.rules, **rules),
+    )
+
+
+def compile_rules(intent: Intent, mls: bool, accounts: owner.Accounts) -> Dict[str, rule_families.Rules]:
+    """The rules of all layers by family."""
+    rules = compile_owner_rules(intent, accounts)
+    if intent.labelled.labels_packets:
+        rules.update(rule_families.compile_rules(intent.backend, intent.flows, mls))
+    rules.update(rule_families.compile_peer_rules(peering(intent.labelled), mls))
+    return rules
+
+
+def fit(host: Host, tables: Mapping[str, Any], desired: plan.Desired) -> plan.Desired:
+    """What a host with these tables shall have, as far as its kernel can."""
+    rules = {family: fitted(host, family, tables[family], own) for family, own in desired.rules.items()}
+    return desired._replace(rules=rules)
+
+
+def fitted(host: Host, family: str, table: Any, rules: rule_families.Rules) -> rule_families.Rules:
+    """The rules of a family as this host's kernel takes them; ``table`` is what is there now."""
+    if not rule_families.remember(family, rules) or rule_families.remember(family, table.rules):
+        return rules
+    return rules if host.netfilter.remembers(family) else rule_families.forgetful(family, rules)
+
+
+def compile_owner_rules(intent: Intent, accounts: owner.Accounts) -> Dict[str, rule_families.Rules]:
+    """The rules of the layer owner by family; none where it is not among the layers."""
+    if OWNER not in intent.layers or not intent.flows.flows:
+        return {}
+    return rule_families.compile_owner_rules(intent.backend, intent.flows, accounts, SELINUX in intent.layers)
+
+
+def look_up(host: Host, intent: Intent) -> owner.Accounts:
+    """The users and units of the layer owner, as far as they are on the host."""
+    if OWNER not in intent.layers:
+        return owner.Accounts({}, {})
+    return host.accounts.look_up({user for flow in intent.flows.flows for user in flow.users}, intent.units)

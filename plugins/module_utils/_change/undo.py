@@ -1,0 +1,110 @@
+# Copyright: (c) 2026, senet.firewall contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A change is undone: rules first, then policy, then files."""
+
+from contextlib import suppress
+from typing import Any, Dict, Iterable, List, Optional, Tuple
+
+from ansible_collections.senet.firewall.plugins.module_utils._change import observation, target
+from ansible_collections.senet.firewall.plugins.module_utils._change.take import remove_service, take_all
+from ansible_collections.senet.firewall.plugins.module_utils._compile import cil, rule_families
+from ansible_collections.senet.firewall.plugins.module_utils._decisions import plan
+from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Pending
+from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
+from ansible_collections.senet.firewall.plugins.module_utils._host.service import INTENT_PATH
+from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._values.intent import parse_intent
+
+
+def undo_pending(host: Host, pending: Pending, reason: str) -> Dict[str, Any]:
+    """Bring back what the guard's record holds; the caller has the lock."""
+    before = plan.from_record(pending.before)
+    roll_back(host, before)
+    outcome = {"token": pending.token, "rolled_back": True, "reason": reason}
+    host.guard.forget(outcome)
+    # Last: at boot it is one of these units that runs this.
+    remove_service(host, before)
+    return outcome
+
+
+def roll_back(host: Host, before: plan.Desired) -> None:
+    """Return to a state: its labels at once, or none if they need its policy, then policy, rules, files.
+
+    :raises SenetError: a part could not be brought back.
+    """
+    mls = observation.mls(host)
+    failures = retreat(host, before)
+    before = _with_owners_of_now(host, before)
+    failures += take_all(host, _steps_to(host, before, mls))
+    # What failed may have had nothing to bring back
+    if failures and _steps_to(host, before, mls):
+        raise failures[0]
+    # Not where it is the same: a file system that has become read-only must not keep us from the end.
+    if host.service.intent() != before.intent:
+        host.service.write_intent(before.intent)
+    units = observation.units_of(before.intent)
+    if before.intent is not None and not host.service.hears(units):
+        host.service.install(units)
+
+
+def _steps_to(host: Host, state: plan.Desired, mls: bool) -> Tuple[plan.Step, ...]:
+    return plan.enforcement_steps(observation.observe(host, mls, state.rules, state.interfaces), state)
+
+
+def _with_owners_of_now(host: Host, before: plan.Desired) -> plan.Desired:
+    """The same, but with the layer owner's rules for the control groups that are there now: no tool takes a rule with
+    one that has gone, and after a restart all of them have."""
+    if before.intent is None:
+        return before
+    try:
+        intent = parse_intent(before.intent, INTENT_PATH)
+        rules = target.compile_owner_rules(intent, target.look_up(host, intent))
+    except SenetError:  # what was written down may do
+        return before
+    return before._replace(
+        rules=dict(before.rules, **{family: own for family, own in rules.items() if before.rules.get(family)})
+    )
+
+
+def release(host: Host, families: Iterable[str]) -> None:
+    """Let all traffic through at once, by taking our labels away in these families.
+
+    :raises SenetError: the rules cannot be read or changed.
+    """
+    failures = _release(host, families)
+    if failures:
+        raise failures[0]
+
+
+def retreat(host: Host, before: plan.Desired) -> List[SenetError]:
+    """Take the effect off a change without waiting for the policy: see :func:`plan.retreat_steps`."""
+    policy = _stored_policy(host)
+    tables, failures = _read_tables(host, before.rules, policy)
+    failures += take_all(host, plan.retreat_steps(tables, policy, before))
+    return _release(host, before.rules) if failures else []
+
+
+def _release(host: Host, families: Iterable[str]) -> List[SenetError]:
+    tables, failures = _read_tables(host, families, _stored_policy(host))
+    return failures + take_all(host, plan.release_steps(tables))
+
+
+def _stored_policy(host: Host) -> Optional[str]:
+    # A store that cannot be read is to keep nobody cut off
+    with suppress(SenetError):
+        return host.store.module() if host.selinux.status() != "disabled" else None
+    return None
+
+
+def _read_tables(
+    host: Host, families: Iterable[str], policy: Optional[str]
+) -> Tuple[Dict[str, Any], List[SenetError]]:
+    types = cil.declared_types(policy)
+    tables, failures = {}, []  # type: Dict[str, Any], List[SenetError]
+    for family in families:
+        try:
+            tables[family] = rule_families.parse(family, host.save(rule_families.source(family)), types)
+        except SenetError as exc:
+            failures.append(exc)
+    return tables, failures

@@ -1,0 +1,74 @@
+# Copyright: (c) 2026, senet.firewall contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Rules of other programs that label packets, from what every tool that can hold one says. No I/O."""
+
+import re
+from typing import Container, Iterable, List, Mapping
+
+from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables, nftables
+from ansible_collections.senet.firewall.plugins.module_utils._compile.xtables import NFT_FAMILIES, Saved
+
+_OWN_TYPE = re.compile(r":object_r:(senet_[a-z0-9_]+_packet_t)\b")
+# Our table of nft
+_INET = "inet"
+
+
+def lasting_labels(saves: Iterable[Saved], ruleset: str, families: Container[str]) -> List[str]:
+    """What keeps the kernel's packet checks on when our rules of these families have gone, as :func:`foreign_labels`
+    says it: one rule or label object, used or not, is enough."""
+    rules = []  # type: List[str]
+    read = []  # type: List[str]
+    for saved in saves:
+        ours = not (saved.default and saved.family in families)
+        rules.extend("{0} {1}".format(saved.command, rule) for rule in iptables.checking_rules(saved.text, ours))
+        read.extend(_tables_read(saved))
+    listed = nftables.checking_labels(ruleset, _INET not in families)
+    return rules + ["nft " + found for found in listed if not found.startswith(tuple(read))]
+
+
+def foreign_labels(saves: Iterable[Saved], ruleset: str) -> List[str]:
+    """Each such rule as ``command table: rule``, or ``nft family table chain: rule``.
+
+    Chains of ours under the variant that is not the default one are foreign too: they label packets, and no run ever
+    looks at them again. nft lists the rules of iptables-nft as well: it is heard on tables that iptables-nft cannot
+    read, since somebody put a rule of nft's own there, and on all others.
+    """
+    rules = []  # type: List[str]
+    read = []  # type: List[str]
+    for saved in saves:
+        found = iptables.foreign_labels(saved.text) if saved.default else iptables.label_rules(saved.text)
+        rules.extend("{0} {1}".format(saved.command, rule) for rule in found)
+        read.extend(_tables_read(saved))
+    listed = nftables.foreign_labels(ruleset)
+    return rules + ["nft " + rule for rule in listed if not rule.startswith(tuple(read))]
+
+
+def stale_files(texts: Mapping[str, str], wanted: Container[str]) -> List[str]:
+    """The files of saved rules, by their paths, that put types of ours on packets which are not wanted any more: each a
+    sentence that tells the first such line."""
+    warnings = []
+    for path, text in texts.items():
+        found = [
+            (number, name)
+            for number, line in enumerate(text.splitlines(), 1)
+            for name in _OWN_TYPE.findall(line)
+            if name not in wanted
+        ]
+        if found:
+            more = " (and {0} more)".format(len(found) - 1) if found[1:] else ""
+            warnings.append(
+                "{0} has rules of this collection, saved by another program: line {1}{2} names the packet type '{3}', "
+                "which no flow has any more. Once the policy has lost it the file cannot be loaded at boot, and the "
+                "host comes up without its own rules; take the chains SENET_..., the jumps to them and the table inet "
+                "senet out of it.".format(path, found[0][0], more, found[0][1])
+            )
+    return warnings
+
+
+def _tables_read(saved: Saved) -> List[str]:
+    """How nft's places begin in the tables that iptables-nft has told of already."""
+    if saved.variant != "nf_tables":
+        return []
+    names = [line[1:] for line in saved.text.splitlines() if line.startswith("*")]
+    return ["{0} {1} ".format(NFT_FAMILIES[saved.family], name) for name in names]

@@ -1,0 +1,49 @@
+# Copyright: (c) 2026, senet.firewall contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the kernel grants of the class peer, compared with what the flows ask for."""
+
+from typing import Any, Dict, FrozenSet, List, NamedTuple
+
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import ENFORCE, PeerLabel
+from ansible_collections.senet.firewall.plugins.module_utils._values.peers import KERNEL, Receiver
+
+
+class Hearing(NamedTuple):
+    """The kernel's answer for a receiver: out of the types of peers that it was asked about, those that it hears."""
+
+    receiver: Receiver
+    hears: FrozenSet[str]
+
+    def as_dict(self) -> Dict[str, Any]:
+        """The row that the module returns."""
+        return {"domain": self.receiver.domain, "mode": self.receiver.mode, "hears": sorted(self.hears)}
+
+    def deviations(self) -> List[str]:
+        """Where the kernel grants more or less than the flows say, each as a clause."""
+        lacking = set(self.receiver.hears) - self.hears
+        gained = self.hears.intersection(self.receiver.refuses) if self.receiver.mode == ENFORCE else set()
+        return [
+            "'{0}' {1} hear the peers {2}".format(self.receiver.domain, verb, ", ".join(sorted(types)))
+            for verb, types in (("may not", lacking), ("may", gained))
+            if types
+        ]
+
+
+class Audience(NamedTuple):
+    """The kernel's answer for a peer label: out of the domains that it was asked about, those that hear it."""
+
+    label: PeerLabel
+    heard_by: FrozenSet[str]
+
+    def deviations(self) -> List[str]:
+        """Where the kernel grants more or less than the label's receivers, each as a clause."""
+        if not self.label.receivers:
+            return []
+        lacking = set(self.label.receivers) - self.heard_by
+        gained = self.heard_by.difference(self.label.receivers, {KERNEL})
+        return [
+            "{0} {1} hear the peers {2}".format(", ".join(sorted(domains)), verb, self.label.type)
+            for verb, domains in (("may not", lacking), ("may", gained))
+            if domains
+        ]

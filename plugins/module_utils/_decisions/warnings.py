@@ -1,0 +1,269 @@
+# Copyright: (c) 2026, senet.firewall contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The warnings of a change, each one sentence or two."""
+
+from typing import Dict, Iterable, List, Optional, Sequence, Tuple
+
+from ansible_collections.senet.firewall.plugins.module_utils._compile.owner import Accounts, holds, uids
+from ansible_collections.senet.firewall.plugins.module_utils._decisions.access import (
+    Access,
+    Elsewhere,
+    contexts_by_domain,
+)
+from ansible_collections.senet.firewall.plugins.module_utils._decisions.preflight import SSH_DOMAIN, Cut
+from ansible_collections.senet.firewall.plugins.module_utils._decisions.wanted_flows import removed
+from ansible_collections.senet.firewall.plugins.module_utils._values.fields import EVERY_DOMAIN, address_text
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import ENFORCE, Flow, FlowSet
+from ansible_collections.senet.firewall.plugins.module_utils._values.layers import OWNER, SELINUX
+from ansible_collections.senet.firewall.plugins.module_utils._values.peers import LOOPBACK_PEER_TYPE, Peering
+from ansible_collections.senet.firewall.plugins.module_utils._values.processes import Process
+from ansible_collections.senet.firewall.plugins.module_utils._values.requests import Replace, Request
+
+
+def owner_warnings(layers: Sequence[str], enabled: bool, flows: FlowSet, accounts: Accounts) -> List[str]:
+    """What the layer owner does not do on this host, each a sentence."""
+    if OWNER not in layers or flows.empty:
+        return []
+    found = []
+    if SELINUX not in layers:
+        found.append(
+            "{0}, so NO domain is checked on this host: the flows are held by the layer owner, which goes by users and "
+            "units, and nobody is kept from answering in a server's place.".format(
+                "The layer selinux is not asked for" if enabled else "SELinux is disabled"
+            )
+        )
+    loose = [flow for flow in flows.flows if flow.users and not flow.units and SELINUX not in layers]
+    for flow in loose:
+        found.append(
+            "Every program of {0} may use the flow '{1}', since no unit is checked for it.".format(
+                " and ".join(flow.users), flow.name
+            )
+        )
+    for flow in flows.flows:
+        if EVERY_DOMAIN in flow.source and not holds(flow):
+            found.append(
+                "Everybody on this host may use the flow '{0}': the layer owner has no word in it.".format(flow.name)
+            )
+        elif holds(flow) and flow.users and not uids(flow, accounts):
+            found.append(
+                "Nobody on this host may use the flow '{0}' as a client, since it has none of the users {1}.".format(
+                    flow.name, ", ".join(flow.users)
+                )
+            )
+    return found
+
+
+def lost_layers(recorded: Sequence[str], layers: Sequence[str], flows: FlowSet) -> List[str]:
+    """What a layer enforces no longer, each a sentence."""
+    names = ", ".join(flow.name for flow in flows.flows)
+    return [
+        "The layer {0} no longer enforces the flows of this host: {1}.".format(layer, names)
+        for layer in recorded
+        if layer not in layers and names
+    ]
+
+
+def unused_owners(flows: Iterable[Flow]) -> List[str]:
+    """What flows ask for and the layer selinux alone does not do, each a sentence."""
+    return [
+        "Nobody looks at the users and units of the flow '{0}', since the layer selinux goes by domains; ask for "
+        "layers=[selinux, owner] to hold its clients to both, or for layers=[selinux] if domains will do.".format(
+            flow.name
+        )
+        for flow in flows
+        if flow.users or flow.units
+    ]
+
+
+def peer_warnings(asked: Peering) -> List[str]:
+    """What a user of verified flows would not expect, each a sentence."""
+    held = [receiver.domain for receiver in asked.receivers if receiver.mode == ENFORCE]
+    if LOOPBACK_PEER_TYPE not in asked.types or not held:
+        return []
+    return [
+        "On this host {0} hears its peers over 127.0.0.0/8 alone, since IPv6 carries no domain: it refuses those that "
+        "come over ::1 or the host's other addresses, and connections over loopback that were open before must be "
+        "opened again.".format(", ".join(held))
+    ]
+
+# Some programs choose any source port: of so many, one is met before long.
+_WIDE = 1000
+_FAMILY_NAMES = {4: "IPv4", 6: "IPv6"}
+_LOOPBACKS = {4: "127.0.0.0/8", 6: "::1"}
+
+
+def login_warnings(flows: FlowSet, processes: Iterable[Process]) -> List[str]:
+    """From where nobody can log in any longer, a sentence a peer label."""
+    if not any(process.context and process.context.type == SSH_DOMAIN for process in processes):
+        return []
+    return [
+        "The domain '{0}' is no receiver of the peer label '{1}', so nobody can log in by SSH from {2}.".format(
+            SSH_DOMAIN, label.type, ", ".join(address_text(network) for network in label.addresses)
+        )
+        for label in flows.peers
+        if label.receivers and SSH_DOMAIN not in label.receivers
+    ]
+
+
+def interface_name_warnings(flows: FlowSet, present: Iterable[str]) -> List[str]:
+    """The interfaces of flows that the host has not, a sentence a flow. They may come later."""
+    here = set(present)
+    absent = {flow.name: [name for name in flow.interfaces if name not in here] for flow in flows.flows}
+    return [
+        "The flow '{0}' is about {1}, which this host does not have now; see what 'ip -br link' says, since no other "
+        "name of an interface counts.".format(flow, ", ".join("the interface '{0}'".format(name) for name in names))
+        for flow, names in absent.items()
+        if names
+    ]
+
+
+def address_family_warnings(flows: FlowSet, versions: Iterable[int]) -> List[str]:
+    """The flows whose servers' addresses are all of one family on a host that has another, a sentence a flow.
+
+    Clients need no such warning: those of the other family are refused.
+    """
+    here = set(versions)
+    found = []
+    for flow in flows.flows:
+        named = {network.version for network in flow.destination_addresses}
+        for version in sorted(here - named) if named else ():
+            found.append(
+                "The flow '{0}' names servers' addresses of {1} alone, and this host has {2} too: over {2} its ports "
+                "stay open to everybody; add such addresses to destination_addresses, also {3} if the server is this "
+                "host.".format(flow.name, _FAMILY_NAMES[10 - version], _FAMILY_NAMES[version], _LOOPBACKS[version])
+            )
+    return found
+
+
+def confinement_warnings(cuts: Iterable[Cut]) -> List[str]:
+    """What confined domains talk to now and lose, a sentence a domain."""
+    lost = {}  # type: Dict[str, List[str]]
+    for cut in cuts:
+        if not cut.flow and not cut.label and not cut.interface:
+            lost.setdefault(cut.domain, []).append("{0} ({1}, pid {2})".format(cut.socket, cut.command, cut.pid))
+    return [
+        "The confined domain '{0}' has sockets that no flow allows: {1}; add flows for those that it needs.".format(
+            domain, "; ".join(sockets[:5]) + ("; and {0} more".format(len(sockets) - 5) if sockets[5:] else "")
+        )
+        for domain, sockets in sorted(lost.items())
+    ]
+
+
+def mptcp_warnings(flows: FlowSet, changes: bool) -> List[str]:
+    """What MPTCP does where its sockets are those of kernel_t, which may use the default label alone."""
+    confined = ["'{0}'".format(domain) for domain, mode in flows.confine if mode == ENFORCE]
+    off = "turn it off with 'sysctl -w net.mptcp.enabled=0' and in /etc/sysctl.d, or boot Linux 6.5 or newer"
+    warnings = []
+    if confined:
+        warnings.append(
+            "MPTCP is on, and this kernel takes its packets for those of kernel_t: the confined domain {0} reaches "
+            "what no flow allows by an MPTCP socket; {1}.".format(", ".join(confined), off)
+        )
+    if flows.flows and changes:
+        warnings.append(
+            "MPTCP is on, and this kernel takes its packets for those of kernel_t: programs of a flow's own domains "
+            "that use MPTCP are cut off where the flow is enforced, and logged as kernel_t where it is observed; have "
+            "them use TCP, or {0}.".format(off)
+        )
+    return warnings
+
+
+def source_port_warnings(flows: FlowSet, given: Sequence[Tuple[int, int]], forgetful: bool) -> List[str]:
+    """The flows whose ports clients of other services get as source ports, a sentence a flow: ``given`` are the ranges
+    that this host's get them from. Only of TCP, and not where the kernel is ``forgetful``, it is known who began."""
+    return [
+        "The flow '{0}' has {1} ports that clients get as source ports. Whoever uses another service from one of them "
+        "is refused, since {2}; choose other ports, or keep them out of net.ipv4.ip_local_port_range or in "
+        "net.ipv4.ip_local_reserved_ports on both ends.".format(
+            flow.name,
+            flow.protocol,
+            "this kernel keeps no labels on connections" if flow.protocol == "tcp" else "nothing tells there who began",
+        )
+        for flow in flows.flows
+        if (forgetful or flow.protocol != "tcp")
+        and any(
+            ports.high - ports.low >= _WIDE or any(ports.low <= high and low <= ports.high for low, high in given)
+            for ports in flow.ports
+        )
+    ]
+
+
+def purge_warnings(request: Request, before: FlowSet, after: FlowSet) -> List[str]:
+    """What a whole set opens because it does not list it, each a sentence."""
+    if not isinstance(request, Replace) or request.flows.empty:
+        return []
+    found = []
+    gone = removed(before, after)
+    if gone:
+        found.append(
+            "With purge=true these flows are removed, since they are not listed: {0}. What only they protected is open "
+            "to everybody.".format(", ".join(gone))
+        )
+    free = sorted({domain for domain, dummy in before.confine}.difference(dict(after.confine)))
+    if free:
+        found.append("With purge=true these domains are confined no longer: {0}.".format(", ".join(free)))
+    return found
+
+
+def access_warnings(
+    mode: str,
+    flows: FlowSet,
+    access: Iterable[Access],
+    elsewhere: Iterable[Elsewhere],
+    processes: Iterable[Process],
+    permissive: Sequence[str],
+) -> List[str]:
+    """What keeps flows that are in place from being enforced or used, each a sentence."""
+    warnings = []
+    if flows.labels_packets and mode == "permissive":
+        warnings.append(
+            "SELinux is permissive on this host: the flows are in place, but nothing is enforced until 'setenforce 1'."
+        )
+    if permissive:
+        confined = sorted(set(permissive).intersection(dict(flows.confine)))
+        warnings.append(
+            "The policy declares the domains {0} permissive: no flow refuses them anything, {1}until 'semanage "
+            "permissive -d'.".format(
+                ", ".join(permissive), "nor does confining {0}, ".format(", ".join(confined)) if confined else ""
+            )
+        )
+    for row in access:
+        if row.refused_ports:
+            warnings.append(
+                "The policy does not let '{0}' connect to port {1} of the flow '{2}', whatever the packets' labels "
+                "(name_connect); find the boolean that does with 'sesearch -A -s {0} -c tcp_socket -p "
+                "name_connect'.".format(row.domain, ", ".join(map(str, row.refused_ports)), row.flow)
+            )
+    loose = [row.domain for row in elsewhere if row.mode == ENFORCE and row.unlabelled]
+    if loose:
+        warnings.append(
+            "The loaded policy lets every domain use unlabelled packets, and no module can take that back: the "
+            "confinement of {0} holds in this network namespace only, not in containers' own.".format(", ".join(loose))
+        )
+    running = set(contexts_by_domain(processes))
+    for flow in flows.flows:
+        if flow.domains and not running.intersection(flow.domains):
+            warnings.append(
+                "No process runs in a domain of the flow '{0}' ({1}) on this host; start its services, or check their "
+                "domains with process_context_info.".format(flow.name, ", ".join(flow.domains))
+            )
+    return warnings
+
+
+def repair_warnings(repaired: Optional[str]) -> List[str]:
+    """That a host has repaired something by itself, and when."""
+    if not repaired:
+        return []
+    return [
+        "Labels or policy had been taken away by another program and were put back, last at {0}; find out "
+        "which program does that.".format(repaired)
+    ]
+
+
+def no_systemd_warnings(command: Sequence[str]) -> List[str]:
+    """That nothing loads the flows at boot; the command does."""
+    return [
+        "systemd does not run this host, so nothing loads the flows at boot or puts labels back that another "
+        "program takes away; have '{0} load' run at boot.".format(" ".join(command))
+    ]
