@@ -5,7 +5,7 @@
 
 from typing import Any, Dict, Sequence
 
-from ansible_collections.senet.firewall.plugins.module_utils._change.module_run import kernel_answers, observation
+from ansible_collections.senet.firewall.plugins.module_utils._change import kernel_answers, observation
 from ansible_collections.senet.firewall.plugins.module_utils._decisions import findings
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
