@@ -312,17 +312,12 @@ from typing import Any, Dict, List
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.senet.firewall.plugins.module_utils._agent.packed import this_host
-from ansible_collections.senet.firewall.plugins.module_utils._change import observation
-from ansible_collections.senet.firewall.plugins.module_utils._decisions.advice import Known
-from ansible_collections.senet.firewall.plugins.module_utils._decisions.denial_rows import listeners, rows
-from ansible_collections.senet.firewall.plugins.module_utils._decisions.denials import Collector, Wish
-from ansible_collections.senet.firewall.plugins.module_utils._host import audit
-from ansible_collections.senet.firewall.plugins.module_utils._host.commands import find_command
+from ansible_collections.senet.firewall.plugins.module_utils._change import denial_records
+from ansible_collections.senet.firewall.plugins.module_utils._decisions.denial_rows import rows
+from ansible_collections.senet.firewall.plugins.module_utils._decisions.denials import Wish
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
 from ansible_collections.senet.firewall.plugins.module_utils._values.fields import refuse_empty
-from ansible_collections.senet.firewall.plugins.module_utils._values.flows import FlowSet
-from ansible_collections.senet.firewall.plugins.module_utils._values.layers import OWNER
 from ansible_collections.senet.firewall.plugins.module_utils._values.moments import parse_moment
 
 
@@ -338,28 +333,10 @@ def _wish(params: Dict[str, Any]) -> Wish:
 
 
 def _report(host: Host, wish: Wish, warnings: List[str]) -> Dict[str, Any]:
-    intent = observation.stored_intent(host)
-    flows = intent.flows if intent is not None else FlowSet(())
-    processes = host.processes(True)
-    collector = Collector(flows, wish)
-    found = audit.read_records(
-        collector.feed,
-        wish.since,
-        any(process.command == "auditd" for process in processes),
-        intent is not None and OWNER in intent.layers,
-        find_command("journalctl"),
-    )
-    warnings.extend(found.problems)
-    uids = {uid for group in collector.groups for uid in group.uids}
-    known = Known(
-        flows,
-        host.accounts.family(),
-        listeners(processes),
-        frozenset(address for own in host.addresses().values() for address in own),
-        audit.user_names(uids),
-    )
+    found = denial_records.collect(host, wish, warnings)
+    collector = found.collector
     return {
-        "groups": rows(collector, known, processes),
+        "groups": rows(collector, found.known, found.processes),
         "records": collector.records,
         "left_out": collector.left_out,
         "unreadable": collector.unreadable,

@@ -21,8 +21,8 @@ MAY_IMPORT = {
 }
 PURE = ("_values", "_compile", "_decisions")
 NO_INPUT = {
-    "array", "collections", "contextlib", "datetime", "fnmatch", "functools", "ipaddress", "itertools", "json", "re", "sys",
-    "typing",
+    "array", "collections", "contextlib", "datetime", "fnmatch", "functools", "ipaddress", "itertools", "json", "re",
+    "sys", "typing",
 }  # fmt: skip
 # datetime does no more than count, but for these
 CLOCKS = {"now", "utcnow", "today"}

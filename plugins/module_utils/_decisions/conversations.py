@@ -112,9 +112,8 @@ def _add_socket(seen: Conversations, sock: Socket, domain: str, known: Known) ->
         service.local_clients.add(sock.local_address.partition("%")[0])
         service.connections += 1
     else:
-        _add_remote(seen, there, sock.remote_address.partition("%")[0], domain).connections[
-            sock.remote_address.partition("%")[0]
-        ] += 1
+        address = sock.remote_address.partition("%")[0]
+        _add_remote(seen, there, address, domain).connections[address] += 1
 
 
 def _add_remote(seen: Conversations, place: Place, address: str, domain: str) -> Remote:
@@ -131,6 +130,7 @@ def _add_group(seen: Conversations, group: Group, known: Known) -> None:
     if key.verdict != OBSERVED or key.owner or key.what[0] or key.port is None or key.who == KERNEL:
         return
     place = (protocol_of(group, known), key.port)
+    named = {domain for flow in known.flows.flows if flow.name == key.flow for domain in flow.destination}
     if key.side != CLIENT:
         service = seen.local.setdefault(place, Service())
         service.destination.add(key.who)
@@ -141,6 +141,7 @@ def _add_group(seen: Conversations, group: Group, known: Known) -> None:
         if is_near(address, known):
             service = seen.local.setdefault(place, Service())
             service.source.add(key.who)
+            service.destination.update(named)
             service.local_clients.update(group.clients)
             service.records += group.count
         else:

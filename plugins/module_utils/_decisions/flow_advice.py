@@ -36,7 +36,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._values.records imp
 
 UNCONFINED = "unconfined_t"
 # Where services run that have no domain of their own
-_SHARED = ("initrc_t", "unconfined_service_t", "init_t")
+SHARED = ("initrc_t", "unconfined_service_t", "init_t")
 
 
 def advise_flow(group: Group, known: Known) -> List[Advice]:
@@ -100,7 +100,7 @@ def _as_asked(group: Group, flow: Flow) -> Advice:
         )
         return Advice(AS_ASKED, text.format(who))
     text += " If '{0}' is meant, add it to the flow's {1}.".format(who, side)
-    if who in _SHARED:
+    if who in SHARED:
         text += " It is the domain of every service that has none of its own, and all of them may then."
     domains = sorted({who, *(flow.source if client else flow.destination)})
     return Advice(AS_ASKED, text, dict(flow.as_dict(), **{side: domains}))

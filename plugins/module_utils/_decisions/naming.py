@@ -49,6 +49,16 @@ def booleans_for(client: str, port: int, family: Optional[str]) -> Tuple[str, ..
     return PAIRS[name].booleans.get(family or "", ()) if name is not None else ()
 
 
+def pair_is_for_everybody(name: str) -> bool:
+    """Whether any domain may be the client of a pair."""
+    return EVERY_DOMAIN in PAIRS[name].clients
+
+
+def servers_of(name: str, family: Optional[str]) -> Tuple[str, ...]:
+    """The server's domains of a pair on a distribution family, on any where it is not known."""
+    return tuple(sorted(_domains(PAIRS[name].server, family)))
+
+
 def _domains(services: Services, family: Optional[str]) -> Set[str]:
     known = [services[one] for one in FAMILIES if family not in FAMILIES or one == family]
     return {domain for service in known for domain in service.domains}

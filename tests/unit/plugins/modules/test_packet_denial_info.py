@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.senet.firewall.plugins.module_utils._change import change, engine
+from ansible_collections.senet.firewall.plugins.module_utils._host import audit
 from ansible_collections.senet.firewall.plugins.module_utils._values import requests
 from ansible_collections.senet.firewall.plugins.modules import packet_denial_info as plugin
 from tests.unit import records
@@ -33,9 +34,9 @@ def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """auditd's log; the kernel's own has nothing."""
     path = tmp_path / "audit.log"
     path.write_text("")
-    monkeypatch.setattr(plugin.audit, "audit_logs", lambda: [str(path)])
-    monkeypatch.setattr(plugin.audit, "read_kernel_log", lambda: iter(()))
-    monkeypatch.setattr(plugin, "find_command", lambda name: None)
+    monkeypatch.setattr(audit, "audit_logs", lambda: [str(path)])
+    monkeypatch.setattr(audit, "read_kernel_log", lambda: iter(()))
+    monkeypatch.setattr(plugin.denial_records, "find_command", lambda name: None)
     return path
 
 
@@ -118,8 +119,8 @@ def test_without_auditd_the_kernels_log_tells(
     run: Run, host: ScriptedHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     host.running.pop()
-    line = plugin.audit.Line(plugin.audit.KERNEL, kernel(records.SEND))
-    monkeypatch.setattr(plugin.audit, "read_kernel_log", lambda: iter([line]))
+    line = audit.Line(audit.KERNEL, kernel(records.SEND))
+    monkeypatch.setattr(audit, "read_kernel_log", lambda: iter([line]))
     result = run()
     assert [group["domain"] for group in result["groups"]] == ["unconfined_t"]
     assert result["sources"][-1] == "/dev/kmsg"
