@@ -29,7 +29,7 @@ with open(sys.argv[1], "w", buffering=1) as log:
             for address in ("127.0.0.1", "::1"):
                 label.write_bytes(own.encode() or b"\\n")
                 with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as made:
-                    made.settimeout(1)
+                    made.settimeout(5)
                     try:
                         made.connect((address, 5432))
                         result = "connected"
