@@ -38,12 +38,13 @@ _value:
 """
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
 from ansible.utils.unsafe_proxy import wrap_var
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from ansible_collections.senet.firewall.plugins.plugin_utils._report_model import FORMAT, visible
 from ansible_collections.senet.firewall.plugins.plugin_utils._report_picture import picture
@@ -59,14 +60,17 @@ def report_page(data: Any) -> str:
         raise AnsibleFilterError("report_page: give what the filter report_data of this version returned.")
     plain = visible(data)
     confined = frozenset(one["domain"] for host in plain["hosts"] for one in host["confined"])
+    page: str = wrap_var(_template().render(data=plain, picture=picture(plain["flows"], confined), most=_MOST) + "\n")
+    return page
+
+
+@lru_cache(maxsize=None)
+def _template() -> Template:
+    """The page's own, which escapes whatever is put into it; Ansible's templates do not."""
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    template = environment.get_template("report.html.j2")
-    page: str = wrap_var(
-        template.render(data=plain, picture=picture(plain["flows"], confined), most=_MOST) + "\n"
-    )
-    return page
+    return environment.get_template("report.html.j2")
 
 
 class FilterModule:

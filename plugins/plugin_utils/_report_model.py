@@ -168,6 +168,8 @@ def _cell(row: Mapping[str, Any], flows: Sequence[Mapping[str, Any]]) -> dict[st
 def _denial(group: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **{key: group[key] for key in _DENIAL_KEYS},
+        "commands": sorted({process["command"] for process in group["processes"]}),
+        "commands_reliable": group["processes_reliable"],
         "advice": [{"kind": advice["kind"], "text": advice["text"]} for advice in group["advice"]],
     }
 

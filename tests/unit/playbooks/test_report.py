@@ -33,9 +33,10 @@ RECORD: dict[str, Any] = {
 }  # fmt: skip
 ACCESS: dict[str, Any] = {"access": [], "findings": []}
 GROUP = {
-    "verdict": "refused", "domain": HOSTILE, "users": [], "flow": "web_db", "side": "client", "direction": "out",
+    "verdict": "refused", "domain": "unconfined_t", "users": [], "flow": "web_db", "side": "client", "direction": "out",
     "protocol": "tcp", "port": 5432, "clients": ["::1"], "servers": ["::1"], "classes": ["packet"],
     "permissions": ["send"], "count": 3, "first": "2026-11-21T14:31:38Z", "last": "2026-11-21T14:31:38Z",
+    "processes": [{"pid": 7, "command": HOSTILE}], "processes_reliable": False,
     "advice": [{"kind": "as_asked", "text": "That is what it is for."}],
 }  # fmt: skip
 
