@@ -55,8 +55,8 @@ def asked(flows: FlowSet | None = WEB_DB, *lines: str, mode: str = "enforcing", 
 
 
 def data(**hosts: Three) -> dict[str, Any]:
-    by_module = [{name: three[number] for name, three in hosts.items()} for number in range(3)]
-    made = report_data(*by_module, "2026-11-22T00:10:00Z", "1d")
+    flows, access, denials = ({name: three[number] for name, three in hosts.items()} for number in range(3))
+    made = report_data(flows, access, denials, "2026-11-22T00:10:00Z", "1d")
     jsonschema.validate(json.loads(json.dumps(made)), SCHEMA, cls=jsonschema.Draft202012Validator)
     return made
 
