@@ -47,7 +47,7 @@ from ansible.utils.unsafe_proxy import wrap_var
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from ansible_collections.senet.firewall.plugins.plugin_utils._report_model import FORMAT, visible
-from ansible_collections.senet.firewall.plugins.plugin_utils._report_picture import picture
+from ansible_collections.senet.firewall.plugins.plugin_utils._report_picture import EVERY_DOMAIN, picture
 
 # Denials of one kind on one host. The JSON file has all.
 _MOST = 50
@@ -60,7 +60,8 @@ def report_page(data: Any) -> str:
         raise AnsibleFilterError("report_page: give what the filter report_data of this version returned.")
     plain = visible(data)
     confined = frozenset(one["domain"] for host in plain["hosts"] for one in host["confined"])
-    page: str = wrap_var(_template().render(data=plain, picture=picture(plain["flows"], confined), most=_MOST) + "\n")
+    drawn = picture(plain["flows"], confined)
+    page: str = wrap_var(_template().render(data=plain, picture=drawn, most=_MOST, every=EVERY_DOMAIN) + "\n")
     return page
 
 

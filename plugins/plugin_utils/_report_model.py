@@ -136,7 +136,8 @@ def _problems(results: Results, record: Mapping[str, Any], denials: Mapping[str,
             found.append(f"{module} did not answer: {result.get('msg') or 'it failed without a message'}")
             if result.get("unreachable"):
                 break
-    if record and "selinux" in record["layers"] and record["selinux"] != "enforcing":
+    told = _ok(results.access) and results.access.get("findings")
+    if record and "selinux" in record["layers"] and record["selinux"] != "enforcing" and not told:
         found.append(f"SELinux is {record['selinux']} here, so it refuses nothing.")
     found.extend(f"Not in force as asked: {step}." for step in record.get("drift") or ())
     if record.get("pending"):
@@ -158,6 +159,7 @@ def _cell(row: Mapping[str, Any], flows: Sequence[Mapping[str, Any]]) -> dict[st
     return {
         "flow": row["flow"],
         "domain": row["domain"],
+        "asked": wanted,
         "granted": granted,
         "missing": [word for word in wanted if word not in granted],
         "extra": [] if observing else [word for word in granted if word not in wanted],

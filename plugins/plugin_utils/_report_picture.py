@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-EVERY_DOMAIN = "domain"
+from ansible_collections.senet.firewall.plugins.module_utils._values.fields import EVERY_DOMAIN
+
 # More than these would be no picture any more; the table below it has all.
 MOST = 40
 _WIDTH = 760
