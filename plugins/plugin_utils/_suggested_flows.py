@@ -10,6 +10,7 @@ from ipaddress import ip_address, ip_network
 from typing import Any
 
 from ansible_collections.senet.firewall.plugins.module_utils._decisions.naming import flow_name, pair_of
+from ansible_collections.senet.firewall.plugins.module_utils._decisions.suggestions import LOOPBACK
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
 from ansible_collections.senet.firewall.plugins.module_utils._values.fields import EVERY_DOMAIN
 from ansible_collections.senet.firewall.plugins.module_utils._values.flows import flow_set
@@ -61,7 +62,7 @@ def _completed(
     servers = _hosts(host, flow.get("destination_addresses", ()), owners)
     clients = _hosts(host, flow.get("source_addresses", ()), owners)
     if servers:
-        others = list(_facing(flow, servers, given, lambda other: "destination_addresses" not in other))
+        others = list(_facing(flow, servers, given, _is_server))
         flow = _with(flow, "destination", [other["destination"] for other in others])
     elif clients and flow["source"] == [EVERY_DOMAIN]:
         others = list(_facing(flow, clients, given, lambda other: _goes_to(other, host, owners)))
@@ -100,6 +101,11 @@ def _facing(flow: Flow, hosts: set[str], given: Mapping[str, list[Flow]], fits: 
             return
         found.extend(own)
     yield from found
+
+
+def _is_server(flow: Flow) -> bool:
+    """Whether a flow is to its own host."""
+    return LOOPBACK[0] in flow.get("destination_addresses", LOOPBACK)
 
 
 def _goes_to(flow: Flow, host: str, owners: Mapping[str, str]) -> bool:

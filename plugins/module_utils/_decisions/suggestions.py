@@ -227,6 +227,11 @@ def _notes(source: Iterable[str], destination: Iterable[str]) -> List[str]:
             "Clients in 'unconfined_t' were seen and are left out, since every program of an unconfined user is there, "
             "root's among them."
         )
+    if UNCONFINED in destination:
+        notes.append(
+            "The server runs in 'unconfined_t', so every program of an unconfined user may answer in its place: run it "
+            "as a service in a domain of its own."
+        )
     shared = sorted(set(SHARED).intersection(set(source) | set(destination)))
     notes.extend(
         "'{0}' is the domain of every service that has none of its own, and all of them may.".format(name)

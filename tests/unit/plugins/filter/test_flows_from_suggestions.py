@@ -55,6 +55,20 @@ def test_a_client_learns_its_servers_domains() -> None:
     assert (at_db["name"], at_db["source"]) == ("my_app_to_postgresql_5432", ["my_app_t"])
 
 
+def test_a_server_that_is_a_client_of_another_one_is_found_as_well() -> None:
+    here = suggestion(
+        "domain_to_postgresql_5432", "domain", "postgresql_t", source_addresses=[WEB],
+        destination_addresses=["127.0.0.0/8", "::1", DB],
+    )  # fmt: skip
+    replica = suggestion("postgresql_to_domain_5432", "postgresql_t", "domain", destination_addresses=["203.0.113.9"])
+    client = suggestion("my_app_to_domain_5432", "my_app_t", "domain", destination_addresses=[DB])
+    merged = flows_from_suggestions({"web1": result([WEB], client), "db1": result([DB], here, replica)})
+    assert merged["web1"][0]["destination"] == ["postgresql_t"]
+    assert {flow["name"]: flow["source"] for flow in merged["db1"]} == {
+        "my_app_to_postgresql_5432": ["my_app_t"], "postgresql_to_domain_5432": ["postgresql_t"],
+    }  # fmt: skip
+
+
 def test_what_is_not_among_the_hosts_stays_as_suggested() -> None:
     stranger = suggestion("domain_to_postgresql_5432", "domain", "postgresql_t", source_addresses=[WEB, "203.0.113.9"])
     merged = flows_from_suggestions({"web1": result([WEB], CLIENT), "db1": result([DB], stranger)})

@@ -113,6 +113,17 @@ def test_a_service_that_only_unconfined_clients_use_is_skipped(run: Run) -> None
     assert [(one["port"], one["domains"]) for one in result["skipped"]] == [(5432, ["unconfined_t"])]
 
 
+def test_a_server_in_a_domain_of_many_is_noted(run: Run) -> None:
+    result = run(
+        process(2, "httpd_t", connected(40000, 7000), connected(40001, 7001)),
+        process(3, "unconfined_t", listens(7000)),
+        process(4, "init_t", listens(7001)),
+    )
+    notes = {one["flow"]["ports"][0]: one["notes"][0] for one in result["suggestions"]}
+    assert "every program of an unconfined user may answer" in notes["7000"]
+    assert "'init_t' is the domain of every service that has none of its own" in notes["7001"]
+
+
 def test_clients_of_other_hosts_are_named_by_address(run: Run) -> None:
     result = run(process(3, "postgresql_t", listens(5432), talks((OWN, 5432), (OTHER, 40000))))
     (found,) = suggested(result).values()
