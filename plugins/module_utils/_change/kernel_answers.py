@@ -56,10 +56,15 @@ def ask(host: Host, flows: FlowSet, processes: Sequence[Process], mls: bool) -> 
     )
 
 
-def access_matrix(host: Host, flows: FlowSet, processes: Iterable[Process], mls: bool) -> List[Access]:
-    """The kernel's answer for each flow and each domain that runs or that a flow names."""
-    contexts = {domain: packet_context(domain, mls) for domain in flows.domains}
+def access_matrix(
+    host: Host, flows: FlowSet, processes: Iterable[Process], mls: bool, only: Sequence[str] = ()
+) -> List[Access]:
+    """The kernel's answer for each flow and each domain that runs or that a flow names, or for these ``only``. Which
+    ports it may connect to is asked for sources, and for domains asked for: the kernel logs what it refuses."""
+    contexts = {domain: packet_context(domain, mls) for domain in flows.domains + tuple(only)}
     contexts.update(contexts_by_domain(processes))
+    if only:
+        contexts = {domain: contexts[domain] for domain in only}
     ordered = sorted(contexts.items())
     matrix = []
     if flows.flows:
@@ -70,16 +75,17 @@ def access_matrix(host: Host, flows: FlowSet, processes: Iterable[Process], mls:
             decisions = [host.decisions.access(context, target) for target in targets]
             allowed = [decision.allowed & CHECKED for decision in decisions]
             refused = allowed[2] if flow.source_addresses else None
-            ports = _refused_ports(host, flow, context) if domain in flow.source else ()
-            matrix.append(Access(flow.name, domain, allowed[0], allowed[1], decisions[0].permissive, refused, ports))
+            ports = _refused_ports(host, flow, context) if domain in flow.source or only else None
+            permissive, asked = decisions[0].permissive, ports is not None
+            matrix.append(Access(flow.name, domain, allowed[0], allowed[1], permissive, refused, ports or (), asked))
     return matrix
 
 
-def _refused_ports(host: Host, flow: Flow, context: str) -> Tuple[int, ...]:
-    """The ports of a flow that a source may not connect to; of a range, its first port stands for all."""
-    if flow.protocol != "tcp":
-        return ()
-    return tuple(host.refused_ports(context, [ports.low for ports in flow.ports]))
+def _refused_ports(host: Host, flow: Flow, context: str) -> Optional[Tuple[int, ...]]:
+    """The ports of a flow that a domain may not connect to, None where that cannot be asked; of a range, its first port
+    stands for all."""
+    refused = host.refused_ports(context, [ports.low for ports in flow.ports]) if flow.protocol == "tcp" else None
+    return None if refused is None else tuple(refused)
 
 
 def confined_access(host: Host, flows: FlowSet, mls: bool) -> List[Elsewhere]:

@@ -23,8 +23,8 @@ class Access(NamedTuple):
 
     ``client`` and ``server`` are what the domain may do with packets of the flow's two types, out of send and recv;
     ``permissive`` says that it is not held to it; ``refused`` is the same for clients of other addresses, None where
-    the flow takes any address. ``refused_ports`` are those that the policy does not let a source connect to, whatever
-    the packets' labels.
+    the flow takes any address. ``refused_ports`` are those that the policy does not let the domain connect to, whatever
+    the packets' labels, as far as that was ``asked``.
     """
 
     flow: str
@@ -34,6 +34,7 @@ class Access(NamedTuple):
     permissive: bool
     refused: Optional[FrozenSet[str]] = None
     refused_ports: Tuple[int, ...] = ()
+    asked: bool = False
 
     @property
     def empty(self) -> bool:

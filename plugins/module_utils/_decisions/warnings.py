@@ -87,6 +87,7 @@ def peer_warnings(asked: Peering) -> List[str]:
         "opened again.".format(", ".join(held))
     ]
 
+
 # Some programs choose any source port: of so many, one is met before long.
 _WIDE = 1000
 _FAMILY_NAMES = {4: "IPv4", 6: "IPv6"}

@@ -11,33 +11,55 @@ leaves.
 import errno
 import os
 import socket
-from typing import Iterable, List
+from contextlib import contextmanager, suppress
+from typing import Iterable, Iterator, List, Optional
 
 from ansible_collections.senet.firewall.plugins.module_utils._host.selinuxfs import SELinuxFS
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
 
 _ATTRIBUTES = "/proc/thread-self/attr"
 _NOWHERE = "255.255.255.255"
+# The kernel logs each port that it refuses: by this name of the command the records show that nobody tried in earnest
+COMMAND = "senet-ask"
+_OWN_COMMAND = "/proc/thread-self/comm"
 
 
-def refused_ports(selinux: SELinuxFS, context: str, ports: Iterable[int]) -> List[int]:
-    """Those of these TCP ports that sockets of this context may not connect to.
-
-    None where this process may not make such sockets, and so cannot ask.
-    """
+def refused_ports(selinux: SELinuxFS, context: str, ports: Iterable[int]) -> Optional[List[int]]:
+    """Those of these TCP ports that sockets of this context may not connect to; None where this process may not make
+    such sockets, and so cannot ask."""
     try:
         with open(os.path.join(_ATTRIBUTES, "current"), encoding="utf-8") as current:
             own = current.read().rstrip("\0\n")
         if not selinux.access(own, context, "tcp_socket").allowed.issuperset(("create", "connect")):
-            return []
-        with open(os.path.join(_ATTRIBUTES, "sockcreate"), "wb", buffering=0) as label:
+            return None
+        with _named(), open(os.path.join(_ATTRIBUTES, "sockcreate"), "wb", buffering=0) as label:
             label.write(context.encode("ascii"))
             try:
                 return [port for port in ports if _refused(port)]
             finally:
                 label.write(b"\n")
     except (OSError, SenetError):
-        return []
+        return None
+
+
+@contextmanager
+def _named() -> Iterator[None]:
+    """This thread's command has the name that records of questions have."""
+    before = b""
+    with suppress(OSError):
+        with open(_OWN_COMMAND, "rb") as own:
+            before = own.read().rstrip(b"\n")
+        _name(COMMAND.encode("ascii"))
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            _name(before)
+
+
+def _name(command: bytes) -> None:
+    with open(_OWN_COMMAND, "wb", buffering=0) as own:
+        own.write(command)
 
 
 def _refused(port: int) -> bool:

@@ -4,7 +4,7 @@
 """The edges of one host, put together for a module or for what runs on the host by itself."""
 
 import os
-from typing import Callable, Dict, List, NamedTuple
+from typing import Callable, Dict, List, NamedTuple, Optional
 
 from ansible_collections.senet.firewall.plugins.module_utils._compile.rule_families import NETLABEL, source
 from ansible_collections.senet.firewall.plugins.module_utils._host.accounts import HostAccounts
@@ -26,9 +26,9 @@ from ansible_collections.senet.firewall.plugins.module_utils._values.processes i
 
 class Host(NamedTuple):
     """All I/O there is. ``processes`` reads them with or without their sockets; ``refused_ports`` says which of these
-    TCP ports a process in a context may not connect to; ``pid`` is the one that asks; ``unlabelled_mptcp`` says whether
-    MPTCP is a way past the domains; ``saved_rules`` are the texts of rules saved by others; ``addresses`` are those of
-    each interface."""
+    TCP ports a process in a context may not connect to, None where that cannot be asked; ``pid`` is the one that asks;
+    ``unlabelled_mptcp`` says whether MPTCP is a way past the domains; ``saved_rules`` are the texts of rules saved by
+    others; ``addresses`` are those of each interface."""
 
     selinux: SELinuxFS
     decisions: Decisions
@@ -39,7 +39,7 @@ class Host(NamedTuple):
     guard: Guard
     accounts: HostAccounts
     processes: Callable[[bool], List[Process]]
-    refused_ports: Callable[[str, List[int]], List[int]]
+    refused_ports: Callable[[str, List[int]], Optional[List[int]]]
     pid: int
     unlabelled_mptcp: Callable[[], bool] = is_unlabelled_mptcp
     saved_rules: Callable[[], Dict[str, str]] = saved_rules

@@ -4,7 +4,7 @@
 import errno
 import socket
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import pytest
 
@@ -35,6 +35,7 @@ class Kernel:
 
     def connect(self, address: tuple[str, int]) -> int:
         assert address[0] == "255.255.255.255"
+        assert Path("/proc/thread-self/comm").read_text() == f"{connecting.COMMAND}\n"
         return errno.EACCES if self.label == HTTPD and address[1] == 5432 else errno.ENETUNREACH
 
 
@@ -51,12 +52,14 @@ def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Kernel:
     return made
 
 
-def ask(kernel: Any) -> list[int]:
+def ask(kernel: Any) -> Optional[list[int]]:
     return connecting.refused_ports(kernel, HTTPD, [5432, 5433])
 
 
 def test_a_port_that_the_kernel_refuses_a_socket_of_the_domain_is_told(kernel: Kernel) -> None:
+    command = Path("/proc/thread-self/comm").read_text()
     assert ask(kernel) == [5432]
+    assert Path("/proc/thread-self/comm").read_text() == command
     # The kernel takes a lone newline for no label; here the file has both writes.
     assert kernel.label == HTTPD + "\n"
 
@@ -64,13 +67,13 @@ def test_a_port_that_the_kernel_refuses_a_socket_of_the_domain_is_told(kernel: K
 @pytest.mark.parametrize("allowed", [(), ("create",), ("connect",)])
 def test_nothing_is_told_by_a_process_that_may_not_ask(kernel: Kernel, allowed: tuple[str, ...]) -> None:
     kernel.allowed = frozenset(allowed)
-    assert ask(kernel) == []
+    assert ask(kernel) is None
     assert kernel.label == ""
 
 
 def test_nothing_is_told_where_sockets_cannot_be_labelled(kernel: Kernel) -> None:
     (kernel.attributes / "current").unlink()
-    assert ask(kernel) == []
+    assert ask(kernel) is None
 
 
 def test_nothing_is_told_where_the_kernel_does_not_answer(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,7 +81,7 @@ def test_nothing_is_told_where_the_kernel_does_not_answer(kernel: Kernel, monkey
         raise SenetError("The kernel does not answer.")
 
     monkeypatch.setattr(kernel, "access", refuse)
-    assert ask(kernel) == []
+    assert ask(kernel) is None
 
 
 def test_no_packet_leaves_for_a_broadcast_address() -> None:

@@ -1,0 +1,63 @@
+# Copyright: (c) 2026, senet.firewall contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who may use a host's flows, as the kernel says, and what of that is not as asked. It writes nothing."""
+
+from typing import Any, Dict, Sequence
+
+from ansible_collections.senet.firewall.plugins.module_utils._change import kernel_answers, observation
+from ansible_collections.senet.firewall.plugins.module_utils._decisions import findings
+from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
+from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import FlowSet, packet_context
+from ansible_collections.senet.firewall.plugins.module_utils._values.peers import peering
+
+
+def access(host: Host, domains: Sequence[str], names: Sequence[str]) -> Dict[str, Any]:
+    """The kernel's answer for the host's flows, or those of these names, and for each running domain, or these.
+
+    :raises SenetError: a domain or a flow is unknown, the record is damaged, or the kernel does not answer.
+    """
+    intent = observation.stored_intent(host)
+    flows = intent.labelled if intent is not None else FlowSet(())
+    status = host.selinux.status()
+    unknown = sorted(set(names).difference(flow.name for flow in flows.flows))
+    if unknown:
+        raise SenetError(
+            "The flow '{0}' is not among those that SELinux enforces on this host; see with flows_info which it "
+            "has.".format(unknown[0])
+        )
+    result = {"selinux": status, "access": [], "confined": [], "peers": [], "findings": []}  # type: Dict[str, Any]
+    if status == "disabled":
+        return result
+    mls = observation.mls(host)
+    _check_domains(host, domains, mls)
+    asked = flows._replace(flows=tuple(flow for flow in flows.flows if not names or flow.name in names))
+    missing = [
+        flow
+        for flow in asked.flows
+        if not all(host.selinux.canonical(packet_context(name, mls)) for name in flows.types_of(flow))
+    ]
+    known = asked._replace(flows=tuple(flow for flow in asked.flows if flow not in missing))
+    processes = host.processes(True)
+    matrix = kernel_answers.access_matrix(host, known, processes, mls, domains)
+    confined = [] if missing else kernel_answers.confined_access(host, known, mls)
+    heard = [] if missing else kernel_answers.hearings(host, peering(flows), mls)
+    permissive = kernel_answers.permissive_domains(host, known, processes, mls)
+    host.decisions.keep()
+    found = findings.of_types(missing) + findings.of_access(known, matrix, confined, heard)
+    result["access"] = [findings.row(known, each) for each in matrix if domains or not each.empty or each.asked]
+    result["confined"] = [row.as_dict() for row in confined]
+    result["peers"] = [row.as_dict() for row in heard]
+    result["findings"] = findings.of_mode(status, permissive, flows) + found
+    return result
+
+
+def _check_domains(host: Host, domains: Sequence[str], mls: bool) -> None:
+    for domain in domains:
+        if host.selinux.canonical(packet_context(domain, mls)) is None:
+            raise SenetError(
+                "The domain '{0}' is not in the loaded policy; check the spelling with process_context_info.".format(
+                    domain
+                )
+            )

@@ -1,0 +1,253 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, senet.firewall contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+DOCUMENTATION = r"""
+module: packet_access_info
+short_description: Tell which domains may use a host's flows, as the kernel says
+version_added: 0.1.0
+description:
+  - Asks the kernel for each flow and each domain whether it may send and receive the flow's packets, and connect to its
+    ports (C(name_connect)). Booleans and policy modules of others are taken into account.
+  - What differs from the flows on record is in RV(findings), which is empty where all is as asked.
+  - It changes nothing.
+options:
+  domains:
+    description:
+      - Only these domains, whether they run or not, for example V(httpd_t). Then every flow has a row for each of them.
+      - Left out, all that run or that a flow names, and only rows of domains that may do something.
+    type: list
+    elements: str
+  flows:
+    description:
+      - Only these flows, by name.
+      - Left out, all flows of the host.
+    type: list
+    elements: str
+requirements:
+  - Root on the target
+notes:
+  - The kernel logs each connect that it refuses, also where it is only asked for. So it is asked for a flow's sources
+    and for O(domains) alone. These records have the command C(senet-ask), and M(senet.firewall.packet_denial_info)
+    leaves them out.
+  - Where SELinux is disabled, or is no layer of the flows, there is nothing to ask, and the lists are empty.
+extends_documentation_fragment:
+  - senet.firewall.attributes
+attributes:
+  check_mode:
+    support: full
+    details:
+      - This module changes nothing.
+  diff_mode:
+    support: N/A
+    details:
+      - This module changes nothing.
+seealso:
+  - module: senet.firewall.packet_denial_info
+  - module: senet.firewall.flows_info
+  - module: senet.firewall.enforcement_info
+author:
+  - senet.firewall contributors (@senet)
+"""
+
+EXAMPLES = r"""
+# ansible web -b -m senet.firewall.packet_access_info -a 'domains=httpd_t'
+- name: Ask the kernel who may use the host's flows
+  senet.firewall.packet_access_info:
+  register: kernel
+
+- name: Stop where that is not what the flows say
+  ansible.builtin.assert:
+    that: not kernel.findings
+    fail_msg: "{{ kernel.findings | map(attribute='text') | join(' ') }}"
+
+- name: Ask what Apache may do
+  senet.firewall.packet_access_info:
+    domains: [httpd_t]
+  register: apache
+
+- name: Name the flows that it cannot use as a client
+  ansible.builtin.debug:
+    msg: "{{ apache.access | rejectattr('can_connect') | map(attribute='flow') }}"
+"""
+
+RETURN = r"""
+selinux:
+  description: The mode of SELinux. Only in C(enforcing) anything is refused.
+  returned: success
+  type: str
+  sample: enforcing
+access:
+  description: The kernel's answer, a row for each flow and domain.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    flow:
+      description: The flow's name.
+      returned: always
+      type: str
+      sample: web_db
+    domain:
+      description: The domain.
+      returned: always
+      type: str
+      sample: httpd_t
+    source:
+      description: Whether the flow names the domain as a source.
+      returned: always
+      type: bool
+      sample: true
+    destination:
+      description: Whether the flow names the domain as a destination.
+      returned: always
+      type: bool
+      sample: false
+    client:
+      description: What the domain may do with the packets of the client's side.
+      returned: always
+      type: list
+      elements: str
+      sample: [recv, send]
+    server:
+      description: What the domain may do with the packets of the server's side.
+      returned: always
+      type: list
+      elements: str
+      sample: [recv]
+    refused:
+      description: What the domain may do with packets of clients whose address is not among the flow's. Null where the
+        flow takes any address.
+      returned: always
+      type: list
+      elements: str
+      sample: null
+    name_connect:
+      description:
+        - Whether the policy lets the domain connect to the flow's ports, whatever the packets' labels. Of a range of
+          ports the first stands for all.
+        - Null where that was not asked, or cannot be. It is asked for TCP alone.
+      returned: always
+      type: bool
+      sample: true
+    refused_ports:
+      description: The ports that it does not.
+      returned: always
+      type: list
+      elements: int
+      sample: []
+    can_connect:
+      description: Whether the domain can be a client of the flow.
+      returned: always
+      type: bool
+      sample: true
+    can_serve:
+      description: Whether the domain can be the server of the flow.
+      returned: always
+      type: bool
+      sample: false
+    permissive:
+      description: Whether the policy declares the domain permissive, so that it is not held to any of this.
+      returned: always
+      type: bool
+      sample: false
+confined:
+  description: The kernel's answer for each confined domain and packets of no flow.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    domain:
+      description: The domain.
+      returned: always
+      type: str
+      sample: httpd_t
+    mode:
+      description: V(enforce) or V(observe).
+      returned: always
+      type: str
+      sample: enforce
+    elsewhere:
+      description: What it may do with packets of no flow. Nothing, in the mode V(enforce).
+      returned: always
+      type: list
+      elements: str
+      sample: []
+    unlabelled:
+      description: What it may do with packets without a label, as other network namespaces have them.
+      returned: always
+      type: list
+      elements: str
+      sample: []
+peers:
+  description: The kernel's answer for each destination that verifies its clients.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    domain:
+      description: The domain that receives.
+      returned: always
+      type: str
+      sample: postgresql_t
+    mode:
+      description: V(enforce) or V(observe).
+      returned: always
+      type: str
+      sample: enforce
+    hears:
+      description: The types of peers that it may receive from.
+      returned: always
+      type: list
+      elements: str
+      sample: [httpd_t, kernel_t, postgresql_t, unlabeled_t]
+findings:
+  description: What differs from the flows on record. Empty where the kernel enforces them.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    flow:
+      description: The flow that it is about. Null where it is about none alone.
+      returned: always
+      type: str
+      sample: web_db
+    domain:
+      description: The domain that it is about. Null where it is about none alone.
+      returned: always
+      type: str
+      sample: httpd_t
+    text:
+      description: What differs.
+      returned: always
+      type: str
+      sample: "'httpd_t' may not connect by the flow 'web_db'."
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.senet.firewall.plugins.module_utils._agent.packed import this_host
+from ansible_collections.senet.firewall.plugins.module_utils._change import packet_access
+from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._values.fields import refuse_empty
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "domains": {"type": "list", "elements": "str"},
+            "flows": {"type": "list", "elements": "str"},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        refuse_empty(module.params)
+        result = packet_access.access(this_host(), module.params["domains"] or (), module.params["flows"] or ())
+    except SenetError as exc:
+        module.fail_json(msg=str(exc))
+    module.exit_json(changed=False, **result)
+
+
+if __name__ == "__main__":
+    main()
