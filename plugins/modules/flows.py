@@ -17,7 +17,8 @@ description:
     Afterwards the host is read back and the kernel is asked what each running domain may do; a change that did not
     hold is undone.
   - A change of any size runs C(semodule) once, which rebuilds the host's policy and takes some seconds. It runs it
-    twice where a flow changes both its domains and its place, or where a domain becomes confined and gets a flow.
+    twice where a flow changes both its domains and its place, or where a domain becomes confined and gets a flow. Where
+    nothing but the addresses of flows changes that had some before, it does not run it.
   - No port that is enforced before and after a change is open while it is made, and no domain that may use it before
     and after is cut.
   - The change is guarded. A timer on the host undoes it unless it is confirmed over a new connection, which this

@@ -179,7 +179,7 @@ def _prepare(host: Host, request: requests.Request, options: Options) -> Change:
     names.check_types(host, flows, observed.policy, mls)
     desired = target.fit(host, observed.tables, target.desired_state(wanted, mls, accounts, families))
     desired = desired._replace(interfaces=interfaces)
-    between = target.state_between(observed, desired, wanted, mls)
+    between = target.state_between(observed, desired, wanted, mls, intent)
     if between is not None:
         between = target.fit(host, observed.tables, between)
     steps = plan.plan(observed, desired, options.confirm_timeout > 0, between)
