@@ -171,6 +171,17 @@ options:
       - An empty list is an error.
     type: list
     elements: str
+  confirm:
+    description:
+      - Who confirms the change. With V(auto), this task does, over a new connection and after the health checks.
+      - With V(manual), this task makes the same checks and leaves the change unconfirmed, so that later tasks can ask
+        other hosts whether all still works. M(senet.firewall.guard) then confirms it, or undoes it, by RV(guard.token).
+      - The host undoes the change after O(confirm_timeout) unless it was confirmed by then, whatever becomes of the
+        play. Nothing else can be changed on the host meanwhile.
+      - V(manual) with O(confirm_timeout=0) is an error.
+    type: str
+    choices: [auto, manual]
+    default: auto
   mode:
     description:
       - With V(enforce), only the flow's domains can use its ports.
@@ -217,6 +228,25 @@ EXAMPLES = r"""
       - pair: httpd_to_postgresql
     health_checks: ["www.example.com:443"]
     health_commands: [curl --fail --silent --output /dev/null http://localhost/]
+
+- name: Make a change that the next tasks confirm
+  senet.firewall.flows:
+    flows:
+      - pair: httpd_to_postgresql
+    confirm: manual
+    confirm_timeout: 120
+  register: change
+
+- name: Have the client of the pair ask for a page that needs the database
+  ansible.builtin.uri:
+    url: http://localhost/health
+  delegate_to: web1.example.com
+
+- name: Confirm it, which nothing does if the page did not come
+  senet.firewall.guard:
+    token: "{{ change.guard.token }}"
+    state: confirmed
+  when: change.guard is defined
 
 - name: Hold Apache to its user and its unit as well, whatever domain it runs in
   senet.firewall.flows:
@@ -485,6 +515,12 @@ guard:
       returned: always
       type: bool
       sample: true
+    confirm_by:
+      description: The seconds, counted from the end of this task, after which the host undoes the change unless
+        M(senet.firewall.guard) has confirmed it.
+      returned: when O(confirm=manual) and the change waits
+      type: int
+      sample: 117
 rolled_back:
   description: Whether the host is back in its previous state because the change could not be confirmed.
   returned: when a guarded change failed

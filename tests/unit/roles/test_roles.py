@@ -11,7 +11,7 @@ import pytest
 from tests.unit.roles.stubbed import Done, Stubbed
 
 DEFAULTS = {"mode": "enforce", "layers": ["auto"], "backend": "auto", "confirm_timeout": 30}
-CALL = {**DEFAULTS, "state": "present", "purge": False}
+CALL = {**DEFAULTS, "state": "present", "purge": False, "confirm": "auto"}
 WEB_DB = {
     "pair": "httpd_to_postgresql",
     "name": "httpd_to_postgresql",

@@ -70,6 +70,32 @@ def test_a_guarded_change_is_named_and_waits(run: Run, host: ScriptedHost) -> No
     assert "token=abc" in refused["msg"]
 
 
+def test_a_change_that_others_confirm_says_how_long_it_waits(run: Run, host: ScriptedHost) -> None:
+    seen = run(flows=[FLOW], confirm="manual", confirm_timeout=60, check_mode=True)
+    assert (seen["changed"], "guard" in seen, host.writes) == (True, False, [])
+    result = run(flows=[FLOW], confirm="manual", token="abc", confirm_timeout=60)
+    assert_documented(plugin, result)
+    assert result["steps"] == seen["steps"]
+    left = result["guard"].pop("confirm_by")
+    assert 30 < left <= 60
+    assert result["guard"] == {"token": "abc", "confirmed": False}
+    assert host.service.text is None
+    assert host.guard.timers[-1] == ("confirm", 60)
+
+
+def test_where_nothing_changes_nothing_waits(run: Run) -> None:
+    run(flows=[FLOW])
+    result = run(flows=[FLOW], confirm="manual", confirm_timeout=60)
+    assert (result["changed"], "guard" in result) == (False, False)
+
+
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_without_a_guard_nobody_else_can_confirm(run: Run, host: ScriptedHost, check_mode: bool) -> None:
+    result = run(flows=[FLOW], confirm="manual", confirm_timeout=0, check_mode=check_mode)
+    assert "confirm_timeout=0 no change waits to be confirmed" in result["msg"]
+    assert host.writes == []
+
+
 def test_without_a_name_a_change_gets_one_and_the_guard_is_the_default(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], host: ScriptedHost
 ) -> None:
@@ -252,7 +278,10 @@ def test_the_options_are_those_of_the_documentation(monkeypatch: pytest.MonkeyPa
     assert comparable(specs[0], "options") == comparable(documented, "suboptions")
 
 
-@pytest.mark.parametrize("task", yaml.safe_load(plugin.EXAMPLES), ids=lambda task: task["name"])
+EXAMPLES = [task for task in yaml.safe_load(plugin.EXAMPLES) if "senet.firewall.flows" in task]
+
+
+@pytest.mark.parametrize("task", EXAMPLES, ids=lambda task: task["name"])
 def test_the_examples_work(run: Run, task: dict[str, Any]) -> None:
     result = run(**task["senet.firewall.flows"])
     assert not result.get("failed"), result
@@ -260,8 +289,8 @@ def test_the_examples_work(run: Run, task: dict[str, Any]) -> None:
 
 def test_the_examples_in_sequence_leave_in_force_what_they_do_not_name(run: Run, host: ScriptedHost) -> None:
     enforced: set[str] = set()
-    for task in yaml.safe_load(plugin.EXAMPLES):
-        options = task["senet.firewall.flows"]
+    for task in EXAMPLES:
+        options = {**task["senet.firewall.flows"], "confirm": "auto", "confirm_timeout": 0}
         result = run(**options)
         assert not result.get("failed"), (task["name"], result)
         after = {flow["name"] for flow in result["flows"] if flow["mode"] == "enforce"}
