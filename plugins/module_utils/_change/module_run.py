@@ -80,7 +80,7 @@ def _seconds_left(host: Host) -> int:
 
 
 def _flows_returned(outcome: engine.Outcome) -> Dict[str, Any]:
-    return {
+    result = {
         "flows": [flow.as_dict() for flow in outcome.flows.flows],
         "removed": list(outcome.removed),
         "access": [row.as_dict() for row in outcome.access if not row.empty],
@@ -91,4 +91,7 @@ def _flows_returned(outcome: engine.Outcome) -> Dict[str, Any]:
         "layers": list(outcome.layers),
         "backend": outcome.backend.backend,
         "backend_reason": outcome.backend.reason,
-    }
+    }  # type: Dict[str, Any]
+    if outcome.changed:
+        result["previous_flows"] = outcome.previous
+    return result

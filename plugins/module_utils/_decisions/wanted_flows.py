@@ -4,7 +4,7 @@
 """The whole set of flows that a request makes of the present one."""
 
 from contextlib import suppress
-from typing import Iterable, Optional, Tuple
+from typing import Any, Dict, Iterable, Optional, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._compile import cil
 from ansible_collections.senet.firewall.plugins.module_utils._decisions import plan
@@ -64,6 +64,28 @@ def asked_before(policy: Optional[str], recorded: Optional[Intent]) -> FlowSet:
     if recorded is not None and SELINUX not in recorded.layers:
         return declared.with_the_flows_of(recorded.flows)
     return declared
+
+
+def previous(observed: plan.HostState, recorded: Optional[Intent]) -> Optional[Dict[str, Any]]:
+    """The options of the module flows that ask for the flows that the host has now; None where they cannot be told, or
+    where one call cannot ask for them: confined domains without flows, or in two modes."""
+    try:
+        flows = asked_before(observed.policy, recorded)
+        if recorded is None:
+            _refuse_old_addresses(flows.flows)
+    except SenetError:
+        return None
+    if not flows.labels_packets:
+        return {"state": "absent"}
+    modes = {mode for dummy, mode in flows.confine}
+    if not flows.flows or len(modes) > 1:
+        return None
+    options = {"flows": [flow.as_dict() for flow in flows.flows], "purge": True}  # type: Dict[str, Any]
+    if modes:
+        options.update(confine=[domain for domain, dummy in flows.confine], mode=modes.pop())
+    if recorded is not None:
+        options.update(layers=list(recorded.layers), backend=recorded.backend)
+    return options
 
 
 def installed(policy: str, recorded: Optional[Intent]) -> FlowSet:
