@@ -185,6 +185,25 @@ removed:
   type: list
   elements: str
   sample: []
+previous_flows:
+  description:
+    - The options with which M(senet.firewall.flows) brings back the flows and confined domains that the host had
+      before, in place of those of now. C(state=absent) alone, if it had none.
+    - Null where one task cannot ask for them, since the host had domains confined without any flow, or some in the mode
+      V(enforce) and others in the mode V(observe), or where it cannot be told what the host had.
+  returned: when something changed
+  type: dict
+  sample:
+    flows:
+      - name: web_db
+        source: [httpd_t]
+        destination: [postgresql_t]
+        protocol: tcp
+        ports: ["5432"]
+        mode: enforce
+    purge: true
+    layers: [selinux]
+    backend: iptables
 steps:
   description: What was done, or in check mode would be, in order.
   returned: success

@@ -17,7 +17,8 @@ description:
     Afterwards the host is read back and the kernel is asked what each running domain may do; a change that did not
     hold is undone.
   - A change of any size runs C(semodule) once, which rebuilds the host's policy and takes some seconds. It runs it
-    twice where a flow changes both its domains and its place, or where a domain becomes confined and gets a flow.
+    twice where a flow changes both its domains and its place, or where a domain becomes confined and gets a flow. Where
+    nothing but the addresses of flows changes that had some before, it does not run it.
   - No port that is enforced before and after a change is open while it is made, and no domain that may use it before
     and after is cut.
   - The change is guarded. A timer on the host undoes it unless it is confirmed over a new connection, which this
@@ -170,6 +171,17 @@ options:
       - An empty list is an error.
     type: list
     elements: str
+  confirm:
+    description:
+      - Who confirms the change. With V(auto), this task does, over a new connection and after the health checks.
+      - With V(manual), this task makes the same checks and leaves the change unconfirmed, so that later tasks can ask
+        other hosts whether all still works. M(senet.firewall.guard) then confirms it, or undoes it, by RV(guard.token).
+      - The host undoes the change after O(confirm_timeout) unless it was confirmed by then, whatever becomes of the
+        play. Nothing else can be changed on the host meanwhile.
+      - V(manual) with O(confirm_timeout=0) is an error.
+    type: str
+    choices: [auto, manual]
+    default: auto
   mode:
     description:
       - With V(enforce), only the flow's domains can use its ports.
@@ -216,6 +228,25 @@ EXAMPLES = r"""
       - pair: httpd_to_postgresql
     health_checks: ["www.example.com:443"]
     health_commands: [curl --fail --silent --output /dev/null http://localhost/]
+
+- name: Make a change that the next tasks confirm
+  senet.firewall.flows:
+    flows:
+      - pair: httpd_to_postgresql
+    confirm: manual
+    confirm_timeout: 120
+  register: change
+
+- name: Have the client of the pair ask for a page that needs the database
+  ansible.builtin.uri:
+    url: http://localhost/health
+  delegate_to: web1.example.com
+
+- name: Confirm it, which nothing does if the page did not come
+  senet.firewall.guard:
+    token: "{{ change.guard.token }}"
+    state: confirmed
+  when: change.guard is defined
 
 - name: Hold Apache to its user and its unit as well, whatever domain it runs in
   senet.firewall.flows:
@@ -283,6 +314,25 @@ removed:
   type: list
   elements: str
   sample: []
+previous_flows:
+  description:
+    - The options with which M(senet.firewall.flows) brings back the flows and confined domains that the host had
+      before, in place of those of now. C(state=absent) alone, if it had none.
+    - Null where one task cannot ask for them, since the host had domains confined without any flow, or some in the mode
+      V(enforce) and others in the mode V(observe), or where it cannot be told what the host had.
+  returned: when something changed
+  type: dict
+  sample:
+    flows:
+      - name: web_db
+        source: [httpd_t]
+        destination: [postgresql_t]
+        protocol: tcp
+        ports: ["5432"]
+        mode: enforce
+    purge: true
+    layers: [selinux]
+    backend: iptables
 steps:
   description: What was done, or in check mode would be, in order.
   returned: success
@@ -484,6 +534,12 @@ guard:
       returned: always
       type: bool
       sample: true
+    confirm_by:
+      description: The seconds, counted from the end of this task, after which the host undoes the change unless
+        M(senet.firewall.guard) has confirmed it.
+      returned: when O(confirm=manual) and the change waits
+      type: int
+      sample: 117
 rolled_back:
   description: Whether the host is back in its previous state because the change could not be confirmed.
   returned: when a guarded change failed

@@ -9,7 +9,8 @@ short_description: Confirm or undo a change of flows that the guard watches
 version_added: 0.1.0
 description:
   - A change that M(senet.firewall.flows) has made is undone by a timer on the host unless it is confirmed. The action
-    plugin of that module confirms it by itself, so this module is for changes whose play was interrupted.
+    plugin of that module confirms it by itself, unless it is told to leave that to this module with C(confirm=manual).
+    This module is for these changes, and for those whose play was interrupted.
   - Nothing else can be changed on the host while a change waits.
 requirements:
   - Root on the target
@@ -24,8 +25,8 @@ attributes:
       - What the change is, is in the result of the module that made it.
 options:
   token:
-    description: The name of the change. The error that refuses another change tells it, and so does
-      M(senet.firewall.flows_info).
+    description: The name of the change. It is in the result of the module that made it as C(guard.token). The error
+      that refuses another change tells it, and so does M(senet.firewall.flows_info).
     type: str
     required: true
   state:

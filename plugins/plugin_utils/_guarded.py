@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 import time
 import uuid
@@ -17,6 +18,7 @@ from ansible.plugins.connection import ConnectionBase
 
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
 from ansible_collections.senet.firewall.plugins.module_utils._values.fields import refuse_empty
+from ansible_collections.senet.firewall.plugins.module_utils._values.options import MANUAL
 from ansible_collections.senet.firewall.plugins.plugin_utils import _installed_call
 
 _GUARD = "senet.firewall.guard"
@@ -34,7 +36,8 @@ _LOCAL = (
 
 
 class GuardedAction(ActionBase):
-    """Apply, new connection, health checks, confirm; or wait for the guard and tell what it did.
+    """Apply, new connection, health checks, confirm unless that is left to others; or wait for the guard and tell what
+    it did.
 
     `module_name` is the module that makes the change.
     """
@@ -81,9 +84,15 @@ class GuardedAction(ActionBase):
         if result.get("failed") or "guard" not in result:
             return result
         deadline = time.monotonic() + timeout
+        begun = time.monotonic()
         reason = self._health(checks, commands, deadline)
         if reason:
             return self._recover(result, token, timeout, reason)
+        if arguments.get("confirm") == MANUAL:
+            # The next task has a new connection, so that confirming shows that the host can be reached
+            left = result["guard"]["confirm_by"] - math.ceil(time.monotonic() - begun)
+            result["guard"]["confirm_by"] = max(0, left)
+            return result
         confirmed = self._confirm(result, token, timeout, deadline)
         if self._is_local() and not checks and not confirmed.get("failed"):
             confirmed["warnings"] = [*confirmed.get("warnings", []), _LOCAL]

@@ -12,7 +12,7 @@ import pytest
 
 from tests.lab.controller import Controller, Play
 from tests.lab.lab import Lab
-from tests.lab.probes import ADDRESSES, connect
+from tests.lab.probes import ADDRESSES, as_domain, connect
 from tests.lab.vm import Host
 
 PAIRS = (
@@ -79,6 +79,30 @@ def test_one_task_changes_with_one_rebuild_and_a_second_run_changes_nothing(six:
     assert (again.changed, again.loads) == (0, 0), again.play.output
     # The other one validates the role's variables
     assert (first.tasks, again.tasks) == (2, 2)
+
+
+def test_other_addresses_need_no_rebuild(six: Six) -> None:
+    """A client that they leave out is refused at once, and back in with the next change."""
+    loopback = {"ipv4": "127.0.0.0/8", "ipv6": "::1"}
+    chosen: list[tuple[str, ...]] = [("ipv4",), ("ipv6",), ("ipv4", "ipv6"), ()]
+    loads = []
+    for families in chosen:
+        task = {"pair": "httpd_to_postgresql", "name": "httpd_to_postgresql"}
+        if families:
+            task["source_addresses"] = [loopback[family] for family in families]  # type: ignore[assignment]
+        play = [{"hosts": "all", "gather_facts": False, "tasks": [{"senet.firewall.flows": {"flows": [task]}}]}]
+        run = six.run(play)
+        assert run.changed == 1
+        loads.append(run.loads)
+        again = six.run(play)
+        assert (again.changed, again.loads) == (0, 0), again.play.output
+        assert six.names() == set(PAIRS)
+        for family, address in ADDRESSES.items():
+            allowed = as_domain(six.host, "httpd_t", address, 5432).result
+            assert allowed == ("connected" if not families or family in families else "refused")
+            assert connect(six.host, address, 5432).result == "refused"
+    # The first addresses and the last: the type of refused clients comes and goes
+    assert loads == [1, 0, 0, 1]
 
 
 def test_two_that_claim_one_port_are_refused_in_check_mode(six: Six) -> None:

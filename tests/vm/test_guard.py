@@ -171,6 +171,32 @@ def test_a_pending_change_can_be_aborted(pending: Host) -> None:
 
 
 @each_backend
+@pytest.mark.parametrize("state", ["confirmed", "aborted"])
+def test_a_change_that_others_confirm_is_in_force_until_they_decide(released: Host, state: str) -> None:
+    with Controller(released) as controller:
+        result = controller.module(released, FLOWS, flows=[WEB_DB], confirm="manual", confirm_timeout=600)
+        assert 0 < result["guard"]["confirm_by"] <= 600
+        assert result["guard"]["confirmed"] is False
+        assert refused(released) == [True, True]
+        assert controller.module(released, GUARD, token=result["guard"]["token"], state=state)["changed"] is True
+        assert refused(released) == [state == "confirmed"] * 2
+
+
+@each_backend
+def test_a_change_that_nobody_decides_on_is_undone_in_time(released: Host) -> None:
+    before = content(released)
+    with Controller(released) as controller:
+        result = controller.module(released, FLOWS, flows=[WEB_DB], confirm="manual", confirm_timeout=5)
+        assert result["guard"]["confirm_by"] <= 5
+        deadline = time.monotonic() + 60
+        while content(released) != before:
+            assert time.monotonic() < deadline
+            time.sleep(1)
+        late = controller.module(released, GUARD, token=result["guard"]["token"], state="confirmed")
+        assert (late["changed"], late["rolled_back"]) == (False, True)
+
+
+@each_backend
 def test_a_change_whose_controller_died_is_undone_in_time(released: Host) -> None:
     before = content(released)
     with Controller(released, patch=without_confirmation) as controller:

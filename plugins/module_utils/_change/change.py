@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A change that is worked out, and not yet made."""
 
-from typing import List, Mapping, NamedTuple, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._compile import rule_families
 from ansible_collections.senet.firewall.plugins.module_utils._compile.owner import Accounts
@@ -43,6 +43,7 @@ class Change(NamedTuple):
     processes: List[Process]
     cuts: Tuple[preflight.Cut, ...]
     peers: Peering
+    previous: Optional[Dict[str, Any]]
 
     @property
     def labelled(self) -> FlowSet:

@@ -62,10 +62,10 @@ def drift(host: Host, intent: Optional[Intent]) -> Tuple[Tuple[str, ...], Any]:
 
 
 def _pending(pending: Pending) -> Dict[str, Any]:
-    here = pending.boot == boot_id()
+    seconds_left = pending.seconds_left(boot_id(), clock())
     return {
         "token": pending.token,
-        "complete": pending.complete and here,
+        "complete": seconds_left is not None,
         "step": pending.step,
-        "seconds_left": max(0, int(pending.deadline - clock())) if pending.complete and here else None,
+        "seconds_left": seconds_left,
     }

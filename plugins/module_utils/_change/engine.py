@@ -53,7 +53,8 @@ class Outcome(NamedTuple):
 
     ``access``, ``confined``, ``peers`` and ``audiences`` are empty while the kernel cannot be asked yet, and without
     the layer selinux, ``owners`` without the layer owner; ``pending`` says that the change waits for confirmation;
-    ``interfaces`` has the context before and after of each that was asked about.
+    ``interfaces`` has the context before and after of each that was asked about; ``previous`` are the options that ask
+    for the flows of before.
     """
 
     changed: bool
@@ -73,6 +74,7 @@ class Outcome(NamedTuple):
     layers: Tuple[str, ...]
     pending: bool
     interfaces: Mapping[str, Tuple[Optional[str], Optional[str]]] = {}
+    previous: Optional[Dict[str, Any]] = None
 
 
 def run(host: Host, request: requests.Request, options: Options, check_mode: bool) -> Outcome:
@@ -123,6 +125,7 @@ def run(host: Host, request: requests.Request, options: Options, check_mode: boo
         change.layers,
         is_guarded(change) and not check_mode,
         {name: (change.observed.interfaces.get(name), text) for name, text in change.desired.interfaces.items()},
+        change.previous,
     )
 
 
@@ -179,7 +182,7 @@ def _prepare(host: Host, request: requests.Request, options: Options) -> Change:
     names.check_types(host, flows, observed.policy, mls)
     desired = target.fit(host, observed.tables, target.desired_state(wanted, mls, accounts, families))
     desired = desired._replace(interfaces=interfaces)
-    between = target.state_between(observed, desired, wanted, mls)
+    between = target.state_between(observed, desired, wanted, mls, intent)
     if between is not None:
         between = target.fit(host, observed.tables, between)
     steps = plan.plan(observed, desired, options.confirm_timeout > 0, between)
@@ -188,7 +191,7 @@ def _prepare(host: Host, request: requests.Request, options: Options) -> Change:
     cuts = _cuts(host, wanted.labelled, interfaces, processes, mls) if steps else ()
     change = Change(
         mode, mls, backend, observed, layers, intent.layers if intent is not None else (), present, flows, accounts,
-        desired, steps, processes, cuts, peering(wanted.labelled),
+        desired, steps, processes, cuts, peering(wanted.labelled), wanted_flows.previous(observed, intent),
     )
     if steps:
         refuse(host, change)

@@ -6,12 +6,12 @@
 from typing import Any, Callable, Dict, Mapping, Optional
 
 from ansible_collections.senet.firewall.plugins.module_utils._change import engine
-from ansible_collections.senet.firewall.plugins.module_utils._host.guard import new_token
+from ansible_collections.senet.firewall.plugins.module_utils._host.guard import boot_id, clock, new_token
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
 from ansible_collections.senet.firewall.plugins.module_utils._values import pairs, requests
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
 from ansible_collections.senet.firewall.plugins.module_utils._values.fields import refuse_empty
-from ansible_collections.senet.firewall.plugins.module_utils._values.options import OPTIONS
+from ansible_collections.senet.firewall.plugins.module_utils._values.options import MANUAL, OPTIONS
 from ansible_collections.senet.firewall.plugins.module_utils._values.parsing import parse_token
 
 
@@ -52,7 +52,13 @@ def run_guarded(
         params["token"] = new_token() if params["token"] is None else parse_token(params["token"])
         for options in [params] + list(params.get("flows") or ()):
             refuse_empty(options)
-        outcome = change(open_host(), params)
+        manual = params.get("confirm") == MANUAL
+        if manual and params["confirm_timeout"] <= 0:
+            raise SenetError(
+                "With confirm_timeout=0 no change waits to be confirmed; give it some seconds, or leave confirm out."
+            )
+        host = open_host()
+        outcome = change(host, params)
     except SenetError as exc:
         module.fail_json(msg=str(exc))
     for warning in outcome.warnings:
@@ -62,11 +68,19 @@ def run_guarded(
     result["cut"] = [cut.as_dict() for cut in outcome.cuts]
     if outcome.pending:
         result["guard"] = {"token": params["token"], "confirmed": False}
+        if manual:
+            result["guard"]["confirm_by"] = _seconds_left(host)
     module.exit_json(**result)
 
 
+def _seconds_left(host: Host) -> int:
+    """How long the change that was just made waits; none where the guard was faster."""
+    pending = host.guard.pending()
+    return (pending.seconds_left(boot_id(), clock()) or 0) if pending is not None else 0
+
+
 def _flows_returned(outcome: engine.Outcome) -> Dict[str, Any]:
-    return {
+    result = {
         "flows": [flow.as_dict() for flow in outcome.flows.flows],
         "removed": list(outcome.removed),
         "access": [row.as_dict() for row in outcome.access if not row.empty],
@@ -77,4 +91,7 @@ def _flows_returned(outcome: engine.Outcome) -> Dict[str, Any]:
         "layers": list(outcome.layers),
         "backend": outcome.backend.backend,
         "backend_reason": outcome.backend.reason,
-    }
+    }  # type: Dict[str, Any]
+    if outcome.changed:
+        result["previous_flows"] = outcome.previous
+    return result

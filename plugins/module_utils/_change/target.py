@@ -6,7 +6,7 @@
 from typing import Any, Dict, Iterable, Mapping, Optional
 
 from ansible_collections.senet.firewall.plugins.module_utils._compile import cil, owner, rule_families
-from ansible_collections.senet.firewall.plugins.module_utils._decisions import plan, transition
+from ansible_collections.senet.firewall.plugins.module_utils._decisions import plan, transition, wanted_flows
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
 from ansible_collections.senet.firewall.plugins.module_utils._values.intent import Intent, compile_intent
@@ -31,18 +31,21 @@ def desired_state(intent: Intent, mls: bool, accounts: owner.Accounts, families:
 
 
 def state_between(
-    observed: plan.HostState, desired: plan.Desired, intent: Intent, mls: bool
+    observed: plan.HostState, desired: plan.Desired, intent: Intent, mls: bool, recorded: Optional[Intent]
 ) -> Optional[plan.Desired]:
-    """What a host shall have on the way to what is desired for an intent; None where there is no need of it.
+    """What a host shall have on the way from what is recorded to what is desired for an intent; None where there is no
+    need of it.
 
     Its policy module says that it is for the intent, so that a run that dies there leaves nothing else to be merged.
     """
     if observed.policy is None or desired.policy is None:
         return None
     try:
-        before = cil.parse_policy(observed.policy)
+        before = wanted_flows.installed(observed.policy, recorded)
     except SenetError:  # it is replaced as a whole
         return None
+    if recorded is None:
+        before = transition.of_unknown_addresses(before)
     way = transition.bridge(before, intent.labelled)
     if way is None:
         return None

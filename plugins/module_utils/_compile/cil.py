@@ -3,11 +3,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A set of flows as the text of one CIL policy module, and back. No I/O.
 
-The flows stand in the module's own first comment, so the policy store remembers what was asked for.
+The flows stand in the module's own first comment, so the policy store remembers what was asked for. Their addresses
+there may be old: a change of addresses alone leaves the module as it is, and those of now are on record.
 """
 
 import json
 import re
+from contextlib import suppress
 from functools import lru_cache
 from typing import Dict, FrozenSet, Iterable, List, Optional, Sequence, Set, Tuple
 
@@ -27,6 +29,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._values.flows impor
     OBSERVE,
     Flow,
     FlowSet,
+    same_but_for_addresses,
 )
 from ansible_collections.senet.firewall.plugins.module_utils._values.parsing import parse_flow_set
 from ansible_collections.senet.firewall.plugins.module_utils._values.peers import KERNEL, peering
@@ -223,6 +226,17 @@ def live(text: Optional[str]) -> Optional[str]:
     return None if text is None else text.partition(_RETIRED_MARK)[0]
 
 
+def alike(first: Optional[str], second: Optional[str]) -> bool:
+    """Whether there is no need to install one module in place of the other: all that differs is retired types, or
+    addresses, which only the rules hold packets against."""
+    if first is None or second is None or live(first) == live(second):
+        return live(first) == live(second)
+    with suppress(SenetError):
+        if same_but_for_addresses(parse_policy(first), parse_policy(second)):
+            return _statements(first) == _statements(second)
+    return False
+
+
 def with_retired(text: str, old: Optional[str], types: Iterable[str]) -> str:
     """The module's text with these types of an old module kept, each with the grants that it had.
 
@@ -265,6 +279,11 @@ def grants(text: Optional[str], types: Iterable[str]) -> FrozenSet[str]:
     # Who is in the attribute of our own types is no grant.
     groups.difference_update(("senet_packet_type", "senet_peer_type"))
     return frozenset(found).union(*(sets.get(name, ()) for name in groups))
+
+
+def _statements(text: str) -> str:
+    """A module without its retired types, and without the line that has the flows."""
+    return "".join(line for line in (live(text) or "").splitlines(True) if not line.startswith(_FLOWS_LINE))
 
 
 def _packets(flows: FlowSet) -> str:

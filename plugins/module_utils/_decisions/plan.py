@@ -115,7 +115,7 @@ def enforcement_steps(observed: HostState, desired: Desired) -> Tuple[Step, ...]
     before = freed + [step for family in early for step in rules[family]]
     after = [step for family in families if family not in early for step in rules[family]]
     install = []  # type: List[Step]
-    if cil.live(observed.policy) != cil.live(desired.policy) or not observed.loaded:
+    if not cil.alike(observed.policy, desired.policy) or not observed.loaded:
         kept = (observed.tables[family].rules or () for family in families if family not in early)
         carried = rule_families.carried_types(rule for own in kept for rule in own)
         lost = carried.intersection(cil.declared_types(observed.policy)) - cil.declared_types(desired.policy)

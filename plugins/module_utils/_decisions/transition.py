@@ -12,6 +12,9 @@ from typing import Any, Iterator, Optional, Set, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._values.flows import ENFORCE, Flow, FlowSet
 
+# No interface has this name
+_NOWHERE = ("",)
+
 
 def bridge(before: FlowSet, after: FlowSet) -> Optional[FlowSet]:
     """The set in between; None where there is no need of one.
@@ -33,6 +36,17 @@ def bridge(before: FlowSet, after: FlowSet) -> Optional[FlowSet]:
     return after._replace(
         flows=tuple(sorted(flows, key=lambda flow: flow.name)),
         confine=tuple(sorted(tuple(item for item in after.confine if item[0] not in early) + confined)),
+    )
+
+
+def of_unknown_addresses(flows: FlowSet) -> FlowSet:
+    """The set for :func:`bridge` where the flows' addresses may not be those in force: a flow that has some is then in
+    no place that another is in."""
+    return flows._replace(
+        flows=tuple(
+            flow._replace(interfaces=_NOWHERE) if flow.source_addresses or flow.destination_addresses else flow
+            for flow in flows.flows
+        )
     )
 
 

@@ -43,6 +43,10 @@ class Pending(NamedTuple):
     before: Dict[str, Any]
     after: Dict[str, Any]
 
+    def seconds_left(self, boot: str, now: float) -> Optional[int]:
+        """Until the host undoes it; None for one that is not whole, or of another boot."""
+        return max(0, int(self.deadline - now)) if self.complete and self.boot == boot else None
+
     def overdue(self, boot: str, now: float) -> bool:
         """Whether the host should have undone it by now: its time is over, or the host was restarted."""
         return self.boot != boot or (self.complete and now > self.deadline)

@@ -304,12 +304,29 @@ def flow_set(flows: Iterable[Flow], confine: Iterable[Tuple[str, str]] = ()) -> 
     return FlowSet(ordered, tuple(sorted(dict(confine).items())))
 
 
+def same_but_for_addresses(first: FlowSet, second: FlowSet) -> bool:
+    """Whether two sets differ in nothing but the addresses of flows that have some in both."""
+    return _without_addresses(first) == _without_addresses(second)
+
+
 def packet_context(packet_type: str, mls: bool) -> str:
     """The context of packets of a type.
 
     The level is exactly s0: the policy's MCS constraint on packet recv wants it dominated by every domain.
     """
     return "system_u:object_r:{0}{1}".format(packet_type, ":s0" if mls else "")
+
+
+def _without_addresses(flows: FlowSet) -> Any:
+    rest = [
+        (
+            flow._replace(source_addresses=(), destination_addresses=()),
+            bool(flow.source_addresses),
+            bool(flow.destination_addresses),
+        )
+        for flow in flows.flows
+    ]
+    return rest, flows._replace(flows=())
 
 
 def _disjoint(first: Sequence[str], second: Sequence[str]) -> bool:

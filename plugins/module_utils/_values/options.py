@@ -23,6 +23,8 @@ FLOW_OPTIONS = {
     "units": {"type": "list", "elements": "str"},
     "verify_source": {"type": "str", "choices": list(VERIFY)},
 }  # type: Dict[str, Dict[str, Any]]
+AUTO_CONFIRM = "auto"
+MANUAL = "manual"
 # Of every change that is guarded
 GUARD_OPTIONS = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
@@ -52,6 +54,7 @@ FLOWS = {
             "required_one_of": [("name", "pair")],
         },
         purge={"type": "bool", "default": False},
+        confirm={"type": "str", "choices": [AUTO_CONFIRM, MANUAL], "default": AUTO_CONFIRM},
         confine={"type": "list", "elements": "str"},
     ),
     "required_if": [("purge", True, ["flows"])],

@@ -11,7 +11,7 @@ import pytest
 from tests.unit.roles.stubbed import Done, Stubbed
 
 DEFAULTS = {"mode": "enforce", "layers": ["auto"], "backend": "auto", "confirm_timeout": 30}
-CALL = {**DEFAULTS, "state": "present", "purge": False}
+CALL = {**DEFAULTS, "state": "present", "purge": False, "confirm": "auto"}
 WEB_DB = {
     "pair": "httpd_to_postgresql",
     "name": "httpd_to_postgresql",
@@ -128,7 +128,7 @@ def test_a_missing_collection_is_named_with_how_to_install_it(stubbed: Stubbed, 
 def test_a_host_set_is_one_task_whose_result_is_registered(stubbed: Stubbed, tmp_path: Path) -> None:
     done = stubbed.play(
         {
-            "roles": [role("flow_set", flow_set_flows=[{"pair": "httpd_to_redis"}])],
+            "roles": [role("flow_set", flow_set_flows=[{"pair": "httpd_to_redis"}], flow_set_confirm="manual")],
             "post_tasks": [
                 {"ansible.builtin.assert": {"that": "flow_set_result.removed == []"}},
                 # Its own result is no misspelt variable
@@ -141,6 +141,7 @@ def test_a_host_set_is_one_task_whose_result_is_registered(stubbed: Stubbed, tmp
     )
     assert done.rc == 0, done.output
     assert [(call["state"], len(call.get("flows", []))) for call in done.calls] == [("present", 1), ("absent", 0)]
+    assert [call["confirm"] for call in done.calls] == ["manual", "auto"]
     assert sum("flow_set" in task and "Validating" not in task for task in done.tasks) == 3
 
 

@@ -155,6 +155,38 @@ def test_a_token_is_made_up_and_is_the_same_for_both_modules(clock: Clock) -> No
     assert task.args == {"state": "absent"}
 
 
+WAITS = {**APPLIED, "guard": {"token": "t1", "confirmed": False, "confirm_by": 28}}
+
+
+def test_a_change_that_others_confirm_is_checked_and_left_to_them(clock: Clock) -> None:
+    target = Target(clock, flows=[WAITS], command=[{"rc": 0, "stderr": ""}])
+    target.seconds = 2.5
+    result = run(target, confirm="manual", health_commands=["one", "two"])
+    assert target.names() == ["flows", "command", "command"]
+    # The next task has to connect anew, and the checks have taken five seconds
+    assert target.connection.resets == 1
+    assert result == {**APPLIED, "guard": {"token": "t1", "confirmed": False, "confirm_by": 23}}
+
+
+def test_a_change_that_others_confirm_says_no_time_that_has_passed(clock: Clock) -> None:
+    target = Target(clock, flows=[WAITS], command=[{"rc": 0, "stderr": ""}])
+    target.seconds = 29
+    assert run(target, confirm="manual", health_commands=["one"])["guard"]["confirm_by"] == 0
+
+
+def test_a_change_that_others_confirm_is_undone_where_a_check_fails(clock: Clock) -> None:
+    target = Target(clock, flows=[WAITS], command=[{"rc": 7, "stdout": ""}], aborted=[UNDONE])
+    result = run(target, confirm="manual", health_commands=["one"])
+    assert (result["failed"], result["rolled_back"]) == (True, True)
+    target = Target(clock, flows=[LOST], aborted=[UNDONE])
+    assert run(target, confirm="manual")["rolled_back"]
+
+
+@pytest.mark.parametrize("said", [{"failed": True, "msg": "refused"}, {"changed": False}])
+def test_nothing_is_left_to_confirm_where_nothing_waits(clock: Clock, said: dict[str, Any]) -> None:
+    assert run(Target(clock, flows=[said]), confirm="manual") == said
+
+
 @pytest.mark.parametrize("arguments", [{"check_mode": True}, {"confirm_timeout": 0}, {"confirm_timeout": "0"}])
 def test_without_a_guard_the_module_runs_and_no_more(clock: Clock, arguments: dict[str, Any]) -> None:
     target = Target(clock, flows=[APPLIED])

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from ansible_collections.senet.firewall.plugins.doc_fragments import change, guarded
+from ansible_collections.senet.firewall.plugins.module_utils._compile import cil
 from ansible_collections.senet.firewall.plugins.modules import flows as plugin
 from tests.unit.module_arguments import patch_module_args
 from tests.unit.module_run import assert_documented, run_module
@@ -68,6 +69,77 @@ def test_a_guarded_change_is_named_and_waits(run: Run, host: ScriptedHost) -> No
     refused = run(flows=[FLOW], confirm_timeout=30)
     assert refused["failed"]
     assert "token=abc" in refused["msg"]
+
+
+def test_a_change_that_others_confirm_says_how_long_it_waits(run: Run, host: ScriptedHost) -> None:
+    seen = run(flows=[FLOW], confirm="manual", confirm_timeout=60, check_mode=True)
+    assert (seen["changed"], "guard" in seen, host.writes) == (True, False, [])
+    result = run(flows=[FLOW], confirm="manual", token="abc", confirm_timeout=60)
+    assert_documented(plugin, result)
+    assert result["steps"] == seen["steps"]
+    left = result["guard"].pop("confirm_by")
+    assert 30 < left <= 60
+    assert result["guard"] == {"token": "abc", "confirmed": False}
+    assert host.service.text is None
+    assert host.guard.timers[-1] == ("confirm", 60)
+
+
+SETS: dict[str, dict[str, Any]] = {
+    "none": {"state": "absent"},
+    "one": {"flows": [FLOW], "purge": True},
+    "observed": {"flows": [{**FLOW, "mode": "observe"}, CACHE], "purge": True},
+    "placed": {
+        "flows": [{**FLOW, "source_addresses": ["192.0.2.7", "2001:db8::/32"], "interfaces": ["eth0"]}],
+        "purge": True,
+    },
+    "confined": {"flows": [FLOW, CACHE], "confine": ["httpd_t"], "purge": True},
+    "watched": {"flows": [FLOW], "confine": ["httpd_t"], "mode": "observe", "purge": True},
+    "nft": {"flows": [FLOW], "backend": "nftables", "purge": True},
+    "owner": {"flows": [{**FLOW, "users": ["www-data"]}], "layers": ["owner"], "purge": True},
+}
+
+
+@pytest.mark.parametrize("first", SETS)
+@pytest.mark.parametrize("second", SETS)
+def test_a_change_returns_what_brings_the_set_of_before_back(
+    run: Run, host: ScriptedHost, first: str, second: str
+) -> None:
+    chosen = {"backend": "iptables", "layers": ["selinux"]}
+    run(**{**chosen, **SETS[first]})
+    before = (host.service.text, host.policy and cil.live(host.policy), run(check_mode=True, **SETS[first])["flows"])
+    seen = run(check_mode=True, **{**chosen, **SETS[second]})
+    result = run(**{**chosen, **SETS[second]})
+    assert_documented(plugin, result)
+    assert result.get("previous_flows") == seen.get("previous_flows")
+    assert ("previous_flows" in result) == (first != second)
+    if first != second:
+        back = run(**result["previous_flows"])
+        assert not back.get("failed"), back
+        assert (host.service.text, host.policy and cil.live(host.policy), back["flows"]) == before
+
+
+def test_where_one_task_cannot_ask_for_the_set_of_before_there_is_none(run: Run, host: ScriptedHost) -> None:
+    run(confine=["httpd_t"])
+    assert run(flows=[FLOW])["previous_flows"] is None
+    run(confine=["redis_t"], mode="observe")
+    result = run(flows=[{**CACHE, "ports": [11211]}])
+    assert result["previous_flows"] is None
+    assert_documented(plugin, result)
+    host.policy = "(type other_t)\n"
+    assert run(flows=[FLOW], purge=True)["previous_flows"] is None
+
+
+def test_where_nothing_changes_nothing_waits(run: Run) -> None:
+    run(flows=[FLOW])
+    result = run(flows=[FLOW], confirm="manual", confirm_timeout=60)
+    assert (result["changed"], "guard" in result) == (False, False)
+
+
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_without_a_guard_nobody_else_can_confirm(run: Run, host: ScriptedHost, check_mode: bool) -> None:
+    result = run(flows=[FLOW], confirm="manual", confirm_timeout=0, check_mode=check_mode)
+    assert "confirm_timeout=0 no change waits to be confirmed" in result["msg"]
+    assert host.writes == []
 
 
 def test_without_a_name_a_change_gets_one_and_the_guard_is_the_default(
@@ -252,7 +324,10 @@ def test_the_options_are_those_of_the_documentation(monkeypatch: pytest.MonkeyPa
     assert comparable(specs[0], "options") == comparable(documented, "suboptions")
 
 
-@pytest.mark.parametrize("task", yaml.safe_load(plugin.EXAMPLES), ids=lambda task: task["name"])
+EXAMPLES = [task for task in yaml.safe_load(plugin.EXAMPLES) if "senet.firewall.flows" in task]
+
+
+@pytest.mark.parametrize("task", EXAMPLES, ids=lambda task: task["name"])
 def test_the_examples_work(run: Run, task: dict[str, Any]) -> None:
     result = run(**task["senet.firewall.flows"])
     assert not result.get("failed"), result
@@ -260,8 +335,8 @@ def test_the_examples_work(run: Run, task: dict[str, Any]) -> None:
 
 def test_the_examples_in_sequence_leave_in_force_what_they_do_not_name(run: Run, host: ScriptedHost) -> None:
     enforced: set[str] = set()
-    for task in yaml.safe_load(plugin.EXAMPLES):
-        options = task["senet.firewall.flows"]
+    for task in EXAMPLES:
+        options = {**task["senet.firewall.flows"], "confirm": "auto", "confirm_timeout": 0}
         result = run(**options)
         assert not result.get("failed"), (task["name"], result)
         after = {flow["name"] for flow in result["flows"] if flow["mode"] == "enforce"}
