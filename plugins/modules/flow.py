@@ -317,7 +317,7 @@ peers:
       returned: always
       type: str
       sample: enforce
-    hears:
+    receives:
       description:
         - The types of the peers it may receive from. A domain stands for a process of this host,
           C(senet_NAME_host_peer_t) for the addresses of the flow C(NAME), C(unlabeled_t) for every other host.

@@ -145,7 +145,7 @@ labels:
       returned: always
       type: str
       sample: null
-    heard_by:
+    received_by:
       description:
         - The kernel's answer, which of the domains that run or are named may hear them.
         - Empty in check mode when there is something to change, since the kernel does not know the type yet.

@@ -179,7 +179,7 @@ class ScriptedService:
     def in_place(self, units: Iterable[str]) -> bool:
         return self.installed and self.running and self.units == tuple(units)
 
-    def hears(self, units: Iterable[str]) -> bool:
+    def follows(self, units: Iterable[str]) -> bool:
         return self.units == tuple(units)
 
     def install(self, units: Iterable[str]) -> None:

@@ -27,7 +27,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._decisions.layers i
     refuse_what_owner_cannot,
     with_owners,
 )
-from ansible_collections.senet.firewall.plugins.module_utils._decisions.peers import Audience, Hearing
+from ansible_collections.senet.firewall.plugins.module_utils._decisions.peers import LabelAccess, ReceiverAccess
 from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Pending, boot_id, clock
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
 from ansible_collections.senet.firewall.plugins.module_utils._values import requests
@@ -51,7 +51,7 @@ _LOCK_SECONDS = 5
 class Outcome(NamedTuple):
     """What was done, or in check mode would be.
 
-    ``access``, ``confined``, ``peers`` and ``audiences`` are empty while the kernel cannot be asked yet, and without
+    ``access``, ``confined``, ``peers`` and ``peer_labels`` are empty while the kernel cannot be asked yet, and without
     the layer selinux, ``owners`` without the layer owner; ``pending`` says that the change waits for confirmation;
     ``interfaces`` has the context before and after of each that was asked about.
     """
@@ -62,8 +62,8 @@ class Outcome(NamedTuple):
     steps: Tuple[str, ...]
     access: Tuple[Access, ...]
     confined: Tuple[Elsewhere, ...]
-    peers: Tuple[Hearing, ...]
-    audiences: Tuple[Audience, ...]
+    peers: Tuple[ReceiverAccess, ...]
+    peer_labels: Tuple[LabelAccess, ...]
     owners: Tuple[OwnerRow, ...]
     cuts: Tuple[preflight.Cut, ...]
     diffs: List[Dict[str, Any]]
@@ -100,7 +100,7 @@ def run(host: Host, request: requests.Request, options: Options, check_mode: boo
     if not change.steps:
         check_labels(host, change)
         kernel_answers.check_access(asked, answers.access, answers.confined)
-        kernel_answers.check_hearings(answers.hearings, answers.audiences)
+        kernel_answers.check_peer_access(answers.receivers, answers.peer_labels)
     warnings.extend(change_warnings(host, request, options, change, answers))
     if not check_mode:
         host.decisions.keep()
@@ -112,8 +112,8 @@ def run(host: Host, request: requests.Request, options: Options, check_mode: boo
         tuple(str(step) for step in change.steps),
         tuple(answers.access),
         tuple(answers.confined),
-        tuple(answers.hearings),
-        tuple(answers.audiences),
+        tuple(answers.receivers),
+        tuple(answers.peer_labels),
         tuple(owner_rows(change.flows, change.accounts) if OWNER in change.layers else ()),
         change.cuts,
         plan.diffs(change.observed, change.desired, change.steps) if change.steps else [],
@@ -296,7 +296,7 @@ def _verify(host: Host, change: Change) -> None:
         kernel_answers.access_matrix(host, change.labelled, change.processes, change.mls),
         kernel_answers.confined_access(host, change.labelled, change.mls),
     )
-    kernel_answers.check_hearings(
-        kernel_answers.hearings(host, change.peers, change.mls),
-        kernel_answers.audiences(host, change.flows, change.processes, change.mls),
+    kernel_answers.check_peer_access(
+        kernel_answers.receiver_access(host, change.peers, change.mls),
+        kernel_answers.label_access(host, change.flows, change.processes, change.mls),
     )

@@ -121,15 +121,15 @@ def _missing(host: Host, intent: Optional[Intent]) -> _Missing:
     return missing
 
 
-def _untold(labelled: FlowSet, unknown: Iterable[str], unheard: Set[str]) -> List[str]:
+def _untold(labelled: FlowSet, unknown: Iterable[str], peer_types: Set[str]) -> List[str]:
     """What cannot be put in force since the policy has not these types, out of them those of peers."""
     lost = set(unknown)
     found = [
         "the flow '{0}'".format(flow.name)
         for flow in labelled.flows
-        if lost.intersection(labelled.types_of(flow)) or (unheard and flow.verify_source != VERIFY_NONE)
+        if lost.intersection(labelled.types_of(flow)) or (peer_types and flow.verify_source != VERIFY_NONE)
     ]
-    found.extend("the peer label '{0}'".format(label.type) for label in labelled.peers if label.type in unheard)
-    if labelled.loopback_domains and LOOPBACK_PEER_TYPE in unheard:
+    found.extend("the peer label '{0}'".format(label.type) for label in labelled.peers if label.type in peer_types)
+    if labelled.loopback_domains and LOOPBACK_PEER_TYPE in peer_types:
         found.append("the label of {0} on loopback".format(", ".join(labelled.loopback_domains)))
     return found

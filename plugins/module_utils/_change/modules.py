@@ -144,12 +144,12 @@ def _labels_request(params: Mapping[str, Any]) -> requests.Alter:
 
 
 def _labels_returned(outcome: engine.Outcome) -> Dict[str, Any]:
-    heard_by = {audience.label.type: sorted(audience.heard_by) for audience in outcome.audiences}
+    received_by = {row.label.type: sorted(row.received_by) for row in outcome.peer_labels}
     return {
         "labels": [
             dict(
                 {"receivers": [], "interface_type": None},
-                heard_by=heard_by.get(label.type, []),
+                received_by=received_by.get(label.type, []),
                 **label.as_dict(),
             )
             for label in outcome.flows.peers

@@ -88,7 +88,7 @@ class Service:
             files = self._files(units)
         except SenetError:  # no interpreter is fit to run it
             return False
-        if not all(_read(path) == text for path, text in files.items()) or not self.hears(units):
+        if not all(_read(path) == text for path, text in files.items()) or not self.follows(units):
             return False
         if not self.systemd:
             return True
@@ -99,7 +99,7 @@ class Service:
             for root in _CGROUP_ROOTS
         )
 
-    def hears(self, units: Iterable[str]) -> bool:
+    def follows(self, units: Iterable[str]) -> bool:
         """Whether the services among these units, and no other ones, tell us when they start."""
         wanted = systemd_units.drop_ins((), units) if self.systemd else {}
         return set(_drop_ins()) == {os.path.join(UNIT_DIRECTORY, path) for path in wanted}

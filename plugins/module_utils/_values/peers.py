@@ -32,11 +32,11 @@ _EVERYWHERE = (ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0")) 
 
 
 class Receiver(NamedTuple):
-    """A domain that is a verified destination: the types it hears, and those that stand for everybody else."""
+    """A domain that is a verified destination: the types it may receive from, and those that stand for everybody else."""
 
     domain: str
     mode: str
-    hears: Tuple[str, ...]
+    receives: Tuple[str, ...]
     refuses: Tuple[str, ...]
 
 
@@ -72,7 +72,7 @@ class Peering(NamedTuple):
 
     @property
     def common_types(self) -> Tuple[str, ...]:
-        """Those of them that every domain hears which is no receiver."""
+        """Those of them from which every domain may receive that is not a verified destination."""
         return tuple(sorted(set(self.types) - {label.type for label in self.named if label.receivers}))
 
     def sender_types(self, interface: str, address: str) -> Tuple[str, ...]:
@@ -123,22 +123,22 @@ def peering(flows: FlowSet) -> Peering:
     mapped = set(flows.loopback_domains)
     found = []
     for domain in receivers:
-        hears = _partners(domain, flows) if loopback else set()
-        mapped |= hears
-        strangers = set(flows.loopback_domains) - hears
-        hears = hears.union(label.type for label in flows.peers if domain in label.receivers)
+        receives = _partners(domain, flows) if loopback else set()
+        mapped |= receives
+        strangers = set(flows.loopback_domains) - receives
+        receives = receives.union(label.type for label in flows.peers if domain in label.receivers)
         if domain in by_address:
             own = {remote.flow for remote in remotes[domain]}
-            hears = hears.union(label.type for label, names in named if own.intersection(names))
+            receives = receives.union(label.type for label, names in named if own.intersection(names))
         else:
             kept = {label.type for label in flows.peers if label.receivers}.union({LOOPBACK_PEER_TYPE})
-            hears = hears.union(types - kept, {UNLABELED_TYPE})
+            receives = receives.union(types - kept, {UNLABELED_TYPE})
         modes = {flow.mode for flow in verified if domain in flow.destination}
         mode = ENFORCE if ENFORCE in modes else OBSERVE
-        refuses = strangers.union(types - hears)
+        refuses = strangers.union(types - receives)
         if domain in by_address:
             refuses.add(UNLABELED_TYPE)
-        found.append(Receiver(domain, mode, tuple(sorted(hears)), tuple(sorted(refuses))))
+        found.append(Receiver(domain, mode, tuple(sorted(receives)), tuple(sorted(refuses))))
     return Peering(tuple(found), tuple(sorted(mapped)), tuple(label for label, dummy in named), flows.peers)
 
 

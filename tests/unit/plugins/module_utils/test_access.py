@@ -30,7 +30,7 @@ OBSERVED = flow_set([flow(mode="observe")])
         pytest.param("kernel_t", SEND, SEND, "", id="kernel-answers"),
         pytest.param("kernel_t", CHECKED, CHECKED, "may recv its packets", id="kernel-receives"),
         pytest.param("httpd_t", RECV, RECV, "'httpd_t' may not connect by the flow 'web_db'", id="source-mute"),
-        pytest.param("httpd_t", SEND, RECV, "'httpd_t' may not connect by the flow 'web_db'", id="source-deaf"),
+        pytest.param("httpd_t", SEND, RECV, "'httpd_t' may not connect by the flow 'web_db'", id="source-cannot-receive"),
         pytest.param("postgresql_t", RECV, RECV, "'postgresql_t' may not serve the flow 'web_db'", id="server-mute"),
         pytest.param("httpd_t", CHECKED, CHECKED, "'httpd_t', which the flow 'web_db' does not name as such, may send",
                      id="source-serves"),
