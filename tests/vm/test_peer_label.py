@@ -66,7 +66,7 @@ def hosts(lab: Lab) -> Iterator[Hosts]:
 
 @pytest.fixture(scope="module")
 def closed(hosts: Hosts) -> Hosts:
-    """A host on which only postgresql_t receives from the peer, which may come by eth1 alone; two domains on loopback."""
+    """A host on which only postgresql_t receives from the peer, by eth1 only; two domains on loopback."""
     db = hosts[1]
     made = module(db, "interface_context", interface="eth1", type="dmz_iface_t", create_type=True)
     assert made.get("created_types") == ["dmz_iface_t"], made

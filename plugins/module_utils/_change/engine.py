@@ -129,8 +129,8 @@ def run(host: Host, request: requests.Request, options: Options, check_mode: boo
 def _undo_dead(host: Host, dead: Pending) -> str:
     """Undo a change that nobody will confirm any more; returns a sentence on it."""
     if not dead.complete:
-        undo.undo_pending(host, dead, "the run died while it was to {0}".format(dead.step))
-        return "An earlier run died while it was to {0}; what it had done was undone first.".format(dead.step)
+        undo.undo_pending(host, dead, "the run ended at the step '{0}'".format(dead.step))
+        return "An earlier run ended at the step '{0}'; what it had done was undone first.".format(dead.step)
     undo.undo_pending(host, dead, "it was not confirmed in time")
     return (
         "The earlier change {0} was not confirmed in time, and the host had not managed to undo it; it was undone "
@@ -288,7 +288,7 @@ def _verify(host: Host, change: Change) -> None:
     left = plan.enforcement_steps(_seen(host, change), change.desired)
     if left:
         raise SenetError(
-            "The change did not hold: read back, the host still needs to {0}; look for another program that "
+            "The change did not take effect: after it, the host still needs to {0}; look for another program that "
             "changes the same rules.".format(", ".join(str(step) for step in left))
         )
     kernel_answers.check_access(

@@ -124,7 +124,7 @@ def check_nobody_is_cut(host: Host, flows: FlowSet, processes: Iterable[Process]
     cut = cut_domains(host.selinux.access, processes, (DEFAULT_PACKET_TYPE, UNLABELED_TYPE), mls, confined)
     if cut:
         raise SenetError(
-            "The rules would cut off the running domains {0}, which the loaded policy lets neither send nor receive "
+            "The rules would cut off the running domains {0}: the loaded policy denies them packet send or recv for "
             "ordinary packets; see with 'sesearch -A -t {1} -c packet' what it grants.".format(
                 ", ".join(cut), DEFAULT_PACKET_TYPE
             )
@@ -149,7 +149,7 @@ def check_peer_access(rows: Iterable[ReceiverAccess], labels: Iterable[LabelAcce
     """
     for what, found in (
         ("verify the sources of the flows", [clause for row in rows for clause in row.deviations()]),
-        ("keep the peer labels to their receivers", [clause for label in labels for clause in label.deviations()]),
+        ("limit the peer labels to their receivers", [clause for label in labels for clause in label.deviations()]),
     ):
         if found:
             raise SenetError(
@@ -194,8 +194,8 @@ def check_peers_are_received(
     ]
     if cut or stopped:
         raise SenetError(
-            "Peer labels would cut off {0}, which the loaded policy lets not all receive, not pass an interface, "
-            "or not be forwarded; see with 'sesearch -A -c peer,netif,node,packet' what it grants.".format(
+            "Peer labels would cut off {0}: the loaded policy denies them peer recv, the use of an interface or "
+            "address, or forwarding; see with 'sesearch -A -c peer,netif,node,packet' what it grants.".format(
                 ", ".join(sorted({*cut, *stopped}))
             )
         )

@@ -115,7 +115,7 @@ def _missing(host: Host, intent: Optional[Intent]) -> _Missing:
         rules = target.fitted(host, family, table, rules) or ()
         if not table.installed(rules):
             missing.texts[family] = rule_families.restore_text(family, table, rules)
-            # Users and units come and go by themselves: whole rules of ours for others are no loss
+            # Users and units come and go by themselves: rules of ours for others, if complete, are not a loss
             if not (rule_families.is_owner(family) and table.rules and table.installed(table.rules)):
                 missing.lost.append(family)
     return missing

@@ -95,8 +95,8 @@ def _flows_request(params: Mapping[str, Any], family: Optional[str]) -> requests
     )
     if params["flows"] is None and params["confine"] is None and module_run.leaves_choice(params):
         raise SenetError(
-            "state=present asks for nothing here; give flows or confine, or a backend or layers for the flows that the "
-            "host has."
+            "state=present needs flows or confine, or a backend or layers for the flows that the host has; give one "
+            "of them."
         )
     confine = tuple((domain, params["mode"]) for domain in parse_confined(params["confine"]))
     return requests.Replace(flow_set(flows, confine)) if params["purge"] else requests.Merge(flows, confine)

@@ -10,7 +10,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._values.peers impor
 
 
 class ReceiverAccess(NamedTuple):
-    """The kernel's answer for a receiver: of the types of peers that it was asked about, those that it may receive from."""
+    """The kernel's answer for a receiver: the types of peers that it may receive from, of those asked about."""
 
     receiver: Receiver
     receives: FrozenSet[str]
@@ -31,7 +31,7 @@ class ReceiverAccess(NamedTuple):
 
 
 class LabelAccess(NamedTuple):
-    """The kernel's answer for a peer label: of the domains that it was asked about, those that may receive from such peers."""
+    """The kernel's answer for a peer label: the domains that may receive from its peers, of those asked about."""
 
     label: PeerLabel
     received_by: FrozenSet[str]

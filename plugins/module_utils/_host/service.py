@@ -229,7 +229,7 @@ def _make_directory(path: str) -> None:
         os.chmod(path, 0o755)
     except OSError as exc:
         raise SenetError(
-            "The directory {0} cannot be made ({1}); make its file system writable.".format(path, exc.strerror)
+            "The directory {0} cannot be created ({1}); make its file system writable.".format(path, exc.strerror)
         ) from exc
 
 

@@ -34,7 +34,7 @@ class Flow(NamedTuple):
     """One permitted conversation. Domains are sorted and unique, ports are sorted and do not overlap.
 
     Its *place* is the protocol, the ports, the server's addresses (``destination_addresses``) and the interfaces, each
-    of the last two everywhere if empty: what is elsewhere is no matter of this flow. In its place the domains and the
+    of the last two everywhere if empty: the flow does not affect what is elsewhere. In its place the domains and the
     clients' addresses (``source_addresses``, any if empty) say who may. ``users`` and ``units`` are the client's, for
     the layer owner. In the mode ``observe`` everybody else is permitted too, and logged.
     """
@@ -134,8 +134,8 @@ class Flow(NamedTuple):
 class PeerLabel(NamedTuple):
     """A type, declared by us alone, for what arrives from these networks. Its name is the type.
 
-    ``receivers`` are the domains that may receive from these peers, every domain if empty; ``interface_type`` is the type of the
-    network interfaces that they may come by, any if empty.
+    ``receivers`` are the domains that may receive from these peers, every domain if empty; ``interface_type`` is the
+    type of the network interfaces by which their packets may arrive, any if empty.
     """
 
     type: str
@@ -224,7 +224,7 @@ class FlowSet(NamedTuple):
         return self._replace(flows=other.flows, confine=other.confine)
 
     def without(self, names: Iterable[str], confine: Iterable[str] = ()) -> "FlowSet":
-        """This set less the flows of these names, and with these domains free; what it does not have is no error."""
+        """This set less the flows of these names, and with these domains free; what it does not have is left out."""
         gone = set(names)
         free = set(confine)
         return self._replace(
@@ -288,7 +288,7 @@ def flow_set(flows: Iterable[Flow], confine: Iterable[Tuple[str, str]] = ()) -> 
             if flow2 is not flow and not flow.disjoint(flow2):
                 raise SenetError(
                     "The flows '{0}' and '{1}' both claim {2}/{3}, and a packet can carry one label only; join them "
-                    "into one flow, change the ports of one, or tell them apart by addresses or interfaces.".format(
+                    "into one flow, change the ports of one, or limit each to other addresses or interfaces.".format(
                         flow2.name, flow.name, protocol, PortRange(ports.low, min(ports.high, ports2.high))
                     )
                 )

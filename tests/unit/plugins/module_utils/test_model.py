@@ -87,7 +87,7 @@ def test_flows_on_one_port_must_be_disjoint(
     if apart:
         assert len(flow_set(flows).flows) == 2
     else:
-        with pytest.raises(SenetError, match=r"both claim tcp/5432.*by addresses or interfaces"):
+        with pytest.raises(SenetError, match=r"both claim tcp/5432.*to other addresses or interfaces"):
             flow_set(flows)
 
 

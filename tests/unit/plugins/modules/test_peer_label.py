@@ -211,7 +211,7 @@ def test_whom_it_cuts_and_means_to_is_told(run: Run, host: ScriptedHost) -> None
 def test_a_grant_of_another_module_is_not_called_kept(run: Run, host: ScriptedHost) -> None:
     host.extra_policy = "(allow postgresql_t partner_peer_t (peer (recv)))"
     result = run(**CLOSED)
-    assert "does not keep the peer labels to their receivers: postgresql_t may receive from the peers" in result["msg"]
+    assert "does not limit the peer labels to their receivers: postgresql_t may receive from the peers" in result["msg"]
     assert "undone" in result["msg"]
     assert not host.netlabel.kernel.checks
 
@@ -263,7 +263,7 @@ def test_what_cannot_be_is_told_and_nothing_written(
 
 def test_netlabel_of_somebody_else_is_refused_with_the_entry(run: Run, host: ScriptedHost) -> None:
     host.netlabel.kernel.command("unlbl add default address:192.0.2.0/24 label:system_u:object_r:netif_t:s0")
-    assert "Somebody else has configured NetLabel" in run(**PARTNER)["msg"]
+    assert "Another program has configured NetLabel" in run(**PARTNER)["msg"]
     assert host.writes == []
 
 
@@ -272,7 +272,7 @@ def test_a_peer_has_one_label(run: Run, host: ScriptedHost) -> None:
     result = run(type="other_peer_t", addresses=NETWORK)
     assert "'other_peer_t' and 'partner_peer_t' both name 192.0.2.0/24" in result["msg"]
     verified = flow_set([flow(verify_source="address", source_addresses=["192.0.2.7"])])
-    with pytest.raises(SenetError, match="'partner_peer_t' has addresses that the flow 'web_db' names"):
+    with pytest.raises(SenetError, match="'partner_peer_t' and the flow 'web_db', .* name the same"):
         flows(host, requests.Replace(verified))
 
 
