@@ -21,11 +21,11 @@ attributes:
   diff_mode:
     support: N/A
     details:
-      - What the change is, is in the result of the module that made it.
+      - The result of the module that made the change describes it.
 options:
   token:
-    description: The name of the change. The error that refuses another change tells it, and so does
-      M(senet.firewall.flows_info).
+    description: The name of the change. The error that refuses another change names it, and
+      M(senet.firewall.flows_info) returns it.
     type: str
     required: true
   state:
