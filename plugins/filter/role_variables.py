@@ -13,7 +13,7 @@ description:
     C(senet_firewall_) must be one of those that hold for all roles. The error names the nearest one.
 author:
   - senet.firewall contributors (@senet)
-positional: role, options, roles
+positional: role, options, roles, owner
 options:
   _input:
     description: Names of variables, as P(ansible.builtin.varnames#lookup) returns them.
@@ -34,6 +34,9 @@ options:
     type: list
     elements: str
     default: []
+  owner:
+    description: Whose variables they are, for the error. The role's, if not given.
+    type: str
 """
 
 EXAMPLES = r"""
@@ -63,7 +66,7 @@ _COLLECTION = "senet_firewall"
 
 
 def role_variables(
-    names: Iterable[str], role: str, options: Iterable[str], roles: Iterable[str] = ()
+    names: Iterable[str], role: str, options: Iterable[str], roles: Iterable[str] = (), owner: str = ""
 ) -> dict[str, str]:
     """The set variables of a role by option; AnsibleFilterError names one that there is not."""
     known = list(options)
@@ -73,7 +76,7 @@ def role_variables(
         if name.startswith(f"{_COLLECTION}_"):
             _check(name, [f"{_COLLECTION}_{option}" for option in SHARED], "the collection senet.firewall")
         elif _belongs(name, role) and name != f"{role}_result" and not any(_belongs(name, other) for other in others):
-            _check(name, known, f"the role {role}")
+            _check(name, known, owner or f"the role {role}")
             found[name.removeprefix(f"{role}_")] = name
     return found
 

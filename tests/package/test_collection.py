@@ -41,7 +41,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_archive_holds_the_collection_and_nothing_of_the_checkout_around_it(installed: Path) -> None:
     held = {path.name for path in (installed / "ansible_collections" / "senet" / "firewall").iterdir()}
-    assert {"COPYING", "MANIFEST.json", "README.md", "meta", "plugins", "roles"} <= held
+    assert {"COPYING", "MANIFEST.json", "README.md", "extensions", "meta", "playbooks", "plugins", "roles"} <= held
     assert not held & {".ci", ".git", ".gitignore", ".mypy_cache", ".pytest_cache", ".venv", "build"}
 
 
@@ -64,6 +64,14 @@ def test_every_role_has_an_argument_specification(installed: Path) -> None:
     assert sorted(docs) == names
     for name in names:
         assert docs[name]["entry_points"]["main"]["description"], name
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "playbooks").glob("*.yml")))
+def test_every_playbook_runs_by_its_full_name_without_the_checkout(installed: Path, name: str) -> None:
+    shown = run(
+        BIN / "ansible-playbook", f"senet.firewall.{name}", "--list-tasks", "-i", "localhost,", collections=installed
+    )
+    assert "Preflight" in shown or f"{name.capitalize()} of" in shown
 
 
 def test_the_action_group_is_the_modules_that_share_the_options_of_a_change() -> None:

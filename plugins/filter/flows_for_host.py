@@ -1,0 +1,177 @@
+# Copyright: (c) 2026, senet.firewall contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+DOCUMENTATION = r"""
+name: flows_for_host
+short_description: The flows of one host out of one definition for the whole fleet
+version_added: 0.1.0
+description:
+  - A flow of the fleet says who its clients and its servers are. This filter says what that is on one host, for
+    O(senet.firewall.flows#module:flows).
+  - A client's flow has the servers' addresses as C(destination_addresses), and a server's flow the clients' as
+    C(source_addresses). A host on both sides has one flow, with the clients' addresses and loopback. A host on neither
+    side does not have the flow.
+  - Addresses that stand side by side become the fewest prefixes that hold exactly them, so that a large group need not
+    be a large flow. The same inventory gives the same bytes, whatever the order of its hosts.
+  - What names nobody is an error, such as a group that is missing or has no hosts.
+author:
+  - senet.firewall contributors (@senet)
+positional: host, groups, hostvars
+options:
+  _input:
+    description:
+      - The flows of the fleet. Each has C(clients) and C(servers), and beside them what
+        O(senet.firewall.flows#module:flows) takes, less its two options of addresses.
+      - A side is one of, or a list of, groups, hosts of the inventory, and addresses or networks. An address makes no
+        host a client or a server, even if it is that host's.
+    type: list
+    elements: dict
+    required: true
+  host:
+    description: The host, as C(inventory_hostname) has it.
+    type: str
+    required: true
+  groups:
+    description: Ansible's variable C(groups).
+    type: dict
+    required: true
+  hostvars:
+    description: Ansible's variable C(hostvars).
+    type: dict
+    required: true
+  variable:
+    description:
+      - The variable that has a host's address, or a list of all its addresses, of either family. Name all addresses of
+        a server, since its clients hold nobody to the flow at the others.
+      - A host without C(ansible_host) has its name in the inventory in place of it.
+    type: str
+    default: ansible_host
+  facts:
+    description: Whether to take the addresses from the facts of each host, all but loopback and link-local ones.
+    type: bool
+    default: false
+  resolve:
+    description: Whether a host's address may be a name, which this controller then resolves. It is an error otherwise.
+    type: bool
+    default: false
+seealso:
+  - module: senet.firewall.flows
+"""
+
+EXAMPLES = r"""
+# group_vars/all.yml:
+# senet_flows:
+#   - {name: web_db, pair: httpd_to_postgresql, clients: webservers, servers: databases}
+- name: Put this host's flows in place
+  senet.firewall.flows:
+    flows: "{{ senet_flows | senet.firewall.flows_for_host(inventory_hostname, groups, hostvars) }}"
+
+- name: The same by a variable that lists all addresses of a host
+  senet.firewall.flows:
+    flows: "{{ senet_flows | senet.firewall.flows_for_host(inventory_hostname, groups, hostvars, variable='all_ips') }}"
+"""
+
+RETURN = r"""
+_value:
+  description: The flows of the host. Empty if it is on no side of any.
+  type: list
+  elements: dict
+  sample:
+    - name: web_db
+      pair: httpd_to_postgresql
+      destination_addresses: [192.0.2.20, "2001:db8::20"]
+"""
+
+import socket
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
+from ansible_collections.senet.firewall.plugins.plugin_utils._host_flows import host_flows, network
+
+_FACTS = ("all_ipv4_addresses", "all_ipv6_addresses")
+
+
+def flows_for_host(
+    flows: Any,
+    host: str,
+    groups: Mapping[str, Any],
+    hostvars: Mapping[str, Any],
+    variable: str = "ansible_host",
+    facts: bool = False,
+    resolve: bool = False,
+) -> list[dict[str, Any]]:
+    """The flows of one host out of those of the fleet; AnsibleFilterError says what is wrong with them."""
+
+    def addresses(name: str) -> list[str]:
+        if facts:
+            return _from_facts(name, hostvars[name].get("ansible_facts") or {})
+        return _from_variable(name, variable, hostvars[name].get(variable), resolve)
+
+    try:
+        return host_flows(flows, host, groups, addresses)
+    except SenetError as error:
+        raise AnsibleFilterError(f"flows_for_host: {error}") from error
+
+
+def _from_facts(host: str, facts: Mapping[str, Any]) -> list[str]:
+    found = [str(text) for key in _FACTS for text in facts.get(key) or ()]
+    kept = [text for text in found if _reachable(text) and not _network(text).is_link_local]
+    if not kept:
+        raise SenetError(
+            f"There are no facts with addresses of the host '{host}'; gather the facts of all hosts before, or have "
+            "them cached."
+        )
+    return kept
+
+
+def _from_variable(host: str, variable: str, value: Any, resolve: bool) -> list[str]:
+    if value is None and variable == "ansible_host":
+        value = host
+    texts = [value] if isinstance(value, str) else list(value or ())
+    if not texts:
+        raise SenetError(f"The host '{host}' has no {variable}; give it an address there.")
+    found = [address for text in texts for address in (_resolved(host, str(text)) if resolve else [str(text)])]
+    for text in found:
+        if network(text) is None:
+            raise SenetError(
+                f"The {variable} {text!r} of the host '{host}' is no address; give one, or let names be resolved with "
+                "resolve=true."
+            )
+        if not _reachable(text):
+            raise SenetError(
+                f"The {variable} {text} of the host '{host}' is no address at which others reach it; give one that is, "
+                "or name another variable that has it."
+            )
+    return found
+
+
+def _resolved(host: str, text: str) -> list[str]:
+    if network(text) is not None:
+        return [text]
+    try:
+        return sorted({str(found[4][0]) for found in socket.getaddrinfo(text, None, type=socket.SOCK_STREAM)})
+    except OSError as error:
+        raise SenetError(
+            f"The name {text!r} of the host '{host}' cannot be resolved here ({error}); correct it, or give an address."
+        ) from error
+
+
+def _network(text: str) -> Any:
+    return network(text)
+
+
+def _reachable(text: str) -> bool:
+    """Whether an address can be that of another host."""
+    found = network(text)
+    return found is not None and not (found.is_loopback or found.is_unspecified or found.is_multicast)
+
+
+class FilterModule:
+    """The filter of this file, by its name."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        return {"flows_for_host": flows_for_host}

@@ -1,0 +1,142 @@
+# Copyright: (c) 2026, senet.firewall contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The playbooks under ansible-runner: who is changed, in which order, what stops it, and what the events say."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.playbooks.fleet import Fleet, Job
+
+CONFIRMED = "confirmed: over a new connection"
+UNCHANGED = "unchanged: the host has these flows"
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Fleet:
+    return Fleet(tmp_path)
+
+
+def touched(fleet: Fleet) -> dict[str, int]:
+    return {host: fleet.changes(host) for host in [*fleet.webservers, "db1"] if fleet.changes(host)}
+
+
+def refused(job: Job, why: str) -> None:
+    assert (job.status, job.batches) == ("failed", []), job.output
+    assert why in " ".join(job.output.split())
+
+
+def test_the_canary_goes_first_then_batches_of_the_sizes_that_were_asked_for(fleet: Fleet) -> None:
+    job = fleet.run("rollout", senet_canary="databases", senet_batches="1, 3")
+    assert job.status == "successful", job.output
+    assert job.batches == [["db1"], ["web1"], ["web2", "web3", "web4"], ["web5"]]
+    assert job.verdicts == dict.fromkeys([*fleet.webservers, "db1"], CONFIRMED)
+    assert fleet.has("web1")[0]["destination_addresses"] == ["192.0.2.6"]
+    assert fleet.has("db1")[0]["source_addresses"] == ["192.0.2.1", "192.0.2.2/31", "192.0.2.4/31"]
+
+    again = fleet.run("rollout")
+    assert (again.status, again.batches) == ("successful", []), again.output
+    assert again.verdicts == dict.fromkeys([*fleet.webservers, "db1"], UNCHANGED)
+
+
+def test_a_canary_that_fails_stops_all_and_is_back_in_its_previous_state(fleet: Fleet) -> None:
+    for host in [*fleet.webservers, "db1"]:
+        fleet.does(host, "roll back")
+    job = fleet.run("rollout")
+    assert job.status == "failed"
+    assert job.batches == [["web1"]]
+    assert job.verdicts["web1"] == "rolled_back: The host has undone the change: it was not confirmed in time."
+    assert touched(fleet) == {"web1": 1}
+    assert fleet.has("web1") == []
+    # The others were looked at, and nothing more
+    assert job.verdicts["web2"] == "to be changed: restore the ipv4 rules"
+
+
+def test_a_host_that_fails_in_a_batch_ends_the_rollout_with_that_batch(fleet: Fleet) -> None:
+    fleet.does("web3", "break")
+    job = fleet.run("rollout", senet_batches=2)
+    assert job.status == "failed"
+    assert job.batches == [["web1"], ["web2", "web3"]]
+    assert job.verdicts["web3"] == "refused: It would cut sshd_t; name it in a flow."
+    assert job.verdicts["web2"] == CONFIRMED
+    assert touched(fleet) == {"web1": 1, "web2": 1}
+
+
+def test_a_host_that_is_lost_in_a_batch_ends_the_rollout_as_well(fleet: Fleet) -> None:
+    fleet.loses("web3")
+    job = fleet.run("rollout", senet_batches=2)
+    assert job.status == "failed"
+    assert job.batches == [["web1"], ["web2", "web3"]]
+    assert "web3 did not answer, so the rollout stops." in job.output
+    assert touched(fleet) == {"web1": 1, "web2": 1}
+
+
+def test_a_host_that_is_down_or_refuses_is_found_before_any_is_changed(fleet: Fleet) -> None:
+    fleet.down("web4")
+    fleet.does("web5", "refuse")
+    job = fleet.run("rollout")
+    assert (job.status, touched(fleet)) == ("failed", {})
+    assert job.verdicts["web4"].startswith("refused: The host cannot be reached, and nothing was changed")
+    assert job.verdicts["web5"] == "refused: It would cut sshd_t; name it in a flow."
+
+
+def test_canaries_and_fleet_are_two_jobs_by_tags_and_a_limit_leaves_the_groups_whole(fleet: Fleet) -> None:
+    assert fleet.run("rollout", "--tags", "canary").batches == [["web1"]]
+    assert fleet.run("rollout", "--tags", "fleet", "--limit", "web1,db1").batches == [["db1"]]
+    assert len(fleet.has("db1")[0]["source_addresses"]) == 3
+    assert fleet.run("rollout", "--tags", "fleet", senet_batches="100%").batches == [["web2", "web3", "web4", "web5"]]
+
+
+def test_check_mode_changes_nobody(fleet: Fleet) -> None:
+    job = fleet.run("rollout", "--check")
+    assert (job.status, touched(fleet)) == ("successful", {}), job.output
+
+
+@pytest.mark.parametrize(
+    ("extra", "inventory", "why"),
+    [
+        ({"awx_workflow_job_name": "roll out", "awx_job_template_name": "roll out"}, {}, "This is one slice of a job"),
+        ({"senet_batches": "0"}, {}, "senet_batches is neither a number of hosts nor a percentage"),
+        ({"senet_canary": "nobody"}, {}, "senet_canary names no host"),
+        ({}, {"senet_hosts": "web1", "senet_batches": "1"}, "senet_hosts or senet_batches stands in the inventory"),
+        ({"senet_batch": "1"}, {}, "'senet_batch' is none of the playbooks of senet.firewall"),
+    ],
+)
+def test_what_would_not_do_what_it_seems_to_is_refused(
+    fleet: Fleet, extra: dict[str, Any], inventory: dict[str, Any], why: str
+) -> None:
+    fleet.set(**inventory)
+    refused(fleet.run("rollout", **extra), why)
+    assert touched(fleet) == {}
+
+
+def test_observing_refuses_a_host_that_enforces(fleet: Fleet) -> None:
+    assert fleet.run("observe", "--limit", "web1").status == "successful"
+    assert fleet.has("web1")[0]["mode"] == "observe"
+    assert fleet.run("rollout", "--limit", "web1").batches == [["web1"]]
+    refused(fleet.run("observe"), "refused: web_db is enforced here, and would be open to everybody")
+    assert touched(fleet) == {"web1": 2}
+
+
+def test_an_audit_changes_nobody_and_says_what_is_wrong_where(fleet: Fleet) -> None:
+    fleet.down("web2")
+    fleet.does("web3", "drift")
+    fleet.does("web4", "wait")
+    job = fleet.run("audit", "--limit", "webservers")
+    assert (job.status, touched(fleet)) == ("failed", {})
+    assert job.verdicts.pop("web2").startswith("refused: The host cannot be reached")
+    assert job.verdicts["web3"] == "drift: restore the ipv6 rules"
+    assert job.verdicts["web4"] == "pending: the change 4f0c waits to be confirmed"
+    assert job.verdicts["web1"] == "to be changed: restore the ipv4 rules"
+
+
+def test_a_rollback_undoes_what_waits(fleet: Fleet) -> None:
+    fleet.does("web4", "wait")
+    job = fleet.run("rollback", "--limit", "web4,web5")
+    assert job.status == "successful", job.output
+    assert job.verdicts == {
+        "web4": "rolled_back: it was not confirmed in time",
+        "web5": "unchanged: no change waits here",
+    }
