@@ -23,8 +23,8 @@ class Access(NamedTuple):
 
     ``client`` and ``server`` are what the domain may do with packets of the flow's two types, out of send and recv;
     ``permissive`` says that SELinux does not enforce it; ``refused`` is the same for clients of other addresses, None
-    where the flow takes any address. ``refused_ports`` are those that the policy does not let a source connect to, whatever
-    the packets' labels.
+    where the flow takes any address. ``refused_ports`` are those that the policy does not let a source connect to,
+    whatever the packets' labels.
     """
 
     flow: str

@@ -54,7 +54,7 @@ def test_what_is_missing_is_none(path: Path) -> None:
 def test_a_file_that_others_may_write_is_not_trusted(path: Path, bits: int) -> None:
     write_owned(str(path), "x")
     path.chmod(bits)
-    with pytest.raises(SenetError, match=rf"^{path} is writable by others than root \(owner 0, mode {bits:04o}\).*chown"):
+    with pytest.raises(SenetError, match=rf"^{path} is writable by others than root \(owner 0, mode {bits:04o}"):
         read_owned(str(path))
 
 
