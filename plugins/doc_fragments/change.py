@@ -6,6 +6,10 @@
 class ModuleDocFragment:
     # What every module that changes flows takes, and what holds for all of them.
     DOCUMENTATION = r"""
+requirements:
+  - A Linux kernel with conntrack on the target, and for the layer C(selinux) with SELinux and SECMARK
+  - Either iptables with ip6tables or nft, and for the layer C(selinux) the command C(semodule)
+  - Root on the target
 options:
   layers:
     description:
@@ -30,6 +34,12 @@ options:
     choices: [auto, iptables, nftables]
     default: auto
 attributes:
+  action:
+    description: Has an action plugin, so that some of its work is done on the controller.
+    support: full
+  async:
+    description: Does not support C(async), and does not need it.
+    support: none
   action_group:
     description:
       - Use C(group/senet.firewall.firewall) in C(module_defaults) to set O(mode), O(layers), O(backend),

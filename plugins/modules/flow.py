@@ -12,10 +12,6 @@ description:
     Nobody else, not even root or another program of the same user, can then reach that port on this host.
   - This module is M(senet.firewall.flows) for a single flow with plain options, as ad-hoc calls take them. The host's
     other flows stay as they are.
-requirements:
-  - A Linux kernel with conntrack on the target, and for the layer C(selinux) with SELinux and SECMARK
-  - Either iptables with ip6tables or nft, and for the layer C(selinux) the command C(semodule)
-  - Root on the target
 extends_documentation_fragment:
   - senet.firewall.attributes
   - senet.firewall.change
@@ -25,12 +21,6 @@ attributes:
     support: full
   diff_mode:
     support: full
-  action:
-    description: Has an action plugin, so that some of its work is done on the controller.
-    support: full
-  async:
-    description: Does not support C(async), and does not need it.
-    support: none
 options:
   name:
     description:
@@ -78,6 +68,8 @@ options:
     description:
       - The server's addresses or networks, of either family, if the flow is limited to these. The same ports on other
         addresses are not affected.
+      - With addresses of one family only, the ports stay open over the other; a warning says so on a host that has
+        both.
       - It is the address that the server answers from, after any redirection (DNAT).
     type: list
     elements: str

@@ -26,10 +26,6 @@ description:
     previous state; the task then fails with RV(rolled_back=true), and is never unreachable.
   - A confirmed change is made permanent in C(/etc/senet/flows.json). C(senet-firewall.service) loads the labels at
     boot before the network is up, and puts them back when another program empties the tables.
-requirements:
-  - A Linux kernel with conntrack on the target, and for the layer C(selinux) with SELinux and SECMARK
-  - Either iptables with ip6tables or nft, and for the layer C(selinux) the command C(semodule)
-  - Root on the target
 extends_documentation_fragment:
   - senet.firewall.attributes
   - senet.firewall.change
@@ -39,12 +35,6 @@ attributes:
     support: full
   diff_mode:
     support: full
-  action:
-    description: Has an action plugin, so that some of its work is done on the controller.
-    support: full
-  async:
-    description: Does not support C(async), and does not need it.
-    support: none
 options:
   flows:
     description:

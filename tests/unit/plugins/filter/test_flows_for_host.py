@@ -140,11 +140,11 @@ def test_what_names_nobody_or_is_unknown_is_an_error(wrong: Any, message: str) -
     assert message in said("web1", wrong)
 
 
-def test_flows_that_are_no_list_or_listed_twice_are_errors() -> None:
+def test_flows_that_are_not_a_list_or_listed_twice_are_errors() -> None:
     assert "listed twice" in said("web1", WEB_DB, WEB_DB)
     wrong: tuple[Any, ...] = ([], {}, None, "web_db")
     for nothing in wrong:
-        with pytest.raises(AnsibleFilterError, match="no list, or an empty one"):
+        with pytest.raises(AnsibleFilterError, match="not a list, or an empty one"):
             flows_for_host(nothing, "web1", GROUPS, HOSTVARS)
 
 
