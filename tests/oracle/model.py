@@ -5,7 +5,8 @@
 
 The model has each port in and out of every flow at both ends, translated or not; addresses and interfaces in and out;
 both families; connections seen from their beginning, or from the middle, by either end; untracked and invalid packets;
-and the caller, the called end or both on this host. It takes the flows from the wish and nothing from the compilers.
+few packets and many; and the caller, the called end or both on this host. It takes the flows from the wish and nothing
+from the compilers.
 """
 
 from __future__ import annotations
@@ -83,8 +84,10 @@ def journeys(wish: Wish, limit: int, random: Random) -> Iterator[Journey]:
     frames = list(_frames(wish, random))
     if len(frames) > limit:
         frames = random.sample(frames, limit)
+    # What is beyond a rate matters to what is logged alone
+    rates = (False, True) if any(flow.observe for flow in wish.flows) else (False,)
     for frame in frames:
-        yield from _of_frame(frame, random)
+        yield from _of_frame(frame, random, rates)
 
 
 def _frames(wish: Wish, random: Random) -> Iterator[Frame]:
@@ -137,17 +140,19 @@ def _addresses(family: int, flows: tuple[Flow, ...], field: str, random: Random)
     return sorted({*chosen, outside})
 
 
-def _of_frame(frame: Frame, random: Random) -> Iterator[Journey]:
+def _of_frame(frame: Frame, random: Random, rates: tuple[bool, ...]) -> Iterator[Journey]:
     if frame.called.port is None:
         yield from _portless(frame)
         return
     for steps in _BEGUN[frame.protocol]:
         began = frame.protocol == "tcp"
         for original, reply in _tuples(frame, random):
-            yield from _tracked(frame, steps, original, reply, began)
+            yield from _tracked(frame, steps, original, reply, began, rates)
     for steps in _MIDDLE[frame.protocol]:
         original, reply = _untranslated(frame)
-        yield from _tracked(frame, steps, original, reply, began=False)
+        # Conntrack meets it now, or has known it before the rules were there.
+        new = random.choice((0, 1))
+        yield from _tracked(frame, steps, original, reply, False, rates, new)
     for state in ("UNTRACKED", "INVALID"):
         for word in _LONE[frame.protocol]:
             seen = Seen(frame.protocol, frame.interface, frame.caller, frame.called, True, False, opens=word == SYN)
@@ -177,16 +182,26 @@ def _tuples(frame: Frame, random: Random) -> Iterator[tuple[Ends, Ends]]:
 
 
 def _tracked(
-    frame: Frame, steps: tuple[tuple[bool, str], ...], original: Ends, reply: Ends, began: bool
+    frame: Frame,
+    steps: tuple[tuple[bool, str], ...],
+    original: Ends,
+    reply: Ends,
+    began: bool,
+    rates: tuple[bool, ...],
+    new: int = 2,
 ) -> Iterator[Journey]:
+    """A connection of so many packets before it is assured; at each rate all of them, or none, are beyond it."""
     journey = []
     answered = False
     entry = Connection(PROTOCOLS[frame.protocol], original, reply)
-    for from_caller, word in steps:
+    for number, (from_caller, word) in enumerate(steps):
         answered = answered or not from_caller
         seen = Seen(frame.protocol, frame.interface, frame.caller, frame.called, from_caller, began, word == SYN)
-        journey.append(_packet(frame, seen, word, "ESTABLISHED" if answered else "NEW", entry))
-    yield from _hosts(frame, journey)
+        step = _packet(frame, seen, word, "ESTABLISHED" if answered else "NEW", entry)
+        step.packet.assured = number >= new
+        journey.append(step)
+    for over in rates:
+        yield from _hosts(frame, journey, over)
 
 
 def _packet(frame: Frame, seen: Seen, word: str, state: str, entry: Connection | None) -> Step:
@@ -209,16 +224,16 @@ def _packet(frame: Frame, seen: Seen, word: str, state: str, entry: Connection |
     return Step(packet, seen)
 
 
-def _hosts(frame: Frame, journey: Journey) -> Iterator[Journey]:
+def _hosts(frame: Frame, journey: Journey, over: bool = False) -> Iterator[Journey]:
     """The journey on the caller's host and on that of the called end; on loopback each packet meets both hooks."""
     if frame.interface == _LOOPBACK:
-        yield [step for one in journey for step in (_at(one, "OUTPUT", False), _at(one, "INPUT", True))]
+        yield [step for one in journey for step in (_at(one, "OUTPUT", False, over), _at(one, "INPUT", True, over))]
         return
     for here in (True, False):
-        yield [_at(one, "OUTPUT" if one.seen.from_caller == here else "INPUT", False) for one in journey]
+        yield [_at(one, "OUTPUT" if one.seen.from_caller == here else "INPUT", False, over) for one in journey]
 
 
-def _at(step: Step, hook: str, carries: bool) -> Step:
+def _at(step: Step, hook: str, carries: bool, over: bool = False) -> Step:
     old = step.packet
     packet = Packet(
         hook,
@@ -231,6 +246,8 @@ def _at(step: Step, hook: str, carries: bool) -> Step:
         old.reply,
         old.flags,
         old.chunk,
+        old.assured,
+        over,
     )
     return step._replace(packet=packet, carries=carries)
 

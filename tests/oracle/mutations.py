@@ -165,6 +165,14 @@ def _default_last(text: str) -> str:
     )
 
 
+def _sampled(text: str) -> str:
+    """Whatever port a connection has, it counts as one of the observed flow's."""
+    text = re.sub(r"(?m)^(-A \S+_(?:old|few)) -p \S+ -m conntrack --ctproto \d+ --ct\w+ \S+", r"\1", text)
+    text = re.sub(r"meta l4proto \w+ (ct status assured) ct \w+ proto-src \S+ jump", r"\1 jump", text)
+    rule = r"meta l4proto \w+ meta secmark set ct \w+ proto-src map @\w+_(\w+)_unlogged"
+    return re.sub(rule, r'meta secmark set "senet_watch_\1_unlogged_packet_t"', text)
+
+
 def _one_way(text: str) -> str:
     """What is for replies is for originals, or the verdict for originals is that for replies."""
     text = re.sub(r"(original : (\w+ \w+), reply : )\w+ \w+", r"\1\2", text)
@@ -221,7 +229,7 @@ MUTATIONS = (
         rules=_sub(r"(?:-[sd]|--ct(?:orig|repl)src) \S+ |(?:ct \w+ )?ip6? [sd]addr (?:\{[^}]*\}|\S+) ", ""),
     ),
     Mutation("a range is its first port", rules=_sub(r"(port \d+):\d+|^(\s*\d+)-\d+( :)", r"\1\2\3")),
-    Mutation("udp is left out", rules=_without(r"-p udp|(?:l4proto|set) udp|udp [sd]port")),
+    Mutation("udp is left out", rules=_without(r"-p udp|(?:l4proto|secmark set) udp|udp [sd]port")),
     Mutation("incoming packets are left out", rules=_without(r"^-I INPUT |hook input")),
     Mutation("a source domain too many", policy=_sub(rf"\(allow httpd_t (\S+{_CLIENT})", r"(allow domain \1")),
     Mutation("a destination domain too many", policy=_sub(rf"\(allow redis_t (\S+{_SERVER})", r"(allow domain \1")),
@@ -245,6 +253,9 @@ MUTATIONS = (
     Mutation("refused clients are let in", policy=_granted(r"\w+_refused_packet_t")),
     Mutation("an observed flow refuses", policy=_without_rule(r"\(allow domain \S+_(client|server)_packet_t")),
     Mutation("nobody is logged", policy=_sub("auditallow", "dontaudit")),
+    Mutation("new connections are sampled too", rules=_sub(r" -m conntrack --ctstatus ASSURED|ct status assured ", "")),
+    Mutation("what is beyond the rate is refused", policy=_without_rule(r"allow \S+ \w+_unlogged_packet_t")),
+    Mutation("enforced flows are sampled", rules=_sampled),
     Mutation("watched domains are not logged", policy=_without_rule(rf"auditallow \S+ {_DEFAULT}")),
     Mutation("forwarded packets are refused", policy=_without_rule("forward_in")),
     Mutation("a label without a role", policy=_without(rf"roletype object_r \S+{_SERVER}")),

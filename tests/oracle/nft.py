@@ -193,6 +193,8 @@ class _Rule:
             if cursor.peek() == "packets":
                 cursor.take(4)
             return None
+        if word == "limit":
+            return self._limit()
         if word in ("jump", "goto", *_VERDICTS):
             verdict = self.scope.verdict(cursor.take(2 if word in ("jump", "goto") else 1))
             return None if verdict.kind == "continue" else lambda packet: verdict
@@ -206,6 +208,17 @@ class _Rule:
             cursor.take(1)
             return _verdict_step(keys, self._map(keys, "verdict"))
         return matching(keys, cursor, self.scope.lookups)
+
+    def _limit(self) -> Step:
+        """Whatever the rate is: a packet of the model is within all of them or beyond all."""
+        self.cursor.take(1)
+        if self.cursor.take(1) != ["rate"]:
+            raise Unknown("limit of nft by name")
+        over = self.cursor.peek() == "over"
+        self.cursor.take(1 + over)
+        if self.cursor.peek() == "burst":
+            self.cursor.take(3)
+        return lambda packet: packet.over == over
 
     def _map(self, keys: Concatenation, values: str) -> Lookup:
         """The map after "map" or "vmap"."""

@@ -18,6 +18,7 @@ Range = tuple[object, object]
 
 _STATES = ("invalid", "established", "related", "new", "untracked")
 _STATE_OF = {state.upper(): 1 << bit for bit, state in enumerate(_STATES)}
+_ASSURED = 4
 _NUMBERS = {**PROTOCOLS, "ipv6-icmp": 58, "udplite": 136}
 _PORTS = ("tcp", "udp", "sctp", "dccp", "th")
 _TYPES = {
@@ -189,6 +190,7 @@ def _named(kind: str, text: str) -> object:
         "family": {"ipv4": 4, "ipv6": 6, "2": 4, "10": 6},
         "ether": {"ip": 4, "ip6": 6},
         "state": {state: _STATE_OF[state.upper()] for state in _STATES},
+        "status": {"assured": _ASSURED},
         "flags": TCP_FLAGS,
     }
     names = of_kind.get(kind, {})
@@ -256,6 +258,8 @@ def _ct(word: str, cursor: Cursor) -> tuple[Selector, str]:
         return _tuple_part(word, cursor)
     if word == "state":
         return (lambda packet: _STATE_OF[packet.state]), "state"
+    if word == "status":
+        return (lambda packet: packet.assured * _ASSURED if packet.connection is not None else None), "status"
     if word == "direction":
         return (lambda packet: packet.reply if packet.connection is not None else None), "direction"
     if word == "mark":
@@ -373,7 +377,7 @@ def matching(keys: Concatenation, cursor: Cursor, lookups: Mapping[str, Lookup])
     if kind == "label":
         label = cursor.next().strip('"')
         return _labelled(load, label, operator)
-    if kind in ("state", "flags") or mask is not None:
+    if kind in ("state", "status", "flags") or mask is not None:
         return _bitwise(load, kind, mask, operator, cursor)
     return _compared(load, element(kind, [cursor.next()]), operator)
 

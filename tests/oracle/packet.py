@@ -45,11 +45,15 @@ class Connection:
 
 
 class Packet:
-    """A packet at one hook. ``connection`` is None where conntrack has no entry, and ``state`` says why."""
+    """A packet at one hook. ``connection`` is None where conntrack has no entry, and ``state`` says why.
+
+    ``assured``: conntrack has seen both ends of the connection speak. ``over``: so many packets have come that this one
+    is beyond every rate.
+    """
 
     __slots__ = (
-        "chunk", "connection", "ends", "family", "flags", "hook", "interface", "mark", "protocol", "reply", "secmark",
-        "state",
+        "assured", "chunk", "connection", "ends", "family", "flags", "hook", "interface", "mark", "over", "protocol",
+        "reply", "secmark", "state",
     )  # fmt: skip
 
     def __init__(
@@ -64,6 +68,8 @@ class Packet:
         reply: bool = False,
         flags: int = 0,
         chunk: str = "",
+        assured: bool = False,
+        over: bool = False,
     ) -> None:
         self.hook = hook
         self.family = family
@@ -75,6 +81,8 @@ class Packet:
         self.reply = reply
         self.flags = flags
         self.chunk = chunk
+        self.assured = assured
+        self.over = over
         self.mark = 0
         self.secmark = ""
 

@@ -105,7 +105,8 @@ def promise(wish: Wish, seen: Seen, domain: str, sends: bool) -> Word:
 
 
 def enforced(wish: Wish) -> Wish:
-    """The wish with nothing only observed. Whoever it refuses and this one does not is logged, once a connection."""
+    """The wish with nothing only observed. Whoever it refuses and this one does not is logged, once a connection: by
+    its first packets. Of those after, many in a short time need leave no record."""
     flows = tuple(flow._replace(observe=False) for flow in wish.flows)
     return Wish(flows, (*wish.confined, *wish.watched))
 

@@ -131,8 +131,8 @@ class Multiport(Match):
 class Conntrack(Match):
     options = dict.fromkeys(
         (
-            "--ctstate", "--ctproto", "--ctdir", "--ctorigsrc", "--ctorigdst", "--ctreplsrc", "--ctrepldst",
-            "--ctorigsrcport", "--ctorigdstport", "--ctreplsrcport", "--ctrepldstport",
+            "--ctstate", "--ctstatus", "--ctproto", "--ctdir", "--ctorigsrc", "--ctorigdst", "--ctreplsrc",
+            "--ctrepldst", "--ctorigsrcport", "--ctorigdstport", "--ctreplsrcport", "--ctrepldstport",
         ),
         1,
     )  # fmt: skip
@@ -144,6 +144,8 @@ class Conntrack(Match):
         for option, values, inverted in self.taken:
             if option == "--ctdir":
                 rest.append(_inverted_of(_direction(values[0]), inverted))
+            elif option == "--ctstatus":
+                rest.append(_inverted_of(_status(values[0]), inverted))
             elif option != "--ctstate":
                 rest.append(_inverted_of(self._of_entry(option, values[0]), inverted))
         wanted = frozenset(state[0][0].split(",")) if state else frozenset()
@@ -206,6 +208,17 @@ class Connlabel(Match):
         yield step
 
 
+class Limit(Match):
+    """Whatever the rate is: a packet of the model is within all of them or beyond all."""
+
+    options: ClassVar[dict[str, int]] = {"--limit": 1, "--limit-burst": 1}
+
+    def steps(self) -> Iterator[Step]:
+        if any(inverted for _option, _values, inverted in self.taken):
+            raise Unknown("inverted limit of iptables")
+        yield lambda packet: not packet.over
+
+
 class Mark(Match):
     options: ClassVar[dict[str, int]] = {"--mark": 1}
 
@@ -235,6 +248,7 @@ _MATCHES: dict[str, type[Match]] = {
     "conntrack": Conntrack,
     "state": State,
     "connlabel": Connlabel,
+    "limit": Limit,
     "mark": Mark,
     "connmark": Connmark,
     "comment": Comment,
@@ -306,6 +320,12 @@ def _direction(text: str) -> Callable[[Packet, Connection], bool]:
         raise Unknown(f"direction of iptables: {text}")
     reply = text == "REPLY"
     return lambda packet, entry: packet.reply == reply
+
+
+def _status(text: str) -> Callable[[Packet, Connection], bool]:
+    if text != "ASSURED":
+        raise Unknown(f"status of iptables: {text}")
+    return lambda packet, entry: packet.assured
 
 
 def _has_state(packet: Packet, wanted: frozenset[str]) -> bool:

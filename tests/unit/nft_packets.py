@@ -7,15 +7,16 @@ import re
 from ipaddress import ip_address, ip_network
 
 _KEY = (
-    r"[io]ifname|meta l4proto|meta nfproto|ct state|ct direction|ct label|"
+    r"[io]ifname|meta l4proto|meta nfproto|ct state|ct status|ct direction|ct label|"
     r"ct (?:original|reply) (?:ip6? saddr|proto-src)|"
     r"ip6? [sd]addr|(?:tcp|udp|sctp|dccp) [sd]port"
 )
 _MATCH = re.compile(rf"({_KEY}) (\{{[^}}]*\}}|(?!set|vmap)\S+) ")
 _FLAGS = re.compile(r"tcp flags & \(syn \| ack\) (==|!=) syn ")
 _LABEL = re.compile(r'meta secmark set (?:"(\w+)"|(\S+ \S+(?: \S+)?) map @(\w+)) ')
+_LIMIT = re.compile(r"limit rate \d+/second burst \d+ packets ")
 _UNLABELLED = re.compile(r"meta secmark vmap \{ 0 : (jump \w+ )\} ")
-_VERDICT = re.compile(r"(?:(accept)|(goto|jump) (\w+)) $")
+_VERDICT = re.compile(r"(?:(accept)|(return)|(goto|jump) (\w+)) $")
 
 
 class Table:
@@ -27,6 +28,10 @@ class Table:
             name: re.findall(r'([\d-]+) : "(\S+)"', body)
             for name, body in re.findall(r"map (\w+) \{(.*?)\n\t\}", text, re.DOTALL)
         }
+        self.sets = {
+            name: re.findall(r"([\d-]+),", body)
+            for name, body in re.findall(r"set (\w+) \{(.*?)\n\t\}", text, re.DOTALL)
+        }
         self.chains = {
             name: [line.strip() + " " for line in body.splitlines() if line.strip()]
             for name, body in re.findall(r"\tchain (\w+) \{\n(.*?)\n\t\}", text, re.DOTALL)
@@ -34,7 +39,8 @@ class Table:
 
     def label(self, hook: str, facts: dict[str, str], before: str = "") -> str:
         """The type that a packet ends up with which had a type ``before``, perhaps none; what is not among the facts
-        matches nothing. The fact ``ct label`` is the connection's, and is written."""
+        matches nothing. The fact ``ct label`` is the connection's, and is written; ``over`` says that the packet is
+        beyond every rate."""
         way = _Way(self, facts, before)
         way.enter(hook, 2)
         return way.type
@@ -53,7 +59,9 @@ class _Way:
             match = _VERDICT.match(verdict)
             if match is None:
                 assert not verdict, line
-            elif match[1] or (self.enter(match[3]) or match[2] == "goto"):
+            elif match[2]:
+                return False
+            elif match[1] or (self.enter(match[4]) or match[3] == "goto"):
                 return True
         return False
 
@@ -62,7 +70,13 @@ class _Way:
         rest = line
         while rest:
             if match := _MATCH.match(rest):
-                if not agrees(match[1], match[2], self.facts):
+                value = match[2]
+                if value.startswith("@"):
+                    value = ", ".join(self.table.sets[value[1:]])
+                if not agrees(match[1], value, self.facts):
+                    return ""
+            elif match := _LIMIT.match(rest):
+                if "over" in self.facts:
                     return ""
             elif match := _FLAGS.match(rest):
                 if "tcp flags" not in self.facts or (self.facts["tcp flags"] == "syn") != (match[1] == "=="):

@@ -143,7 +143,6 @@ def test_a_read_only_etc_undoes_the_change(released: Host) -> None:
 
 
 @each_backend
-@pytest.mark.thorough
 def test_a_read_only_etc_refuses_to_confirm(released: Host) -> None:
     released.run(f"echo ' ' >>{INTENT}")
     before = facts(released)
@@ -157,7 +156,6 @@ def test_a_read_only_etc_refuses_to_confirm(released: Host) -> None:
 
 
 @each_backend
-@pytest.mark.thorough
 def test_a_full_disk_is_told_before_anything_is_written(released: Host) -> None:
     before = facts(released)
     with full_disk(released):
@@ -167,7 +165,6 @@ def test_a_full_disk_is_told_before_anything_is_written(released: Host) -> None:
     assert facts(released) == before
 
 
-@pytest.mark.thorough
 def test_a_held_xtables_lock_is_told(released: Host) -> None:
     with held_xtables_lock(released):
         before = facts(released)
@@ -177,7 +174,6 @@ def test_a_held_xtables_lock_is_told(released: Host) -> None:
     assert facts(released) == before
 
 
-@pytest.mark.thorough
 def test_semodule_that_fails_half_way_leaves_the_policy_as_it_was(slim: Host) -> None:
     before = facts(slim)
     loaded = slim.run("sha256sum </sys/fs/selinux/policy; sha256sum /etc/selinux/default/policy/*").stdout

@@ -36,6 +36,7 @@ MODULES = (
     "_compile.nftables",
     "_compile.owner",
     "_compile.rule_families",
+    "_compile.sampling",
     "_compile.systemd_units",
     "_compile.xtables",
     "_decisions",

@@ -9,7 +9,7 @@ The flows stand in the module's own first comment, so the policy store remembers
 import json
 import re
 from functools import lru_cache
-from typing import Dict, FrozenSet, Iterable, List, Optional, Sequence, Set
+from typing import Dict, FrozenSet, Iterable, List, Optional, Sequence, Set, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._compile.cil_peers import compile_peers
 from ansible_collections.senet.firewall.plugins.module_utils._compile.cil_text import (
@@ -98,8 +98,9 @@ _REFUSED = """\
 (typeattributeset senet_packet_type ({refused}))
 """
 
-# What only a source port says to be of the flow: a confined domain could have chosen that port itself.
-_MIDSTREAM = """\
+# A client's and a server's type beside the flow's own: on what only a source port says to be of the flow, since a
+# confined domain could have chosen that port itself, and on what is not logged of a busy connection.
+_TWO_MORE = """\
 (type {0})
 (roletype object_r {0})
 (typeattributeset senet_packet_type ({0}))
@@ -119,9 +120,12 @@ _OBSERVED = """\
 (typeattributeset senet_{name}_outsider (and (domain) (not (kernel_t senet_{name}-source senet_{name}-destination))))
 """
 
-_OBSERVED_TYPES = """\
+_OPEN = """\
 (allow {others} {client} (packet (send recv)))
 (allow {others} {server} (packet (send recv)))
+"""
+
+_LOGGED = """\
 (auditallow senet_{name}_not_source {client} (packet (send)))
 (auditallow senet_{name}_not_destination {server} (packet (send)))
 (auditallow senet_{name}_outsider {client} (packet (recv)))
@@ -129,7 +133,7 @@ _OBSERVED_TYPES = """\
 """
 
 # What it receives is another matter: it does so for MPTCP sockets before Linux 6.5, and for file systems.
-_OBSERVED_KERNEL = """\
+_LOGGED_KERNEL = """\
 (auditallow kernel_t {client} (packet (recv)))
 (auditallow kernel_t {server} (packet (recv)))
 """
@@ -139,6 +143,10 @@ _REFUSED_OBSERVED = """\
 (typeattribute senet_{name}_refused)
 (typeattributeset senet_{name}_refused (and (domain) (not (kernel_t))))
 (auditallow senet_{name}_refused {refused} (packet (send recv)))
+(type {unlogged})
+(roletype object_r {unlogged})
+(typeattributeset senet_packet_type ({unlogged}))
+(allow {others} {unlogged} (packet (send recv)))
 """
 
 
@@ -157,17 +165,28 @@ def compile_policy(flows: FlowSet, remembered: Optional[FlowSet] = None) -> str:
         parts.append(_fill(_FLOW, flow))
         if flow.mode == OBSERVE:
             parts.append(_fill(_OBSERVED, flow))
-        parts.extend(_grants(flow, flow.client_type, flow.server_type, _others(flows)))
+        others = _others(flows)
+        types = (flow.client_type, flow.server_type)
+        parts.extend(_grants(flow, types, "", others))
+        parts.extend(_logged(flow, types))
         if flows.parts_midstream(flow):
-            parts.append(_MIDSTREAM.format(*flow.midstream_types))
-            client, server = flow.midstream_types
-            others = _others(flows)
-            parts.extend(_grants(flow, client, server, others, others, _confined(flows, ENFORCE)))
-            parts.extend(_audited(flow.name, _confined(flows, OBSERVE), flow.midstream_types))
+            types = flow.midstream_types
+            parts.append(_TWO_MORE.format(*types))
+            parts.extend(_grants(flow, types, "-midstream", others, others, _confined(flows, ENFORCE)))
+            parts.extend(_logged(flow, types))
+            parts.extend(_audited(flow.name, _confined(flows, OBSERVE), types))
+        if flow.mode == OBSERVE:
+            client, server = flow.unlogged_types[:2]
+            parts.append(_TWO_MORE.format(client, server))
+            parts.extend(_grants(flow, (client, server), "-unlogged", others))
         if flow.source_addresses:
             parts.append(_fill(_REFUSED, flow))
             if flow.mode == OBSERVE:
-                parts.append(_REFUSED_OBSERVED.format(name=flow.name, refused=flow.refused_type, others=_others(flows)))
+                parts.append(
+                    _REFUSED_OBSERVED.format(
+                        name=flow.name, refused=flow.refused_type, unlogged=flow.unlogged_types[2], others=others
+                    )
+                )
     parts.append(compile_peers(peering(flows), flows.labels_packets))
     parts.extend(_INTERFACE.format(type=name) for name in flows.interface_types)
     return "".join(parts)
@@ -292,14 +311,19 @@ def _fill(template: str, flow: Flow) -> str:
 
 
 def _grants(
-    flow: Flow, client: str, server: str, others: str, everybody: str = EVERY_DOMAIN, left_out: Sequence[str] = ()
+    flow: Flow,
+    types: Tuple[str, str],
+    kind: str,
+    others: str,
+    everybody: str = EVERY_DOMAIN,
+    left_out: Sequence[str] = (),
 ) -> List[str]:
     """Each side sends its own type only. Both receive both: across network namespaces a packet keeps its sender's.
 
     A flow that only observes opens nothing to a confined domain: it grants to the others.
     """
+    client, server = types
     allow = "(allow {0} {1} (packet ({2})))".format
-    kind = "" if client == flow.client_type else "-midstream"
     blocks = []
     for domain in sorted(set(flow.source + flow.destination).difference(left_out)):
         subject = everybody if domain == EVERY_DOMAIN else domain
@@ -309,7 +333,16 @@ def _grants(
         ]
         blocks.append(optional("senet_{0}-{1}{2}".format(flow.name, domain, kind), lines))
     if flow.mode == OBSERVE:
-        blocks.append(_OBSERVED_TYPES.format(name=flow.name, client=client, server=server, others=others))
-        if not {KERNEL, EVERY_DOMAIN}.intersection(flow.source + flow.destination):
-            blocks.append(_OBSERVED_KERNEL.format(client=client, server=server))
+        blocks.append(_OPEN.format(client=client, server=server, others=others))
     return blocks
+
+
+def _logged(flow: Flow, types: Tuple[str, str]) -> List[str]:
+    """Of a flow that only observes, the record of whoever would be refused."""
+    if flow.mode != OBSERVE:
+        return []
+    client, server = types
+    lines = [_LOGGED.format(name=flow.name, client=client, server=server)]
+    if not {KERNEL, EVERY_DOMAIN}.intersection(flow.source + flow.destination):
+        lines.append(_LOGGED_KERNEL.format(client=client, server=server))
+    return lines

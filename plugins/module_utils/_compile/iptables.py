@@ -9,9 +9,9 @@ both hooks share.
 """
 
 import re
-from typing import Dict, Iterable, Iterator, List, NamedTuple, Sequence, Tuple
+from typing import Callable, Dict, Iterable, Iterator, List, NamedTuple, Sequence, Tuple
 
-from ansible_collections.senet.firewall.plugins.module_utils._compile import xtables
+from ansible_collections.senet.firewall.plugins.module_utils._compile import sampling, xtables
 from ansible_collections.senet.firewall.plugins.module_utils._compile.xtables import (
     HOOKS,
     PROTOCOL_NUMBERS,
@@ -23,6 +23,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._values.fields impo
 from ansible_collections.senet.firewall.plugins.module_utils._values.flows import (
     DEFAULT_PACKET_TYPE,
     ENFORCE,
+    OBSERVE,
     Flow,
     FlowSet,
     packet_context,
@@ -33,7 +34,7 @@ PLACE = Place(
     "security",
     "SENET_",
     re.compile(
-        r"SENET_(?:INPUT|OUTPUT)(?:_(?:original|reply)(?:_mid)?|_[a-z]+_[a-z]+_[0-9]+)?"
+        r"SENET_(?:INPUT|OUTPUT)(?:_(?:original|reply)(?:_mid|_(?:mid)?(?:old|few))?|_[a-z]+_[a-z]+_[0-9]+)?"
         r"|SENET_(?:tcp|udp|dccp|sctp)_[a-z]+_[a-z]+_[0-9]+"
     ),
 )
@@ -67,6 +68,10 @@ def compile_rules(flows: FlowSet, mls: bool, family: str = "ipv4") -> Tuple[str,
     originator's SYN is none of a server's, which the connection's label remembers.
 
     A flow with addresses or interfaces has its rules at the end of each phase, one a combination of them.
+
+    Of connections that are only observed, and not new, what is beyond a rate gets an unlogged type of its flow at the
+    end of the phase that found it. The rate counts for each hook, direction and phase by itself: on loopback a packet
+    leaves before it arrives, and one rate for both would be used up where it leaves.
 
     A large set keeps these phases and their order. Each finds its port in a tree of chains a protocol: an inner chain
     goes on to the part that may hold the port, and a chain that is gone to returns where the tree was entered.
@@ -173,6 +178,9 @@ class _Phase(NamedTuple):
         return "".join("{0} {1} ".format(option, texts[option]) for option in _END_ORDER if option in texts)
 
 
+# The rule for a claim: from its chain, what matches it, and itself
+Found = Callable[[str, str, _Claim], str]
+
 # By what each phase finds the service's port: the options for the client's address, and the server's.
 _ENDS = {
     "--sport": ("-d", "-s"),
@@ -197,8 +205,13 @@ def _hook_rules(chains: Chains, hook: str, flows: FlowSet, mls: bool, family: st
         rules.append("-A {0} -m conntrack --ctdir {1} -g {2}".format(name, direction, tracked))
         chains[tracked] = ["-A {0} -j {1}".format(tracked, middle)]
         chains[middle] = list(_beginnings(middle, direction, flows))
-        _phase_rules(chains, middle, hook, _Phase("osrc", "--ctorigsrcport", other), flows, mls, family)
-        _phase_rules(chains, tracked, hook, _Phase("rsrc", "--ctreplsrcport", own), flows, mls, family)
+        middle_phase, phase = _Phase("osrc", "--ctorigsrcport", other), _Phase("rsrc", "--ctreplsrcport", own)
+        _phase_rules(chains, middle, hook, middle_phase, flows, mls, family)
+        if sampling.samples(flows, real=False):
+            _sampling_rules(chains, middle, hook, middle_phase, flows, mls, family)
+        _phase_rules(chains, tracked, hook, phase, flows, mls, family)
+        if sampling.samples(flows, real=True):
+            _sampling_rules(chains, tracked, hook, phase, flows, mls, family)
     # Nothing that conntrack follows comes here
     _phase_rules(chains, name, hook, _Phase("sport", "--sport", replier), flows, mls, family)
     _phase_rules(chains, name, hook, _Phase("dport", "--dport", originator), flows, mls, family)
@@ -238,33 +251,70 @@ def _phase_rules(
         if flow.everywhere
         for ports in flow.ports
     ]
-    if len(claims) <= _FLAT_CLAIMS:
-        chains[name].extend(_claim_rule(name, phase, claim, mls) for claim in claims)
-    else:
-        for protocol in sorted({claim.protocol for claim in claims}):
-            own = sorted((claim for claim in claims if claim.protocol == protocol), key=lambda claim: claim.ports)
-            root = "SENET_{0}_{1}_{2}".format(protocol, phase.name, phase.side)
-            entry = phase.match(protocol, own[0].ports.low, own[-1].ports.high)
-            chains[name].append("-A {0} {1}-j {2}_0".format(name, entry, root))
-            # The other hook has the same tree for the other direction
-            if root + "_0" not in chains:
-                tree = {}  # type: Chains
-                _grow(tree, root, phase, own, mls)
-                chains.update(tree)
+    _search(chains, name, phase, claims, "{0}_{1}".format(phase.name, phase.side), _labels(phase, mls))
     chains[name].extend(_placed_rules(name, hook, phase, flows, mls, family))
 
 
-def _grow(tree: Chains, root: str, phase: _Phase, claims: Sequence[_Claim], mls: bool) -> str:
+def _sampling_rules(
+    chains: Chains, name: str, hook: str, phase: _Phase, flows: FlowSet, mls: bool, family: str
+) -> None:
+    """Add the unlogged types to the end of a chain of connections: what is on an observed flow's port uses up the rate,
+    and beyond it is labelled anew, by the same rules in the same order."""
+    kind, letter = "" if name.endswith("_mid") else "_", phase.name[0]
+    old, few = name + kind + "old", name + kind + "few"
+    chains[name].append("-A {0} -m conntrack --ctstatus ASSURED -j {1}".format(name, old))
+    chains[old] = []
+    ports = [
+        _Claim(protocol, own, {}) for protocol, found in sampling.sampled_ports(flows).items() for own in found
+    ]
+    # No other chain has the same goal
+    here = "{0}old_{1}".format(letter, "".join(part[:3].lower() for part in name.split("_")[1:3]))
+    _search(chains, old, phase, ports, here, lambda chain, match, claim: "-A {0} {1}-g {2}".format(chain, match, few))
+    limit = "--limit {0}/sec --limit-burst {1}".format(sampling.RATE, sampling.BURST)
+    chains[few] = ["-A {0} -m limit {1} -j RETURN".format(few, limit)]
+    claims = [
+        _Claim(flow.protocol, own, dict(zip(("client", "server"), flow.unlogged_types)))
+        for flow in flows.flows
+        if flow.mode == OBSERVE and flow.everywhere
+        for own in flow.ports
+    ]
+    _search(chains, few, phase, claims, "{0}few_{1}".format(letter, phase.side), _labels(phase, mls))
+    chains[few].extend(_placed_rules(few, hook, phase, sampling.placed(flows), mls, family, unlogged=True))
+
+
+def _labels(phase: _Phase, mls: bool) -> Found:
+    return lambda name, match, claim: _label(name, match, claim.types[phase.side], mls)
+
+
+def _search(
+    chains: Chains, name: str, phase: _Phase, claims: Sequence[_Claim], tree_name: str, found: Found
+) -> None:
+    """Add to a chain what finds a packet's claim, and the trees that takes. A tree may serve several chains."""
+    if len(claims) <= _FLAT_CLAIMS:
+        chains[name].extend(_claim_rule(name, phase, claim, found) for claim in claims)
+        return
+    for protocol in sorted({claim.protocol for claim in claims}):
+        own = sorted((claim for claim in claims if claim.protocol == protocol), key=lambda claim: claim.ports)
+        root = "SENET_{0}_{1}".format(protocol, tree_name)
+        entry = phase.match(protocol, own[0].ports.low, own[-1].ports.high)
+        chains[name].append("-A {0} {1}-j {2}_0".format(name, entry, root))
+        if root + "_0" not in chains:
+            tree = {}  # type: Chains
+            _grow(tree, root, phase, own, found)
+            chains.update(tree)
+
+
+def _grow(tree: Chains, root: str, phase: _Phase, claims: Sequence[_Claim], found: Found) -> str:
     """Add to the chains of a tree one that finds these claims, and all below it; its name."""
     name = "{0}_{1}".format(root, len(tree))
     rules = []  # type: List[str]
     tree[name] = rules
     if len(claims) <= _LEAF_CLAIMS:
-        rules.extend(_claim_rule(name, phase, claim, mls) for claim in claims)
+        rules.extend(_claim_rule(name, phase, claim, found) for claim in claims)
         return name
     for part in _parts(claims):
         match = phase.match(part[0].protocol, part[0].ports.low, part[-1].ports.high)
-        rules.append("-A {0} {1}-g {2}".format(name, match, _grow(tree, root, phase, part, mls)))
+        rules.append("-A {0} {1}-g {2}".format(name, match, _grow(tree, root, phase, part, found)))
     return name
 
 
@@ -278,12 +328,13 @@ def _parts(claims: Sequence[_Claim]) -> List[Sequence[_Claim]]:
     return [claims[low:high] for low, high in zip(edges, edges[1:])]
 
 
-def _claim_rule(name: str, phase: _Phase, claim: _Claim, mls: bool) -> str:
-    match = phase.match(claim.protocol, claim.ports.low, claim.ports.high)
-    return _label(name, match, claim.types[phase.side], mls)
+def _claim_rule(name: str, phase: _Phase, claim: _Claim, found: Found) -> str:
+    return found(name, phase.match(claim.protocol, claim.ports.low, claim.ports.high), claim)
 
 
-def _placed_rules(name: str, hook: str, phase: _Phase, flows: FlowSet, mls: bool, family: str) -> Iterator[str]:
+def _placed_rules(
+    name: str, hook: str, phase: _Phase, flows: FlowSet, mls: bool, family: str, unlogged: bool = False
+) -> Iterator[str]:
     """The rules of the flows that ports alone do not tell: first whom they refuse, so that each flow's own clients,
     whose label comes after, are not among them."""
     # What one flow enforces is not for another that only observes to permit.
@@ -291,11 +342,14 @@ def _placed_rules(name: str, hook: str, phase: _Phase, flows: FlowSet, mls: bool
     for flow in placed:
         if flow.source_addresses:
             for match in _placed_matches(hook, phase, flow, ("",), family):
-                yield _label(name, match, flow.refused_type, mls)
+                yield _label(name, match, sampling.packet_types(flow, unlogged)[2], mls)
     for flow in placed:
         clients = _of_family(flow.source_addresses, family)
+        types = phase.types(flows, flow)
+        if unlogged and flow.mode == OBSERVE:
+            types = dict(zip(("client", "server"), flow.unlogged_types))
         for match in _placed_matches(hook, phase, flow, clients, family):
-            yield _label(name, match, phase.types(flows, flow)[phase.side], mls)
+            yield _label(name, match, types[phase.side], mls)
 
 
 def _placed_matches(hook: str, phase: _Phase, flow: Flow, clients: Sequence[str], family: str) -> Iterator[str]:

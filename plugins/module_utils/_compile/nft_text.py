@@ -10,7 +10,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._values.fields impo
 
 _PROTOCOL_NUMBERS = {"tcp": "6", "udp": "17", "dccp": "33", "sctp": "132"}
 # What a block of the table may refer to stands above it; what is not ours comes between maps and chains.
-_RANKS = {"": 0, "secmark": 1, "map": 2, "chain": 4}
+_RANKS = {"": 0, "secmark": 1, "map": 2, "set": 3, "chain": 5}
 _TOKEN = re.compile(r'"[^"]*"|\#[^\n]*|[{};,\n]|[^\s{};,"]+')
 _PORT_MATCH = re.compile(r"\b(th|tcp|udp|dccp|sctp) ([sd]port)\b")
 _L4PROTO = re.compile(r"\bmeta l4proto (\S+) ")
@@ -141,7 +141,7 @@ def one_of(what: str, values: Sequence[str]) -> str:
 def table_lines(name: str, blocks: Blocks) -> Tuple[str, ...]:
     """A table as the lines of one nft file, each block's statements a line each, an element of a map a line."""
     lines = ["table {0} {{".format(name)]
-    for (kind, block), statements in sorted(blocks.items(), key=lambda item: (_RANKS.get(item[0][0], 3), item[0])):
+    for (kind, block), statements in sorted(blocks.items(), key=lambda item: (_RANKS.get(item[0][0], 4), item[0])):
         if not kind:
             lines.extend("\t" + statement for statement in statements)
             continue

@@ -10,7 +10,7 @@ maps from ports to labels, two a protocol, and two more where only a source port
 import re
 from typing import Dict, Iterable, Iterator, List, Sequence, Tuple
 
-from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables, nft_text
+from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables, nft_text, sampling
 from ansible_collections.senet.firewall.plugins.module_utils._compile.nft_text import (
     Blocks,
     Table,
@@ -19,10 +19,11 @@ from ansible_collections.senet.firewall.plugins.module_utils._compile.nft_text i
     parse_table,
     table_lines,
 )
-from ansible_collections.senet.firewall.plugins.module_utils._values.fields import Network
+from ansible_collections.senet.firewall.plugins.module_utils._values.fields import Network, PortRange
 from ansible_collections.senet.firewall.plugins.module_utils._values.flows import (
     DEFAULT_PACKET_TYPE,
     ENFORCE,
+    OBSERVE,
     Flow,
     FlowSet,
     packet_context,
@@ -67,6 +68,10 @@ def compile_rules(flows: FlowSet, mls: bool) -> Tuple[str, ...]:
     the default. What conntrack does not follow stays in the hook's chain, where the last label counts: the default,
     then the ports, what a packet is sent *to* deciding last. Flows with addresses or interfaces have rules of their
     own at the end of each of these.
+
+    Of connections that are only observed, and not new, what is beyond a rate gets an unlogged type of its flow, in a
+    chain for each hook, direction and place of the port: on loopback a packet leaves before it arrives, and one rate
+    for both would be used up where it leaves.
     """
     contexts = {packet_type: packet_context(packet_type, mls) for packet_type in flows.packet_types}
     blocks = {("secmark", name): ['"{0}"'.format(context)] for name, context in contexts.items()}  # type: Blocks
@@ -75,6 +80,13 @@ def compile_rules(flows: FlowSet, mls: bool) -> Tuple[str, ...]:
             for side in ("client", "server"):
                 name = _map_name(flows, protocol, side, sure)
                 blocks["map", name] = list(_map_lines(flows, protocol, side, sure))
+    for protocol, ports in sampling.sampled_ports(flows).items():
+        blocks["set", protocol + "_observed"] = list(_set_lines(ports))
+        for number, side in enumerate(("client", "server")):
+            own = [flow for flow in _observed_everywhere(flows) if flow.protocol == protocol]
+            elements = sorted((ports, flow.unlogged_types[number]) for flow in own for ports in flow.ports)
+            if elements:
+                blocks["map", _unlogged_map(protocol, side)] = list(_element_lines(elements))
     for hook in _HOOKS:
         _add_chains(blocks, hook, flows)
     return table_lines(TABLE, blocks)
@@ -171,17 +183,30 @@ def _map_name(flows: FlowSet, protocol: str, side: str, sure: bool) -> str:
 
 
 def _map_lines(flows: FlowSet, protocol: str, side: str, sure: bool) -> Iterator[str]:
-    elements = sorted(
-        (ports, _types(flows, flow, sure)[side])
-        for flow in flows.flows
-        if flow.protocol == protocol and flow.everywhere
-        for ports in flow.ports
+    return _element_lines(
+        sorted(
+            (ports, _types(flows, flow, sure)[side])
+            for flow in flows.flows
+            if flow.protocol == protocol and flow.everywhere
+            for ports in flow.ports
+        )
     )
+
+
+def _element_lines(elements: Sequence[Tuple[PortRange, str]]) -> Iterator[str]:
     yield "type inet_service : secmark"
     if any(ports.low != ports.high for ports, dummy in elements):
         yield "flags interval"
     for ports, packet_type in elements:
         yield '{0} : "{1}",'.format(ports, packet_type)
+
+
+def _set_lines(ports: Sequence[PortRange]) -> Iterator[str]:
+    yield "type inet_service"
+    if any(own.low != own.high for own in ports):
+        yield "flags interval"
+    for own in ports:
+        yield "{0},".format(own)
 
 
 def _add_chains(blocks: Blocks, hook: str, flows: FlowSet) -> None:
@@ -205,9 +230,12 @@ def _add_chains(blocks: Blocks, hook: str, flows: FlowSet) -> None:
     if not flows.flows:
         return
     for direction, own, other in (("original", originator, replier), ("reply", replier, originator)):
-        blocks["chain", "{0}_{1}".format(hook, direction)] = (
-            list(_phase_lines(hook, flows, "reply", own, " accept"))
+        tracked = "{0}_{1}".format(hook, direction)
+        blocks["chain", tracked] = (
+            list(_sampling_lines(blocks, tracked + "_busy", hook, flows, "reply", own))
+            + list(_phase_lines(hook, flows, "reply", own, " accept"))
             + list(_beginnings(direction, rest, flows))
+            + list(_sampling_lines(blocks, tracked + "_midstream_busy", hook, flows, "original", other))
             + list(_phase_lines(hook, flows, "original", other, " accept"))
             + ["goto " + rest]
         )
@@ -240,6 +268,35 @@ def _phase_lines(hook: str, flows: FlowSet, place: str, side: str, end: str) -> 
     yield from (line + end for line in (reversed(lines) if end else lines))
 
 
+def _sampling_lines(
+    blocks: Blocks, busy: str, hook: str, flows: FlowSet, place: str, side: str
+) -> Iterator[str]:
+    """The rules that lead to a chain for busy connections, and that chain: what is on an observed flow's port uses up
+    the rate, and beyond it is labelled by the same rules as elsewhere, with the unlogged types."""
+    if not sampling.samples(flows, place == "reply"):
+        return
+    port = _ENDS[place][0]
+    rate = "limit rate {0}/second burst {1} packets return".format(sampling.RATE, sampling.BURST)
+    maps = [
+        "meta l4proto {0} meta secmark set {1} map @{2} accept".format(protocol, port, _unlogged_map(protocol, side))
+        for protocol in sorted({flow.protocol for flow in _observed_everywhere(flows)})
+    ]
+    placed = [
+        line + " accept" for line in _placed_lines(hook, sampling.placed(flows), place, side, unlogged=True)
+    ]
+    blocks["chain", busy] = [rate] + maps + placed[::-1]
+    for protocol in sampling.sampled_ports(flows):
+        yield "meta l4proto {0} ct status assured {1} @{0}_observed jump {2}".format(protocol, port, busy)
+
+
+def _observed_everywhere(flows: FlowSet) -> List[Flow]:
+    return [flow for flow in flows.flows if flow.mode == OBSERVE and flow.everywhere]
+
+
+def _unlogged_map(protocol: str, side: str) -> str:
+    return "{0}_{1}_unlogged".format(protocol, side)
+
+
 def _guard(place: str, protocol: str) -> str:
     """What no server's packet is: the SYN of a client that chose this source port."""
     return _NO_SYN if place == "sport" and protocol == "tcp" else ""
@@ -250,7 +307,7 @@ def _sure(place: str, protocol: str) -> bool:
     return place in ("dport", "reply") or (place == "sport" and protocol == "tcp")
 
 
-def _placed_lines(hook: str, flows: FlowSet, place: str, side: str) -> Iterator[str]:
+def _placed_lines(hook: str, flows: FlowSet, place: str, side: str, unlogged: bool = False) -> Iterator[str]:
     """The rules of the flows that ports alone do not tell: first whom they refuse, so that each flow's own clients,
     whose label comes after, are not among them."""
     # What one flow enforces is not for another that only observes to permit.
@@ -258,9 +315,12 @@ def _placed_lines(hook: str, flows: FlowSet, place: str, side: str) -> Iterator[
     for flow in placed:
         if flow.source_addresses:
             for match in _placed_matches(hook, flow, place, ()):
-                yield '{0}meta secmark set "{1}"'.format(match, flow.refused_type)
+                yield '{0}meta secmark set "{1}"'.format(match, sampling.packet_types(flow, unlogged)[2])
     for flow in placed:
-        packet_type = _types(flows, flow, _sure(place, flow.protocol))[side]
+        types = _types(flows, flow, _sure(place, flow.protocol))
+        if unlogged and flow.mode == OBSERVE:
+            types = dict(zip(("client", "server"), flow.unlogged_types))
+        packet_type = types[side]
         for match in _placed_matches(hook, flow, place, flow.source_addresses):
             yield '{0}meta secmark set "{1}"'.format(match, packet_type)
 

@@ -82,6 +82,12 @@ class Flow(NamedTuple):
         )
 
     @property
+    def unlogged_types(self) -> Tuple[str, ...]:
+        """The types in place of :attr:`packet_types` on what is not logged of a busy connection that is only observed:
+        everybody may use them who may use those."""
+        return tuple(name[: -len("packet_t")] + "unlogged_packet_t" for name in self.packet_types)
+
+    @property
     def domains(self) -> Tuple[str, ...]:
         """The domains that are named one by one."""
         return tuple(sorted(set(self.source + self.destination) - {EVERY_DOMAIN}))
@@ -197,7 +203,8 @@ class FlowSet(NamedTuple):
 
     def types_of(self, flow: Flow) -> Tuple[str, ...]:
         """The types that rules of one of these flows put on packets."""
-        return flow.packet_types + (flow.midstream_types if self.parts_midstream(flow) else ())
+        midstream = flow.midstream_types if self.parts_midstream(flow) else ()
+        return flow.packet_types + midstream + (flow.unlogged_types if flow.mode == OBSERVE else ())
 
     def parts_midstream(self, flow: Flow) -> bool:
         """Whether a confined domain may use a flow, so that packets which may be of another connection need types of

@@ -68,6 +68,20 @@ def test_a_match_of_iptables(match: str, expected: bool) -> None:
     assert rules.label(packet(entry())) == ("found" if expected else "")
 
 
+@pytest.mark.parametrize("assured", [False, True])
+@pytest.mark.parametrize("over", [False, True])
+def test_what_is_beyond_a_rate(assured: bool, over: bool) -> None:
+    asked = packet(entry())
+    asked.assured, asked.over = assured, over
+    within = f"-A OUTPUT -m conntrack --ctstatus ASSURED -m limit --limit 10/sec --limit-burst 20 {context('found')}"
+    assert xtables(within).label(asked) == ("found" if assured and not over else "")
+    for word, wanted in (("", not over), ("over ", over)):
+        asked.secmark = ""
+        rule = f"ct status assured limit rate {word}10/second burst 20 packets meta secmark set one"
+        assert nftables(rule).label(asked) == ("one" if assured and wanted else "")
+    assert xtables(f"-A OUTPUT -m conntrack --ctstatus ASSURED {context('found')}").label(packet(None)) == ""
+
+
 def test_the_kernel_asks_an_untracked_packet_its_state_alone() -> None:
     rules = xtables(f"-A OUTPUT -m conntrack --ctstate UNTRACKED --ctreplsrcport 1 {context('found')}")
     assert rules.label(packet(None, state="UNTRACKED")) == "found"
@@ -179,6 +193,7 @@ def test_chains_of_nft_stand_in_the_order_of_their_priority() -> None:
         "-A OUTPUT -p tcp --gid-owner 1 -j ACCEPT",
         "-A OUTPUT -j NFQUEUE",
         "-A OUTPUT -m conntrack --ctexpire 1 -j ACCEPT",
+        "-A OUTPUT -m conntrack --ctstatus CONFIRMED -j ACCEPT",
         "-A OUTPUT -p sixty -j ACCEPT",
         "-A OUTPUT -s ::1 -j ACCEPT",
         "-A ELSEWHERE -g NOWHERE",
@@ -193,9 +208,9 @@ def test_what_iptables_has_beside_that_is_an_error(rule: str) -> None:
 @pytest.mark.parametrize(
     "rule",
     [
-        "limit rate 1/second accept",
+        "limit name mine accept",
         "meta skuid 1 accept",
-        "ct status assured accept",
+        "ct status dying accept",
         "ct state fresh accept",
         "meta secmark 12 accept",
         "meta secmark set three",

@@ -10,7 +10,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._compile import ipt
 from ansible_collections.senet.firewall.plugins.module_utils._values.flows import FlowSet
 from tests.unit.flows import ADDRESSES, ADDRESSES6, INTERFACES, flow_sets
 from tests.unit.nft_packets import Table
-from tests.unit.plugins.module_utils.test_compile_iptables import Traversal, chains_of
+from tests.unit.plugins.module_utils.test_compile_iptables import ASSURED, Traversal, chains_of
 
 FAMILIES = {"ipv4": ADDRESSES, "ipv6": ADDRESSES6}
 
@@ -29,6 +29,7 @@ def packets(draw: st.DrawFn, flows: FlowSet, family: str) -> dict[str, str]:
     if packet["--ctstate"] in ("ESTABLISHED", "NEW"):
         packet["--ctdir"] = draw(st.sampled_from(["ORIGINAL", "REPLY"]))
         packet["--label"] = draw(st.sampled_from(["", iptables.BEGAN]))
+        packet.update(draw(ASSURED))
         packet.update({"--ctorigsrc": draw(addresses), "--ctreplsrc": draw(addresses)})
         packet.update({"--ctorigsrcport": draw(ports), "--ctreplsrcport": draw(ports)})
     return packet
@@ -50,6 +51,10 @@ def known(packet: dict[str, str], family: str) -> dict[str, str]:
     }
     if "--tcp-flags" in packet:
         words["tcp flags"] = packet["--tcp-flags"].lower()
+    if "--ctstatus" in packet:
+        words["ct status"] = packet["--ctstatus"].lower()
+    if "over" in packet:
+        words["over"] = packet["over"]
     if "--ctdir" in packet:
         words.update({"ct direction": packet["--ctdir"].lower(), "ct label": packet["--label"]})
         for way in ("orig", "repl"):

@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 
 from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables, xtables
 from ansible_collections.senet.firewall.plugins.module_utils._values.fields import PortRange
-from ansible_collections.senet.firewall.plugins.module_utils._values.flows import PROTOCOLS, Flow, FlowSet, flow_set
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import (
+    MODES,
+    PROTOCOLS,
+    Flow,
+    FlowSet,
+    flow_set,
+)
 from tests.unit.flows import PLACED, SEVERAL, WEB_DB, flow, flow_sets
 from tests.unit.golden_files import assert_golden
 from tests.unit.scripted_host import Xtables
@@ -68,6 +74,10 @@ def met(options: dict[str, str], packet: dict[str, str]) -> bool:
     if options.get("-p", packet["-p"]) != packet["-p"]:
         return False
     if "--ctstate" in options and packet.get("--ctstate") not in options["--ctstate"].split(","):
+        return False
+    if "--ctstatus" in options and packet.get("--ctstatus") != options["--ctstatus"]:
+        return False
+    if "--limit" in options and "over" in packet:
         return False
     if options.get("--ctdir", packet.get("--ctdir")) != packet.get("--ctdir"):
         return False
@@ -215,6 +225,10 @@ def test_addresses_and_interfaces_tell_flows_apart(
     assert label("OUTPUT", packet, PLACED.with_flows(more), family) in expected
 
 
+# A packet of a new connection, of one that both ends have spoken in, and of that beyond the rate
+ASSURED = st.sampled_from([{}, {"--ctstatus": "ASSURED"}, {"--ctstatus": "ASSURED", "over": "yes"}])
+
+
 @st.composite
 def crowds(draw: st.DrawFn) -> FlowSet:
     """Sets of many flows: ranges between random edges, some of them side by side, over two protocols."""
@@ -223,7 +237,8 @@ def crowds(draw: st.DrawFn) -> FlowSet:
         edges = sorted(draw(st.sets(st.integers(1, 65535) | st.integers(100, 160), min_size=20, max_size=40)))
         for low, high in zip(edges[::2], edges[1::2], strict=False):
             ports = PortRange(low, draw(st.sampled_from([low, high])))
-            flows.append(flow(f"{protocol}_{low}", protocol=protocol, ports=[str(ports)]))
+            mode = draw(st.sampled_from(MODES))
+            flows.append(flow(f"{protocol}_{low}", protocol=protocol, ports=[str(ports)], mode=mode))
     return flow_set(flows)
 
 
@@ -240,6 +255,7 @@ def packets(draw: st.DrawFn, flows: FlowSet) -> dict[str, str]:
         packet["--ctdir"] = draw(st.sampled_from(["ORIGINAL", "REPLY"]))
         packet.update({"--ctorigsrcport": str(draw(ports)), "--ctreplsrcport": str(draw(ports))})
         packet["--label"] = draw(st.sampled_from(["", iptables.BEGAN]))
+        packet.update(draw(ASSURED))
     if protocol == "tcp":
         packet["--tcp-flags"] = draw(st.sampled_from(["SYN", "ACK"]))
     return packet

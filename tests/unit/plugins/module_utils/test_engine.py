@@ -652,12 +652,13 @@ def test_observing_is_not_refused_for_those_it_would_cut() -> None:
         apply(host, requests.Replace(WEB_DB))
 
 
-def test_from_observing_to_enforcing_changes_the_policy_only() -> None:
+def test_from_observing_to_enforcing_the_policy_changes_and_then_what_is_sampled() -> None:
     host = ScriptedHost()
     apply(host, requests.Replace(OBSERVED))
     host.writes.clear()
     outcome = apply(host, requests.Replace(WEB_DB))
-    assert host.writes == ["install policy", "write intent"]
+    assert host.writes == ["install policy", "restore ipv4", "restore ipv6", "write intent"]
+    assert not any("_unlogged_" in host.families[family].save() for family in ("ipv4", "ipv6"))
     assert not any(row.as_dict()["can_connect"] for row in outcome.access if row.domain == "init_t")
 
 

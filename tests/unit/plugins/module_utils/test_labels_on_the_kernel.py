@@ -7,12 +7,12 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections import Counter
 
 import pytest
 
 from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables, nftables, xtables
-from ansible_collections.senet.firewall.plugins.module_utils._values.flows import flow_set
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import FlowSet, flow_set
 from tests.bench.packets import with_marks
 from tests.unit.flows import flow
 from tests.unit.network_namespace import NetworkNamespace
@@ -76,36 +76,48 @@ for one, other, port in ((client, names, 53), (names, client, 41003), (names, st
 """
 
 
-@pytest.fixture(scope="module", params=["nft", "nf_tables", "legacy"])
-def labels(request: pytest.FixtureRequest) -> Iterator[dict[tuple[str, int, int], set[str]]]:
-    """The labels of packets by hook, source and destination port."""
-    with NetworkNamespace("nf_tables" if request.param == "nft" else request.param) as space:
+KINDS = ("nft", "nf_tables", "legacy")
+# By hook, source and destination port
+Labels = dict[tuple[str, int, int], set[str]]
+
+
+def packets_by_label(kind: str, flows: FlowSet, talk: str) -> dict[tuple[str, int, int], Counter[str]]:
+    """How many packets got which type, by hook, source and destination port. The script talks over loopback: it says
+    that it is ready before there are rules, and goes on when it gets a line."""
+    with NetworkNamespace("nf_tables" if kind == "nft" else kind) as space:
         done(space.run(["ip", "link", "set", "lo", "up"]))
         enter = ["nsenter", f"--net=/proc/{space.holder}/ns/net"]
-        talk = subprocess.Popen(
-            [*enter, sys.executable, "-c", TALK], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        talking = subprocess.Popen(
+            [*enter, sys.executable, "-c", talk], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-        assert talk.stdout is not None
-        assert talk.stdout.readline() == "ready\n"
-        if request.param == "nft":
-            text = "\n".join(nftables.compile_rules(FLOWS, mls=True)) + "\n"
+        assert talking.stdout is not None
+        assert talking.stdout.readline() == "ready\n"
+        if kind == "nft":
+            text = "\n".join(nftables.compile_rules(flows, mls=True)) + "\n"
             done(space.run(["nft", "-f", "-"], with_marks(text)))
             found = sorted(set(re.findall(r"\tsecmark (\w+) \{\n", text)))
             names = {str(number): name for number, name in enumerate(found, 1)}
         else:
-            rules = xtables.restore_text(iptables.parse_save(""), iptables.compile_rules(FLOWS, mls=True))
+            rules = xtables.restore_text(iptables.parse_save(""), iptables.compile_rules(flows, mls=True))
             done(space.run([str(space.find("iptables-restore")), "--noflush"], rules))
             names = {str(mark): context.split(":")[2] for mark, context in space.contexts.items()}
         done(space.run(["nft", "-f", "-"], WATCH))
-        talk.communicate("go\n", timeout=60)
-        assert talk.returncode == 0
+        talking.communicate("go\n", timeout=60)
+        assert talking.returncode == 0
         listed = json.loads(done(space.run(["nft", "-j", "list", "table", "inet", "watch"])))
-        result: dict[tuple[str, int, int], set[str]] = {}
+        result: dict[tuple[str, int, int], Counter[str]] = {}
         for one in (entry["set"] for entry in listed["nftables"] if "set" in entry):
             for element in one["elem"]:
                 mark, source, destination = element["elem"]["val"]["concat"]
-                result.setdefault((one["name"], source, destination), set()).add(names[str(mark)])
-        yield result
+                packets = element["elem"]["counter"]["packets"]
+                result.setdefault((one["name"], source, destination), Counter())[names[str(mark)]] += packets
+        return result
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def labels(request: pytest.FixtureRequest) -> Labels:
+    """The types of packets."""
+    return {key: set(found) for key, found in packets_by_label(request.param, FLOWS, TALK).items()}
 
 
 def done(answer: tuple[int, str, str]) -> str:
@@ -114,14 +126,11 @@ def done(answer: tuple[int, str, str]) -> str:
     return out
 
 
-def both_ways(labels: dict[tuple[str, int, int], set[str]], client: int, server: int) -> list[set[str]]:
+def both_ways(labels: Labels, client: int, server: int) -> list[set[str]]:
     """The types of the client's packets where they leave and arrive, and of the server's."""
     return [
         labels[hook, *ports] for ports in ((client, server), (server, client)) for hook in ("output", "input")
     ]
-
-
-Labels = dict[tuple[str, int, int], set[str]]
 
 
 def test_what_a_connection_reaches_decides(labels: Labels) -> None:

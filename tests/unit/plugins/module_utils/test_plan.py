@@ -122,6 +122,6 @@ def test_the_diff_shows_each_part_that_changes_and_no_other() -> None:
     ]  # fmt: skip
     assert {diff["before"] for diff in diffs} == {""}
     assert "-A SENET_OUTPUT" in diffs[1]["after"]
-    enforced = flow_set([one._replace(mode="enforce") for one in SEVERAL.flows])
-    diffs = diffs_of(SEVERAL, enforced)
+    same = flow_set([one._replace(source=("cron_t",)) for one in SEVERAL.flows])
+    diffs = diffs_of(SEVERAL, same)
     assert [diff["before_header"] for diff in diffs] == ["policy module senet_firewall", "/etc/senet/flows.json"]

@@ -45,7 +45,8 @@ NETWORKS = ("192.0.2.7", "192.0.2.8", "192.0.2.0/24", "203.0.113.1", "2001:db8::
 
 
 class Packet(NamedTuple):
-    """The first packet of a connection, or of its answer: ``side`` is the host that it is labelled on."""
+    """The first packet of a connection, or of its answer, or of many that come after: ``side`` is the host that it is
+    labelled on."""
 
     version: int
     port: int
@@ -53,6 +54,7 @@ class Packet(NamedTuple):
     server: str
     interface: str
     side: str
+    many: bool = False
 
 
 class Moment(NamedTuple):
@@ -86,9 +88,13 @@ def label(flows: FlowSet, packet: Packet) -> str:
     ]
     for one in here:
         if contains(one.source_addresses, packet.client):
-            return one.client_type if packet.side == "client" else one.server_type
+            return types(one, packet)[packet.side == "server"]
     enforcing_last = sorted(here, key=lambda one: one.mode == "enforce")
-    return enforcing_last[-1].refused_type if enforcing_last else DEFAULT_PACKET_TYPE
+    return types(enforcing_last[-1], packet)[2] if enforcing_last else DEFAULT_PACKET_TYPE
+
+
+def types(one: Flow, packet: Packet) -> tuple[str, ...]:
+    return one.unlogged_types if packet.many and one.mode == OBSERVE else one.packet_types
 
 
 def labels(moment: Moment, packet: Packet) -> list[str]:
@@ -116,7 +122,7 @@ def enforced(flows: FlowSet, packet: Packet) -> bool:
 def packets(*sets: FlowSet) -> Iterator[Packet]:
     ports = sorted({port for flows in sets for one in flows.flows for each in one.ports for port in each})
     for version, (clients, servers) in ENDS.items():
-        for one in product(ports, clients, servers, ("lo", "eth0"), ("client", "server")):
+        for one in product(ports, clients, servers, ("lo", "eth0"), ("client", "server"), (False, True)):
             yield Packet(version, *one)
 
 
@@ -225,6 +231,8 @@ def close_sets(draw: st.DrawFn) -> FlowSet:
     return flow_set(flows, confine.items())
 
 
+OBSERVED = flow_set([flow(mode="observe")])
+OBSERVED_CONFINED = flow_set([flow(mode="observe")], {"httpd_t": "enforce"}.items())
 RENAMED = flow_set([flow("webdb")])
 FROM_TWO = flow_set([flow(source_addresses=["192.0.2.7", "2001:db8::7"])])
 MOVED = flow_set([flow(source=["redis_t"], ports=[5433]), flow("other", ports=[5432])])
@@ -258,12 +266,16 @@ CONFINED = flow_set([flow(), flow("cache", destination=["redis_t"], ports=[6379]
         (CONFINED, RENAMED),
         (SEVERAL, RENAMED),
         (REFUSING, REFUSING_TOO),
+        (OBSERVED, WEB_DB),
+        (WEB_DB, OBSERVED),
+        (OBSERVED, OBSERVED_CONFINED),
+        (OBSERVED_CONFINED, OBSERVED),
         (FlowSet(()), CONFINED),
         (CONFINED, FlowSet(())),
     ],
     ids=[
         "rename", "drop-addresses", "add-addresses", "swap", "swap-back", "confine", "free", "free-and-rename",
-        "remove", "refuse", "first", "last",
+        "remove", "refuse", "enforce", "observe", "confine-observed", "free-observed", "first", "last",
     ],
 )  # fmt: skip
 def test_a_change_opens_and_cuts_nothing_on_the_way(pair: tuple[FlowSet, FlowSet], backends: tuple[str, str]) -> None:
@@ -295,7 +307,7 @@ def test_retired_types_are_of_the_set_before_with_its_grants_and_no_older(sets: 
         rebuilt = cil.live(host.policy) != cil.live(policy)
         passing = {name for name in kept if name.startswith("senet_changing")}
         assert kept <= (set(first.packet_types) | passing if rebuilt else older)
-        watched = {name for flow in first.flows if flow.mode == OBSERVE for name in flow.packet_types}
+        watched = {name for flow in first.flows if flow.mode == OBSERVE for name in first.types_of(flow)}
         for name, domain in product(kept - passing, DOMAINS):
             turned = dict(first.confine).get(domain) != dict(second.confine).get(domain)
             if turned and ("_midstream_" in name or name in watched):
