@@ -10,8 +10,8 @@ options:
   confirm_timeout:
     description:
       - Seconds after which the host undoes the change if it was not confirmed.
-      - With V(0) there is no guard, and a change that cuts the connection leaves the host cut. O(health_checks) and
-        O(health_commands) are then an error, since nothing would make them.
+      - With V(0) there is no guard, and a change that cuts the connection leaves the host unreachable. O(health_checks)
+        and O(health_commands) are then an error, since nothing would run them.
     type: int
     default: 30
   health_checks:
@@ -27,7 +27,7 @@ options:
     elements: str
   token:
     description:
-      - The name of the change for the module M(senet.firewall.guard), lower-case letters and digits, at most 32. One is
-        made up if it is not given.
+      - The name of the change for the module M(senet.firewall.guard), lower-case letters and digits, at most 32. It is
+        generated if it is not given.
     type: str
 """

@@ -43,7 +43,7 @@ options:
   variable:
     description:
       - The variable that has a host's address, or a list of all its addresses, of either family. Name all addresses of
-        a server, since its clients hold nobody to the flow at the others.
+        a server, since its clients do not enforce the flow at the others.
       - A host without C(ansible_host) has its name in the inventory in place of it.
     type: str
     default: ansible_host
@@ -138,13 +138,13 @@ def _from_variable(host: str, variable: str, value: Any, resolve: bool) -> list[
     for text in found:
         if network(text) is None:
             raise SenetError(
-                f"The {variable} {text!r} of the host '{host}' is no address; give one, or let names be resolved with "
-                "resolve=true."
+                f"The {variable} {text!r} of the host '{host}' is not an address; give one, or let names be resolved "
+                "with resolve=true."
             )
         if not _reachable(text):
             raise SenetError(
-                f"The {variable} {text} of the host '{host}' is no address at which others reach it; give one that is, "
-                "or name another variable that has it."
+                f"The {variable} {text} of the host '{host}' is not an address at which others reach it; give one that "
+                "is, or name another variable that has it."
             )
     return found
 

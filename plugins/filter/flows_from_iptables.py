@@ -79,7 +79,7 @@ def flows_from_iptables(rules: Any) -> dict[str, Any]:
     """What rules mean: a text or a list of lines into flows, confined domains and notes."""
     lines = rules.splitlines() if isinstance(rules, str) else rules
     if not isinstance(lines, (list, tuple)) or not all(isinstance(line, str) for line in lines):
-        raise AnsibleFilterError("flows_from_iptables: the rules are no text; give one text or a list of lines.")
+        raise AnsibleFilterError("flows_from_iptables: the rules are not text; give one text or a list of lines.")
     try:
         return mean(*parse(lines))._asdict()
     except SenetError as error:

@@ -124,7 +124,7 @@ def process_query(data: Any, expression: Any) -> Any:
         )
     if not isinstance(expression, str):
         raise AnsibleFilterError(
-            f"The expression {expression!r} of the filter process_query is no string: give a JMESPath expression."
+            f"The expression {expression!r} of the filter process_query is not a string: give a JMESPath expression."
         )
     if not isinstance(data, Mapping) and not is_sequence(data):
         raise AnsibleFilterError(

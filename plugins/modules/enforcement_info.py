@@ -8,7 +8,7 @@ module: enforcement_info
 short_description: Tell what a host can enforce between SELinux domains, and why not
 version_added: 0.1.0
 description:
-  - Tells whether the flows of M(senet.firewall.flows) can be put in place on a host and will be enforced, and if not,
+  - Returns whether the flows of M(senet.firewall.flows) can be put in place on a host and will be enforced, and if not,
     every reason with what to do about it.
   - Names the running domains that a SECMARK rule would cut off now. One such rule turns on packet checks for the whole
     host, and stock policies differ in who may use unlabelled packets. The kernel is asked, domain by domain.
@@ -165,9 +165,9 @@ kernel:
       type: dict
       sample: {"xt_SECMARK": true, "xt_conntrack": true}
     unlabelled_mptcp:
-      description: Whether MPTCP is on and its packets count as those of C(kernel_t), whatever domain a program is in,
-        as they do before Linux 6.5. Then a confined domain gets out by MPTCP, and programs of a flow that use it are
-        cut off.
+      description: Whether MPTCP is on and the kernel checks its packets as those of C(kernel_t), whatever domain a
+        program is in, as it does before Linux 6.5. A confined domain that uses MPTCP is then not confined, and programs
+        of a flow that use it are cut off.
       returned: always
       type: bool
       sample: false
@@ -179,8 +179,9 @@ label_rules:
   sample: []
 foreign_labels:
   description:
-    - Those of other programs, in whatever variant of iptables or in nft, each as C(command table:) and the rule.
-    - M(senet.firewall.flows) puts no labels beside them, since the last label wins.
+    - The rules of other programs that label packets, in either variant of iptables or in nft, each as C(command table:)
+      and the rule.
+    - M(senet.firewall.flows) refuses to add labels while they exist, since the last label wins.
   returned: success
   type: list
   elements: str
@@ -230,7 +231,7 @@ layers:
           type: dict
           sample: {"iptables": {"available": true, "reasons": []}, "nftables": {"available": true, "reasons": []}}
     owner:
-      description: Rules of netfilter that go by users and systemd units, for hosts without SELinux or beside it.
+      description: Netfilter rules that check users and systemd units, for hosts without SELinux or in addition to it.
       returned: always
       type: dict
       contains:
@@ -245,7 +246,7 @@ layers:
           type: bool
           sample: true
         units:
-          description: Whether units can be told apart, and not users alone.
+          description: Whether units can be checked, and not only users.
           returned: always
           type: bool
           sample: true
@@ -260,7 +261,7 @@ layers:
           returned: always
           type: list
           elements: str
-          sample: ["It goes by users and units: no domain is told from another, and nobody is kept from answering."]
+          sample: ["It checks users and units: it does not distinguish domains, and does not check who answers."]
         backends:
           description: What can hold its rules, each with C(available) and the C(reasons) against it.
           returned: always

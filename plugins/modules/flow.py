@@ -12,10 +12,6 @@ description:
     Nobody else, not even root or another program of the same user, can then reach that port on this host.
   - This module is M(senet.firewall.flows) for a single flow with plain options, as ad-hoc calls take them. The host's
     other flows stay as they are.
-requirements:
-  - A Linux kernel with conntrack on the target, and for the layer C(selinux) with SELinux and SECMARK
-  - Either iptables with ip6tables or nft, and for the layer C(selinux) the command C(semodule)
-  - Root on the target
 extends_documentation_fragment:
   - senet.firewall.attributes
   - senet.firewall.change
@@ -25,12 +21,6 @@ attributes:
     support: full
   diff_mode:
     support: full
-  action:
-    description: Has an action plugin, so that some of its work is done on the controller.
-    support: full
-  async:
-    description: Needs no C(async), and does not take it.
-    support: none
 options:
   name:
     description:
@@ -64,27 +54,29 @@ options:
     description:
       - The ports on which the destination listens, each a number or a range such as V(8000-8010). Required unless
         O(pair) is given.
-      - It is the port that the connection is really answered from, after any redirection.
+      - It is the port that the server answers from, after any redirection (DNAT).
     type: list
     elements: str
   source_addresses:
     description:
       - The clients' addresses or networks, of either family. A client of any other address is refused, whatever its
         domain. All addresses are permitted if the option is not given.
-      - It is the address that the connection was opened from, before any translation.
+      - It is the address that the client connects from, before any translation (SNAT).
     type: list
     elements: str
   destination_addresses:
     description:
-      - The server's addresses or networks, of either family, if the flow is about these alone. The same ports
-        elsewhere are then no matter of this flow, and stay as they are.
-      - It is the address that the connection is really answered from, after any redirection.
+      - The server's addresses or networks, of either family, if the flow is limited to these. The same ports on other
+        addresses are not affected.
+      - With addresses of one family only, the ports stay open over the other; a warning says so on a host that has
+        both.
+      - It is the address that the server answers from, after any redirection (DNAT).
     type: list
     elements: str
   interfaces:
     description:
-      - The network interfaces, such as V(eth0) or V(lo), if the flow is about these alone. The same ports on
-        another interface are then no matter of this flow, and stay as they are.
+      - The network interfaces, such as V(eth0) or V(lo), if the flow is limited to these. The same ports on other
+        interfaces are not affected.
       - A connection of a host to one of its own addresses goes through V(lo).
     type: list
     elements: str
@@ -100,26 +92,27 @@ options:
     description:
       - The systemd units that the client's processes run in, such as V(apache2.service), for the layer V(owner) of
         O(layers). A process outside of them is refused, even one of the right user.
-      - A service, slice or scope. A service gets a drop-in that has the rules loaded anew when it starts, since it
-        then has a new control group.
+      - A service, slice or scope. A service gets a drop-in that loads the rules again when it starts, since it then has
+        a new control group.
       - Needs control groups of version 2.
     type: list
     elements: str
   verify_source:
     description:
-      - What this host, as the server's, holds its clients to by peer labels (NetLabel), beside the packet labels.
-      - With V(loopback), destinations hear on this host only processes in the source domains, whatever label their
-        packets carry. It works over C(127.0.0.0/8). Peers of this host that come over C(::1) or its other addresses
-        are refused, since IPv6 carries no domain. Other hosts are not affected.
-      - With V(address), destinations hear other hosts only if they have one of O(source_addresses).
-      - Peer labels know neither ports nor flows. The destination domains then hear the peers of all their flows,
-        as servers and as clients, and nobody else at all.
-      - Turns on peer checks for the whole host. The same policy module lets everybody else pass.
-      - Needs the command C(netlabelctl) on the host, and a NetLabel that nobody else has configured.
+      - What the server's host verifies about its clients by peer labels (NetLabel), in addition to the packet labels.
+      - With V(loopback), the destination domains receive from peers of this host only if these are in the source
+        domains, whatever label their packets carry. It works over C(127.0.0.0/8). Peers of this host that use C(::1) or
+        its other addresses are refused, since IPv6 carries no domain. Other hosts are not affected.
+      - With V(address), the destination domains receive from other hosts only if these have one of O(source_addresses).
+      - Peer labels apply to all ports of a domain. The destination domains then receive from the peers of all their
+        flows, as servers and as clients, and from nobody else.
+      - Turns on peer checks for the whole host. The collection's policy module permits every other domain to receive
+        from every peer.
+      - Needs the command C(netlabelctl) on the host. It is an error if something else has configured NetLabel there.
     type: str
     choices: [none, loopback, address]
   state:
-    description: Whether the flow shall be there or not. With V(absent) only its name counts.
+    description: Whether the flow is to be present or absent. With V(absent) only its name counts.
     type: str
     choices: [present, absent]
     default: present
@@ -180,7 +173,8 @@ flows:
       ports: ["5432"]
       mode: enforce
 removed:
-  description: The names of the flows that went, or in check mode would. Their ports are then open to everybody.
+  description: The names of the flows that were removed, or in check mode would be. Their ports are then open to
+    everybody.
   returned: success
   type: list
   elements: str
@@ -205,7 +199,7 @@ previous_flows:
     layers: [selinux]
     backend: iptables
 steps:
-  description: What was done, or in check mode would be, in order.
+  description: The steps that were taken, or in check mode would be, in order.
   returned: success
   type: list
   elements: str
@@ -250,7 +244,8 @@ access:
       elements: str
       sample: [recv]
     can_connect:
-      description: Whether the domain can be a client of the flow. RV(access[].refused_ports) speaks against it as well.
+      description: Whether the domain can be a client of the flow. It cannot where RV(access[].refused_ports) has a
+        port.
       returned: always
       type: bool
       sample: true
@@ -260,7 +255,7 @@ access:
       type: bool
       sample: false
     refused:
-      description: What the domain may do with packets of clients whose address is not among the flow's.
+      description: What the domain may do with packets of clients whose address is not among O(source_addresses).
       returned: when the flow has source addresses
       type: list
       elements: str
@@ -269,14 +264,14 @@ access:
       description:
         - The TCP ports of the flow that the policy does not let the domain connect to, whatever the packets' labels
           (C(name_connect)). A boolean such as C(httpd_can_network_connect_db) often decides that.
-        - The flow's source domains are asked for, and of a range of ports its first. Where Ansible's own domain may not
-          make sockets of another domain, nothing is asked.
+        - Only the flow's source domains are checked, and only the first port of a range. Nothing is checked where
+          Ansible's own domain may not create sockets of another domain.
       returned: when there are any
       type: list
       elements: int
       sample: [5432]
     permissive:
-      description: Whether the policy declares the domain permissive, so that it is not held to any of this.
+      description: Whether the policy declares the domain permissive, so that SELinux refuses it nothing.
       returned: always
       type: bool
       sample: false
@@ -306,7 +301,7 @@ confined:
       type: str
       sample: enforce
     elsewhere:
-      description: What it may do with packets of no flow on this host. Nothing, where the confinement is enforced.
+      description: What it may do with packets of no flow on this host. Empty where the confinement is enforced.
       returned: always
       type: list
       elements: str
@@ -319,8 +314,7 @@ confined:
       sample: []
 peers:
   description:
-    - The kernel's answer for each destination of a flow with O(verify_source), out of the peers that this host
-      tells apart.
+    - The kernel's answer to which peers each destination of a flow with O(verify_source) may receive from.
     - Empty in check mode when there is something to change.
   returned: success
   type: list
@@ -332,11 +326,12 @@ peers:
       type: str
       sample: postgresql_t
     mode:
-      description: Its mode. With V(observe) it hears everybody, and the others are logged.
+      description: Its mode. With V(observe) it receives from everybody, and the kernel logs those that V(enforce) would
+        refuse.
       returned: always
       type: str
       sample: enforce
-    hears:
+    receives:
       description:
         - The types of the peers it may receive from. A domain stands for a process of this host,
           C(senet_NAME_host_peer_t) for the addresses of the flow C(NAME), C(unlabeled_t) for every other host.
@@ -347,9 +342,9 @@ peers:
       elements: str
       sample: [httpd_t, kernel_t, postgresql_t, unlabeled_t]
 cut:
-  description: The open connections that the change cuts, or in check mode would cut, because their domain is no source
-    of the flow, their address is not among its addresses, their domain is confined, or it is no receiver of the peer
-    label.
+  description: The open connections that the change cuts, or in check mode would cut, because their domain is not a
+    source of the flow, their address is not among its addresses, their domain is confined, or it is not a receiver of
+    the peer label.
   returned: success
   type: list
   elements: dict
@@ -360,13 +355,14 @@ cut:
       type: str
       sample: unconfined_t
     flow:
-      description: The flow that the connection's port belongs to, null where it is the domain's confinement that cuts
-        it, or a peer label.
+      description: The flow that the connection's port belongs to, null where the domain's confinement or a peer label
+        cuts it.
       returned: always
       type: str
       sample: web_db
     label:
-      description: The peer label whose receivers the domain is not among, null where it is a flow or a confinement.
+      description: The peer label of which the domain is not a receiver, null where a flow or a confinement cuts the
+        connection.
       returned: always
       type: str
       sample: null
@@ -391,7 +387,7 @@ cut:
       type: str
       sample: enforce
 guard:
-  description: What became of the guarded change, from the module M(senet.firewall.guard).
+  description: The outcome of the guarded change, from the module M(senet.firewall.guard).
   returned: when the change was guarded
   type: dict
   contains:
@@ -411,7 +407,8 @@ rolled_back:
   type: bool
   sample: true
 owners:
-  description: What the layer C(owner) holds the clients of each flow to on this host. Empty without that layer.
+  description: The users and units that the layer C(owner) permits as clients of each flow on this host. Empty without
+    that layer.
   returned: success
   type: list
   elements: dict
@@ -422,7 +419,7 @@ owners:
       type: str
       sample: web_db
     users:
-      description: The users that may open its connections. Any user may, where there is none.
+      description: The users that may open its connections. Any user may where the list is empty.
       returned: always
       type: list
       elements: str
@@ -434,7 +431,7 @@ owners:
       elements: int
       sample: [33]
     units:
-      description: The units that may open its connections. Any process of the users may, where there is none.
+      description: The units that may open its connections. Any process of the users may where the list is empty.
       returned: always
       type: list
       elements: str

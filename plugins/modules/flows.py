@@ -14,11 +14,11 @@ description:
     policy module that lets just those domains send and receive them. SELinux then refuses the rest.
   - Packets of no flow get a label of their own, which every domain may use, so that nothing else on the host is cut.
   - Before anything is written, the change is refused if it would cut a running domain that the flows do not name.
-    Afterwards the host is read back and the kernel is asked what each running domain may do; a change that did not
-    hold is undone.
+    Afterwards the host is read back and the kernel is asked what each running domain may do; a change that did not take
+    effect is undone.
   - A change of any size runs C(semodule) once, which rebuilds the host's policy and takes some seconds. It runs it
-    twice where a flow changes both its domains and its place, or where a domain becomes confined and gets a flow. Where
-    nothing but the addresses of flows changes that had some before, it does not run it.
+    twice where a flow gets other domains and also other ports, addresses or interfaces, or where a domain becomes
+    confined and gets a flow. Where only the addresses of flows change that had some before, it does not run it.
   - No port that is enforced before and after a change is open while it is made, and no domain that may use it before
     and after is cut.
   - The change is guarded. A timer on the host undoes it unless it is confirmed over a new connection, which this
@@ -26,10 +26,6 @@ description:
     previous state; the task then fails with RV(rolled_back=true), and is never unreachable.
   - A confirmed change is made permanent in C(/etc/senet/flows.json). C(senet-firewall.service) loads the labels at
     boot before the network is up, and puts them back when another program empties the tables.
-requirements:
-  - A Linux kernel with conntrack on the target, and for the layer C(selinux) with SELinux and SECMARK
-  - Either iptables with ip6tables or nft, and for the layer C(selinux) the command C(semodule)
-  - Root on the target
 extends_documentation_fragment:
   - senet.firewall.attributes
   - senet.firewall.change
@@ -39,12 +35,6 @@ attributes:
     support: full
   diff_mode:
     support: full
-  action:
-    description: Has an action plugin, so that some of its work is done on the controller.
-    support: full
-  async:
-    description: Needs no C(async), and does not take it.
-    support: none
 options:
   flows:
     description:
@@ -88,28 +78,29 @@ options:
         description:
           - The ports on which the destination listens, each a number or a range such as V(8000-8010). Required unless
             O(flows[].pair) is given.
-          - It is the port that the connection is really answered from, after any redirection.
+          - It is the port that the server answers from, after any redirection (DNAT).
         type: list
         elements: str
       source_addresses:
         description:
           - The clients' addresses or networks, of either family. A client of any other address is refused, whatever its
             domain. All addresses are permitted if the option is not given.
-          - It is the address that the connection was opened from, before any translation.
+          - It is the address that the client connects from, before any translation (SNAT).
         type: list
         elements: str
       destination_addresses:
         description:
-          - The server's addresses or networks, of either family, if the flow is about these alone. The same ports
-            elsewhere are then no matter of this flow, and stay as they are.
-          - Addresses of one family leave the other open; a warning says so on a host that has it.
-          - It is the address that the connection is really answered from, after any redirection.
+          - The server's addresses or networks, of either family, if the flow is limited to these. The same ports on
+            other addresses are not affected.
+          - With addresses of one family only, the ports stay open over the other; a warning says so on a host that has
+            both.
+          - It is the address that the server answers from, after any redirection (DNAT).
         type: list
         elements: str
       interfaces:
         description:
-          - The network interfaces, such as V(eth0) or V(lo), if the flow is about these alone. The same ports on
-            another interface are then no matter of this flow, and stay as they are.
+          - The network interfaces, such as V(eth0) or V(lo), if the flow is limited to these. The same ports on other
+            interfaces are not affected.
           - A connection of a host to one of its own addresses goes through V(lo).
         type: list
         elements: str
@@ -125,22 +116,26 @@ options:
         description:
           - The systemd units that the client's processes run in, such as V(apache2.service), for the layer V(owner) of
             O(layers). A process outside of them is refused, even one of the right user.
-          - A service, slice or scope. A service gets a drop-in that has the rules loaded anew when it starts, since it
-            then has a new control group.
+          - A service, slice or scope. A service gets a drop-in that loads the rules again when it starts, since it then
+            has a new control group.
           - Needs control groups of version 2.
         type: list
         elements: str
       verify_source:
         description:
-          - What this host, as the server's, holds its clients to by peer labels (NetLabel), beside the packet labels.
-          - With V(loopback), destinations hear on this host only processes in the source domains, whatever label their
-            packets carry. It works over C(127.0.0.0/8). Peers of this host that come over C(::1) or its other addresses
-            are refused, since IPv6 carries no domain. Other hosts are not affected.
-          - With V(address), destinations hear other hosts only if they have one of O(flows[].source_addresses).
-          - Peer labels know neither ports nor flows. The destination domains then hear the peers of all their flows,
-            as servers and as clients, and nobody else at all.
-          - Turns on peer checks for the whole host. The same policy module lets everybody else pass.
-          - Needs the command C(netlabelctl) on the host, and a NetLabel that nobody else has configured.
+          - What the server's host verifies about its clients by peer labels (NetLabel), in addition to the packet
+            labels.
+          - With V(loopback), the destination domains receive from peers of this host only if these are in the source
+            domains, whatever label their packets carry. It works over C(127.0.0.0/8). Peers of this host that use
+            C(::1) or its other addresses are refused, since IPv6 carries no domain. Other hosts are not affected.
+          - With V(address), the destination domains receive from other hosts only if these have one of
+            O(flows[].source_addresses).
+          - Peer labels apply to all ports of a domain. The destination domains then receive from the peers of all their
+            flows, as servers and as clients, and from nobody else.
+          - Turns on peer checks for the whole host. The collection's policy module permits every other domain to
+            receive from every peer.
+          - Needs the command C(netlabelctl) on the host. It is an error if something else has configured NetLabel
+            there.
         type: str
         choices: [none, loopback, address]
       mode:
@@ -148,7 +143,7 @@ options:
         type: str
         choices: [enforce, observe]
   state:
-    description: Whether the flows shall be there or not.
+    description: Whether the flows are to be present or absent.
     type: str
     choices: [present, absent]
     default: present
@@ -157,17 +152,17 @@ options:
       - Whether O(state=present) removes the flows that are not in O(flows), which is then the host's whole set. What
         only they protected is then open to everybody; they are in RV(removed), and a warning names each.
       - Without it, the listed flows are added or changed, and those of other names are left as they are.
-      - Have it where one task says all that a host has, so that a flow that is taken out of the list goes from the host
-        too. Nothing else may then set flows there, no role of a pair either.
+      - Use it where one task lists all flows of a host, so that a flow that you remove from the list is removed from
+        the host too. No other task, and no role of a pair, may then set flows on that host.
     type: bool
     default: false
   confine:
     description:
       - Domains that may use their flows and nothing else, neither as client nor as server, not even on loopback or to
-        ask a name server. Flows of V(domain), which stands for every domain, are theirs too.
-      - What their running processes lose is in RV(cut), and in a warning.
-      - With O(purge) these are all the confined domains of the host, and a warning names each that is free again;
-        without it they are added. With O(state=absent), they are free again.
+        ask a name server. Flows of V(domain), which stands for every domain, are among their flows.
+      - RV(cut) and a warning list the connections that their running processes lose.
+      - With O(purge) these are all the confined domains of the host, and a warning names each that is no longer
+        confined; without it they are added. With O(state=absent), they are no longer confined.
       - An empty list is an error.
     type: list
     elements: str
@@ -209,7 +204,7 @@ EXAMPLES = r"""
         destination: [postgresql_t]
         ports: [5432]
 
-- name: Two flows of the catalogue are all that this host has, and any other goes
+- name: Two flows of the catalogue are all that this host has, and any other is removed
   senet.firewall.flows:
     flows:
       - pair: httpd_to_postgresql
@@ -248,7 +243,7 @@ EXAMPLES = r"""
     state: confirmed
   when: change.guard is defined
 
-- name: Hold Apache to its user and its unit as well, whatever domain it runs in
+- name: Check Apache's user and unit as well as its domain
   senet.firewall.flows:
     flows:
       - pair: httpd_to_postgresql
@@ -308,8 +303,8 @@ flows:
       ports: ["5432"]
       mode: enforce
 removed:
-  description: The names of the flows that went, or in check mode would. Their ports are then open to everybody. A
-    warning names those that O(purge) took away.
+  description: The names of the flows that were removed, or in check mode would be. Their ports are then open to
+    everybody. A warning names those that O(purge) removed.
   returned: success
   type: list
   elements: str
@@ -334,7 +329,7 @@ previous_flows:
     layers: [selinux]
     backend: iptables
 steps:
-  description: What was done, or in check mode would be, in order.
+  description: The steps that were taken, or in check mode would be, in order.
   returned: success
   type: list
   elements: str
@@ -379,7 +374,8 @@ access:
       elements: str
       sample: [recv]
     can_connect:
-      description: Whether the domain can be a client of the flow. RV(access[].refused_ports) speaks against it as well.
+      description: Whether the domain can be a client of the flow. It cannot where RV(access[].refused_ports) has a
+        port.
       returned: always
       type: bool
       sample: true
@@ -389,7 +385,8 @@ access:
       type: bool
       sample: false
     refused:
-      description: What the domain may do with packets of clients whose address is not among the flow's.
+      description: What the domain may do with packets of clients whose address is not among
+        O(flows[].source_addresses).
       returned: when the flow has source addresses
       type: list
       elements: str
@@ -398,14 +395,14 @@ access:
       description:
         - The TCP ports of the flow that the policy does not let the domain connect to, whatever the packets' labels
           (C(name_connect)). A boolean such as C(httpd_can_network_connect_db) often decides that.
-        - The flow's source domains are asked for, and of a range of ports its first. Where Ansible's own domain may not
-          make sockets of another domain, nothing is asked.
+        - Only the flow's source domains are checked, and only the first port of a range. Nothing is checked where
+          Ansible's own domain may not create sockets of another domain.
       returned: when there are any
       type: list
       elements: int
       sample: [5432]
     permissive:
-      description: Whether the policy declares the domain permissive, so that it is not held to any of this.
+      description: Whether the policy declares the domain permissive, so that SELinux refuses it nothing.
       returned: always
       type: bool
       sample: false
@@ -435,7 +432,7 @@ confined:
       type: str
       sample: enforce
     elsewhere:
-      description: What it may do with packets of no flow on this host. Nothing, where the confinement is enforced.
+      description: What it may do with packets of no flow on this host. Empty where the confinement is enforced.
       returned: always
       type: list
       elements: str
@@ -448,8 +445,7 @@ confined:
       sample: []
 peers:
   description:
-    - The kernel's answer for each destination of a flow with O(flows[].verify_source), out of the peers that this host
-      tells apart.
+    - The kernel's answer to which peers each destination of a flow with O(flows[].verify_source) may receive from.
     - Empty in check mode when there is something to change.
   returned: success
   type: list
@@ -461,11 +457,12 @@ peers:
       type: str
       sample: postgresql_t
     mode:
-      description: Its mode. With V(observe) it hears everybody, and the others are logged.
+      description: Its mode. With V(observe) it receives from everybody, and the kernel logs those that V(enforce) would
+        refuse.
       returned: always
       type: str
       sample: enforce
-    hears:
+    receives:
       description:
         - The types of the peers it may receive from. A domain stands for a process of this host,
           C(senet_NAME_host_peer_t) for the addresses of the flow C(NAME), C(unlabeled_t) for every other host.
@@ -476,9 +473,9 @@ peers:
       elements: str
       sample: [httpd_t, kernel_t, postgresql_t, unlabeled_t]
 cut:
-  description: The open connections that the change cuts, or in check mode would cut, because their domain is no source
-    of the flow, their address is not among its addresses, their domain is confined, or it is no receiver of the peer
-    label.
+  description: The open connections that the change cuts, or in check mode would cut, because their domain is not a
+    source of the flow, their address is not among its addresses, their domain is confined, or it is not a receiver of
+    the peer label.
   returned: success
   type: list
   elements: dict
@@ -489,13 +486,14 @@ cut:
       type: str
       sample: unconfined_t
     flow:
-      description: The flow that the connection's port belongs to, null where it is the domain's confinement that cuts
-        it, or a peer label.
+      description: The flow that the connection's port belongs to, null where the domain's confinement or a peer label
+        cuts it.
       returned: always
       type: str
       sample: web_db
     label:
-      description: The peer label whose receivers the domain is not among, null where it is a flow or a confinement.
+      description: The peer label of which the domain is not a receiver, null where a flow or a confinement cuts the
+        connection.
       returned: always
       type: str
       sample: null
@@ -520,7 +518,7 @@ cut:
       type: str
       sample: enforce
 guard:
-  description: What became of the guarded change, from the module M(senet.firewall.guard).
+  description: The outcome of the guarded change, from the module M(senet.firewall.guard).
   returned: when the change was guarded
   type: dict
   contains:
@@ -546,7 +544,8 @@ rolled_back:
   type: bool
   sample: true
 owners:
-  description: What the layer C(owner) holds the clients of each flow to on this host. Empty without that layer.
+  description: The users and units that the layer C(owner) permits as clients of each flow on this host. Empty without
+    that layer.
   returned: success
   type: list
   elements: dict
@@ -557,7 +556,7 @@ owners:
       type: str
       sample: web_db
     users:
-      description: The users that may open its connections. Any user may, where there is none.
+      description: The users that may open its connections. Any user may where the list is empty.
       returned: always
       type: list
       elements: str
@@ -569,7 +568,7 @@ owners:
       elements: int
       sample: [33]
     units:
-      description: The units that may open its connections. Any process of the users may, where there is none.
+      description: The units that may open its connections. Any process of the users may where the list is empty.
       returned: always
       type: list
       elements: str

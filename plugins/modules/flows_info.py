@@ -8,8 +8,9 @@ module: flows_info
 short_description: Tell which flows a host has, and whether they are in force as they were asked for
 version_added: 0.1.0
 description:
-  - Tells what M(senet.firewall.flows) and its like have put on record on a host, which change waits for its
-    confirmation there, what became of the last one, and what is not as the record says.
+  - Returns the flows that M(senet.firewall.flows) and related modules have recorded on a host, the change that waits
+    for its confirmation there, the outcome of the last change, and the drift, which is where the host differs from the
+    record.
   - It changes nothing.
 requirements:
   - Root on the target
@@ -23,7 +24,7 @@ attributes:
   diff_mode:
     support: full
     details:
-      - Shows RV(drift), what the host has and what the record asks for.
+      - Shows RV(drift) as what the host has and what the record asks for.
 seealso:
   - module: senet.firewall.flows
   - module: senet.firewall.guard
@@ -109,7 +110,8 @@ pending:
       type: str
       sample: 4f0c9be21a77
     complete:
-      description: Whether the change is whole. If not, its run goes on or has died, and the next run undoes it.
+      description: Whether the run made the whole change. If not, the run is still at work, or it died and the next run
+        undoes it.
       returned: always
       type: bool
       sample: true
@@ -119,12 +121,12 @@ pending:
       type: str
       sample: wait for the confirmation over a new connection
     seconds_left:
-      description: Seconds until the host undoes it. Null while it is not whole.
+      description: Seconds until the host undoes it. Null while it is not complete.
       returned: always
       type: int
       sample: 21
 outcome:
-  description: What became of the last guarded change. Null where there was none.
+  description: The outcome of the last guarded change. Null where there was none.
   returned: success
   type: dict
   contains:
@@ -144,14 +146,14 @@ outcome:
       type: str
       sample: it was not confirmed in time
 repaired:
-  description: When the host last put back labels that another program had taken away, and which. Null if it did not
-    since the last change or boot.
+  description: When the host last put back labels that another program had removed, and which. Null if it has not done
+    so since the last change or boot.
   returned: success
   type: str
   sample: null
 drift:
   description:
-    - What would have to be done for the host to be as the record says, step by step. Empty where it is.
+    - The steps that would bring the host to what the record says. Empty where it is there.
     - Null while a change waits, since what is in force then is not on record.
   returned: success
   type: list

@@ -22,11 +22,11 @@ attributes:
   diff_mode:
     support: N/A
     details:
-      - What the change is, is in the result of the module that made it.
+      - The result of the module that made the change describes it.
 options:
   token:
-    description: The name of the change. It is in the result of the module that made it as C(guard.token). The error
-      that refuses another change tells it, and so does M(senet.firewall.flows_info).
+    description: The name of the change. The result of the module that made it has it as C(guard.token), the error that
+      refuses another change names it, and M(senet.firewall.flows_info) returns it.
     type: str
     required: true
   state:

@@ -12,9 +12,9 @@ description:
   - The kernel checks the class C(netif) only while peer labels are in use, by NetLabel or labelled IPsec. Without them
     the context of an interface has no effect at all.
   - A change commits to the policy store, which rebuilds the host's policy and takes some seconds.
-  - The kernel is asked first, whether peer labels are in use or not. A change is refused that would take the interface
-    from C(sshd_t) where somebody is logged in over it, or from the connection that the change came by. Like one of
-    M(senet.firewall.flows), it is undone by the host unless it is confirmed over a new connection.
+  - The kernel is asked before the change, whether peer labels are in use or not. A change is refused if it would stop
+    C(sshd_t) from using the interface while somebody is logged in over it, or would cut the connection that Ansible
+    uses. Like one of M(senet.firewall.flows), it is undone by the host unless it is confirmed over a new connection.
 requirements:
   - The command C(semanage) on the target, of the package policycoreutils-python-utils
   - Root on the target
@@ -34,17 +34,17 @@ options:
   type:
     description:
       - The type of the interface's context, such as V(netif_t). Required with O(state=present).
-      - It must be in the loaded policy, unless O(create_type=true). With the attribute C(netif_type), the domains may
-        use it that may use every interface; without it, those alone that are granted it.
+      - It must be in the loaded policy, unless O(create_type=true). If the type has the attribute C(netif_type), every
+        domain that may use all interfaces may use this one; otherwise only the domains that your policy grants it.
     type: str
   create_type:
     description:
-      - Whether a O(type) that the loaded policy does not have is declared, in the collection's own policy module, which
-        M(senet.firewall.flows) leaves in place. Its name is of lower-case letters, digits and C(_), with C(_t) at the
-        end.
-      - Every domain may use such an interface, as any other, and packets without a label may come by it.
-      - With this option a type that was created and that no interface and no peer label has any longer is removed,
-        whatever O(state) is.
+      - Whether to declare a O(type) that the loaded policy does not have, in the collection's own policy module.
+        M(senet.firewall.flows) leaves it in place. Its name is of lower-case letters, digits and C(_), with C(_t) at
+        the end.
+      - Every domain may use such an interface, as it may use any other, and packets without a label may arrive on it.
+      - With this option, a created type that no interface and no peer label uses any longer is removed, whatever
+        O(state) is.
     type: bool
     default: false
   level:
@@ -54,9 +54,9 @@ options:
     aliases: [serange]
   state:
     description:
-      - Whether the interface shall have a context of its own.
-      - With V(absent), the context that was given on this host goes. What the policy itself says of the interface
-        stays. Where SELinux is disabled there is nothing to be done.
+      - Whether the interface is to have a context of its own.
+      - With V(absent), the context that was given on this host is removed, and the interface has what the policy itself
+        says. Where SELinux is disabled, nothing is done.
     type: str
     choices: [present, absent]
     default: present
@@ -110,7 +110,7 @@ created_types:
   elements: str
   sample: [public_iface_t]
 steps:
-  description: What is done, in this order.
+  description: The steps that were taken, or in check mode would be, in order.
   returned: success
   type: list
   elements: str
@@ -121,8 +121,8 @@ steps:
     - wait for the confirmation over a new connection
     - make it permanent in /etc/senet
 cut:
-  description: The connections over the interface that the change cuts while peer labels are in use, or would in check
-    mode.
+  description: The connections over the interface that the change cuts while peer labels are in use, or in check mode
+    would cut.
   returned: success
   type: list
   elements: dict
@@ -168,7 +168,7 @@ cut:
       type: str
       sample: enforce
 guard:
-  description: What became of the guarded change, from the module M(senet.firewall.guard).
+  description: The outcome of the guarded change, from the module M(senet.firewall.guard).
   returned: when the change was guarded
   type: dict
   contains:

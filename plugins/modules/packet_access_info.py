@@ -31,7 +31,7 @@ notes:
   - The kernel logs each connect that it refuses, also where it is only asked for. So it is asked for a flow's sources
     and for O(domains) alone. These records have the command C(senet-ask), and M(senet.firewall.packet_denial_info)
     leaves them out.
-  - Where SELinux is disabled, or is no layer of the flows, there is nothing to ask, and the lists are empty.
+  - Where SELinux is disabled, or is not a layer of the flows, there is nothing to ask, and the lists are empty.
 extends_documentation_fragment:
   - senet.firewall.attributes
 attributes:
@@ -148,7 +148,7 @@ access:
       type: bool
       sample: false
     permissive:
-      description: Whether the policy declares the domain permissive, so that it is not held to any of this.
+      description: Whether the policy declares the domain permissive, so that SELinux refuses it nothing.
       returned: always
       type: bool
       sample: false
@@ -196,7 +196,7 @@ peers:
       returned: always
       type: str
       sample: enforce
-    hears:
+    receives:
       description: The types of peers that it may receive from.
       returned: always
       type: list

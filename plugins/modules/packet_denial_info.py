@@ -236,7 +236,7 @@ groups:
             - V(as_asked) where a flow or a label does what it is for.
             - V(flow) where a confined domain has no flow for it, V(address) where a client's address is in no flow.
             - V(boolean) where the policy refuses the connect, whatever a flow says.
-            - V(peer_label) where a domain is no receiver of a peer label, V(look) where something has to be looked at
+            - V(peer_label) where a domain is not a receiver of a peer label, V(look) where something has to be looked at
               first.
           returned: always
           type: str

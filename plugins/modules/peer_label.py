@@ -8,23 +8,24 @@ module: peer_label
 short_description: Label peers by their address, and processes of the same host by their domain
 version_added: 0.1.0
 description:
-  - The kernel's class C(peer) decides whose packets a socket may receive, by the label of the sender. This module says
-    what the labels are, by NetLabel, and installs the policy that they need.
-  - A static label gives all that arrives from some addresses a type of its own. The type is declared by the
-    collection's policy module. Policy of your own may speak of it, or O(receivers) says who hears it.
-  - A full label on loopback is the sender's own context. A service then learns by C(SO_PEERSEC) which domain a client
-    on the same host has, as sepgsql of PostgreSQL does.
-  - It turns on peer checks for the whole host, which cuts SSH under Debian's stock policy. So the policy comes first
-    that lets everybody hear everybody, but for the peers of O(receivers). Before a label is in force, the change is
-    refused if a running process would be cut that is not meant to be, and the kernel is asked for every running domain.
+  - By SELinux's class C(peer), the label of a sender decides whose packets a socket may receive. This module sets these
+    labels, by NetLabel, and installs the policy that they need.
+  - A static label gives the senders at some addresses a type of their own, which the collection's policy module
+    declares. O(receivers) limits who may receive from them, or policy of your own uses the type.
+  - A full label on loopback is the sender's own context. A service can then read the domain of a client on the same
+    host by C(SO_PEERSEC), as sepgsql of PostgreSQL does.
+  - A label turns on peer checks for the whole host, which under Debian's stock policy cut SSH. So a policy that permits
+    every domain to receive from every peer, except from those with O(receivers), is installed first. Before a label is
+    in force, the kernel is asked for every running domain, and the change is refused if it would cut a process that it
+    is not meant to cut.
   - The host undoes a change that is not confirmed over a new connection, as M(senet.firewall.flows) says. Labels
-    survive a reboot, and are put back when somebody takes them away.
-  - To let a service hear the sources of its flows alone, use C(verify_source) of M(senet.firewall.flows).
+    survive a reboot, and are put back when another program removes them.
+  - To let a service receive only from the sources of its flows, use C(verify_source) of M(senet.firewall.flows).
 requirements:
   - A Linux kernel with SELinux and NetLabel on the target
   - The commands C(semodule) and C(netlabelctl), and either iptables with ip6tables or nft
   - Root on the target
-  - A NetLabel that nobody else has configured
+  - A NetLabel that nothing else has configured
 extends_documentation_fragment:
   - senet.firewall.attributes
   - senet.firewall.guarded
@@ -37,54 +38,53 @@ attributes:
     description: Has an action plugin, so that some of its work is done on the controller.
     support: full
   async:
-    description: Needs no C(async), and does not take it.
+    description: Does not support C(async), and does not need it.
     support: none
 options:
   type:
     description:
-      - The type of the peers, which is the label's name too. Of lower-case letters, digits and C(_), with C(_t) at the
-        end.
-      - It must be in no other policy module. It is required unless O(loopback_domains) is given.
+      - The type of the peers, which is also the label's name. It consists of lower-case letters, digits and C(_), with
+        C(_t) at the end.
+      - No other policy module may declare it. It is required unless O(loopback_domains) is given.
     type: str
   addresses:
     description:
       - The peers' addresses or networks, of either family. Required with O(type) and O(state=present).
-      - Of two labels the one with the longer prefix counts. Addresses that a flow with C(verify_source=address) names
+      - If an address is in two labels, the longer prefix counts. Addresses of a flow with C(verify_source=address)
         cannot be in a label.
       - Addresses of the host itself are peers too, as long as full labels on loopback are not in use.
     type: list
     elements: str
   receivers:
     description:
-      - The domains that may receive from these peers. Nobody else can then, whatever the port and whoever connected,
-        except the kernel, which answers for closed ports.
-      - Every domain may if the option is not given. A destination of a flow with C(verify_source=address) hears
+      - The domains that may receive from these peers. No other domain may then, on any port and whichever side
+        connected, except the kernel, which answers for closed ports.
+      - Every domain may if the option is not given. A destination of a flow with C(verify_source=address) receives from
         the peers only if it is among the receivers.
     type: list
     elements: str
   interface_type:
     description:
-      - The type of the network interfaces that these peers may come by, as M(senet.firewall.interface_context) gives
-        it. What comes from these addresses by another interface is dropped.
-      - Without it they may come by every interface.
+      - The type of the network interfaces on which packets of these peers may arrive, as
+        M(senet.firewall.interface_context) sets it. Packets from these addresses on another interface are dropped.
+      - Without it they may arrive on every interface.
       - NetLabel's own labels by interface are not used. The kernel forgets them when the interface goes down, and yet
         goes on checking peers until the next boot.
     type: str
   loopback_domains:
     description:
-      - Domains whose packets carry their own label over C(127.0.0.0/8), as long as they stay on this host. IPv6 carries
-        none.
-      - With O(state=present) these come to those that are there, with O(state=absent) they are taken away from them.
+      - Domains whose packets carry their own label over C(127.0.0.0/8), within this host. IPv6 carries none.
+      - O(state=present) adds them to those that the host has, O(state=absent) removes them.
     type: list
     elements: str
   state:
-    description: Whether the label of O(type), and O(loopback_domains), shall be there.
+    description: Whether the label of O(type), and O(loopback_domains), are to be present or absent.
     type: str
     choices: [present, absent]
     default: present
 notes:
-  - Stopping C(senet-firewall.service) takes all labels off, those of flows too. The next run starts it again.
-  - Peer labels know no ports.
+  - Stopping C(senet-firewall.service) removes all labels, those of flows too. The next run starts it again.
+  - Peer labels apply to all ports.
 seealso:
   - module: senet.firewall.flows
   - module: senet.firewall.interface_context
@@ -94,18 +94,18 @@ author:
 """
 
 EXAMPLES = r"""
-- name: What comes from the partner's network has a type, for policy of your own
+- name: Senders in the partner's network have a type, for policy of your own
   senet.firewall.peer_label:
     type: partner_peer_t
     addresses: [192.0.2.0/24, "2001:db8:7::/48"]
 
-- name: Apache alone hears them
+- name: Only Apache may receive from them
   senet.firewall.peer_label:
     type: partner_peer_t
     addresses: [192.0.2.0/24, "2001:db8:7::/48"]
     receivers: [httpd_t]
 
-- name: PostgreSQL learns the domain of its clients on this host
+- name: PostgreSQL can read the domain of its clients on this host
   senet.firewall.peer_label:
     loopback_domains: [httpd_t, postgresql_t]
 
@@ -135,32 +135,32 @@ labels:
       elements: str
       sample: [192.0.2.0/24]
     receivers:
-      description: The domains that may hear them. Empty for every domain.
+      description: The domains that may receive from them. Empty for every domain.
       returned: always
       type: list
       elements: str
       sample: [httpd_t]
     interface_type:
-      description: The type of the interfaces that they may come by, null for every interface.
+      description: The type of the interfaces on which their packets may arrive, null for every interface.
       returned: always
       type: str
       sample: null
-    heard_by:
+    received_by:
       description:
-        - The kernel's answer, which of the domains that run or are named may hear them.
+        - The running and named domains that may receive from them, by the kernel's answer.
         - Empty in check mode when there is something to change, since the kernel does not know the type yet.
       returned: always
       type: list
       elements: str
       sample: [httpd_t, kernel_t]
 loopback_domains:
-  description: The domains whose packets carry their own label over loopback, those of flows not among them.
+  description: The domains whose packets carry their own label over loopback, without those of flows.
   returned: success
   type: list
   elements: str
   sample: [httpd_t, postgresql_t]
 steps:
-  description: What was done, or in check mode would be, in order.
+  description: The steps that were taken, or in check mode would be, in order.
   returned: success
   type: list
   elements: str
@@ -173,8 +173,8 @@ steps:
     - wait for the confirmation over a new connection
     - make it permanent in /etc/senet
 cut:
-  description: The open connections that the host's labels cut, or in check mode would cut. The module's own are those
-    with a RV(cut[].label), because their domain is no receiver of their other end's label.
+  description: The open connections that the host's labels cut, or in check mode would cut. Those with a RV(cut[].label)
+    are cut because their domain is not a receiver of that peer label.
   returned: success
   type: list
   elements: dict
@@ -185,13 +185,14 @@ cut:
       type: str
       sample: unconfined_t
     flow:
-      description: The flow that the connection's port belongs to, null where it is a peer label or the domain's
-        confinement that cuts it.
+      description: The flow that the connection's port belongs to, null where a peer label or the domain's confinement
+        cuts it.
       returned: always
       type: str
       sample: null
     label:
-      description: The peer label whose receivers the domain is not among, null where it is a flow or a confinement.
+      description: The peer label of which the domain is not a receiver, null where a flow or a confinement cuts the
+        connection.
       returned: always
       type: str
       sample: partner_peer_t
@@ -216,7 +217,7 @@ cut:
       type: str
       sample: enforce
 guard:
-  description: What became of the guarded change, from the module M(senet.firewall.guard).
+  description: The outcome of the guarded change, from the module M(senet.firewall.guard).
   returned: when the change was guarded
   type: dict
   contains:

@@ -41,8 +41,7 @@ options:
     default: []
   commands:
     description:
-      - Only processes whose name matches one of these shell patterns (V(*), V(?), V([seq]), V([!seq])), upper
-        and lower case told apart.
+      - Only processes whose name matches one of these shell patterns (V(*), V(?), V([seq]), V([!seq])), case-sensitive.
       - A pattern must match the whole of the command name or the whole of the executable's file name, without
         its directories.
       - The kernel cuts command names to 15 bytes, so a longer program name is found by its executable.
@@ -65,8 +64,9 @@ options:
   details:
     description:
       - Whether RV(processes) is returned, process by process.
-      - Left out, it is where another option selects some of them, or SELinux is off. Of all processes of a host with
-        SELinux RV(domains) tells alone, in a fraction of the size, which matters where results are kept.
+      - If it is not given, RV(processes) is returned where another option selects processes, or SELinux is off. For all
+        processes of a host with SELinux only RV(domains) is returned, whose size is a fraction, which matters where
+        results are kept.
     type: bool
   command_lines:
     description: Whether RV(processes[].command_line) is returned. Command lines are long, and may hold secrets.

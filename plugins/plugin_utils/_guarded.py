@@ -61,7 +61,7 @@ class GuardedAction(ActionBase):
         timeout = _seconds(arguments.get("confirm_timeout", _DEFAULT_TIMEOUT))
         if timeout <= 0 and (checks or commands):
             raise AnsibleActionFail(
-                "With confirm_timeout=0 there is no guard, and nothing would make the health checks; give it some "
+                "With confirm_timeout=0 there is no guard, so no health check would run; set confirm_timeout to some "
                 "seconds, or leave health_checks and health_commands out."
             )
         try:
@@ -154,13 +154,13 @@ class GuardedAction(ActionBase):
                 break
             except AnsibleConnectionFailure as error:
                 if time.monotonic() > deadline:
-                    message = f"It has not come back since, although its guard was to undo the change: {error}"
+                    message = f"It is still unreachable, although its guard should have undone the change: {error}"
                     return {**failure, "rolled_back": False, "msg": f"{reason} {message}"}
                 time.sleep(_RETRY_SECONDS)
         if answer.get("failed"):
             return {**failure, "rolled_back": False, "msg": f"{reason} {answer.get('msg', '')}"}
         undone = bool(answer.get("rolled_back"))
-        said = "The host is back in its previous state." if undone else "The change is in place all the same."
+        said = "The host is back in its previous state." if undone else "The change is still in place."
         return {**failure, "rolled_back": undone, "changed": not undone, "msg": f"{reason} {said}"}
 
     def _guard(self, token: str, state: str) -> dict[str, Any]:
@@ -240,6 +240,7 @@ def _endpoint(text: str) -> tuple[str, int]:
     host = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     if not host or not port.isdecimal() or not 0 < int(port) < 65536:
         raise AnsibleActionFail(
-            f"The health check {text!r} is no HOST:PORT; write for example www.example.com:443 or [2001:db8::1]:443."
+            f"The health check {text!r} is not of the form HOST:PORT; write for example www.example.com:443 or "
+            "[2001:db8::1]:443."
         )
     return host, int(port)

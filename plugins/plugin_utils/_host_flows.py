@@ -44,7 +44,7 @@ def host_flows(flows: Any, host: str, groups: Groups, addresses: Addresses) -> l
     :raises SenetError: an item is malformed, or a side names nobody.
     """
     if not isinstance(flows, Sequence) or isinstance(flows, str) or not flows:
-        raise SenetError("The flows of the fleet are no list, or an empty one; list at least one flow.")
+        raise SenetError("The flows of the fleet are not a list, or an empty one; list at least one flow.")
     if host not in groups.get("all", ()):
         raise SenetError(f"The host '{host}' is not in the inventory; give inventory_hostname.")
     result = []
@@ -100,7 +100,7 @@ def _minimal(name: str, option: str, texts: list[str]) -> list[str]:
 def _checked(raw: Any) -> str:
     """The name of a flow that says all it must, and nothing that is unknown."""
     if not isinstance(raw, Mapping):
-        raise SenetError(f"The flow {raw!r} is no dictionary; write name, pair, clients and servers.")
+        raise SenetError(f"The flow {raw!r} is not a dictionary; write name, pair, clients and servers.")
     name = raw.get("name") or raw.get("pair")
     if not name:
         raise SenetError("A flow of the fleet has neither name nor pair; give one of them.")
@@ -145,8 +145,8 @@ def _side(name: str, side: str, raw: Any, groups: Groups) -> _Side:
             found.append(str(item))
         else:
             raise SenetError(
-                f"{str(item)!r} of the {side} of the flow '{name}' is no group, host or address; correct it, or add it "
-                "to the inventory."
+                f"{str(item)!r} of the {side} of the flow '{name}' is not a group, host or address; correct it, or "
+                "add it to the inventory."
             )
     return _Side(frozenset(str(host) for host in hosts), tuple(found))
 

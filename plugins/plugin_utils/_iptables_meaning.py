@@ -53,7 +53,7 @@ def mean(rules: Sequence[Rule], policies: Iterable[Policy] = ()) -> Meaning:
     confine: set[str] = set()
     for rule in rules:
         if rule.client or rule.server:
-            notes.append(_note(rule, "the match 'selinux' is in no kernel; labels and policy do what it says."))
+            notes.append(_note(rule, "no kernel has the match 'selinux'; labels and policy do what it describes."))
         if rule.states and set(rule.states) <= _FOLLOWING:
             if rule.target != "ACCEPT":
                 raise rule.wrong("it refuses packets of connections that a flow permits")
@@ -70,7 +70,7 @@ def mean(rules: Sequence[Rule], policies: Iterable[Policy] = ()) -> Meaning:
     notes.extend(_policy_note(policy) for policy in policies if policy.target == "DROP")
     flows = _flows([_box(rule, rules) for rule in accepted])
     if accepted and len({rule.family for rule in rules}) == 1:
-        notes.append("All rules are for one family of addresses; a flow is for both.")
+        notes.append("All rules are for one address family; a flow applies to both.")
     for domain in sorted(confine):
         notes.append(
             f"'{domain}' is confined: name servers, loopback and its own listening ports need flows too, and no rule "
@@ -81,13 +81,13 @@ def mean(rules: Sequence[Rule], policies: Iterable[Policy] = ()) -> Meaning:
 
 def _policy_note(policy: Policy) -> str:
     if policy.chain == "FORWARD":
-        said = "flows are about what the host itself sends and receives; keep this policy of FORWARD."
+        said = "flows apply to what the host itself sends and receives; keep this policy of FORWARD."
         return f"Line {policy.line}: {said}"
     verb = "sends" if policy.chain == "OUTPUT" else "receives"
     return (
-        f"Line {policy.line}: no flow refuses whatever else the host {verb}, as the policy DROP of {policy.chain} "
-        "does: what no flow names stays open to every domain that is not confined. Keep the policy beside the flows, "
-        "or confine the domains that it is about."
+        f"Line {policy.line}: no flow refuses everything else that the host {verb}, as the policy DROP of "
+        f"{policy.chain} does: what no flow names stays open to every domain that is not confined. Keep the policy "
+        "beside the flows, or confine the domains that it is meant for."
     )
 
 
@@ -105,16 +105,16 @@ def _accept(rule: Rule, rules: Sequence[Rule], notes: list[str]) -> list[Rule]:
             notes.append(
                 _note(
                     rule,
-                    f"the user '{rule.user}' is not asked, since the domain says more; to hold the client to both, "
-                    f"give the flow users: [{rule.user}] and the host layers: [selinux, owner].",
+                    f"the user '{rule.user}' is not checked, since the domain is more precise; to check both, give "
+                    f"the flow users: [{rule.user}] and the host layers: [selinux, owner].",
                 )
             )
         if rule.client and rule.chain == "INPUT":
             notes.append(
                 _note(
                     rule,
-                    "the client's host holds the client's domain to it, so give both hosts the flow; with "
-                    "verify_source: loopback the server's kernel checks clients of its own host as well.",
+                    "the client's host checks the client's domain, so give both hosts the flow; with verify_source: "
+                    "loopback the server's kernel checks clients of its own host as well.",
                 )
             )
         return [rule]
@@ -139,17 +139,19 @@ def _refuse(rule: Rule, rules: Sequence[Rule], notes: list[str]) -> set[str]:
         return set()
     if rule.ports:
         if rule.client or rule.server or rule.user:
-            raise rule.wrong("a flow says who may, and everybody else is refused already")
+            raise rule.wrong("a flow names who may connect, and refuses everybody else already")
         line = _closed_by(rule, rules)
         notes.append(_note(rule, f"nothing is needed, as the flow of line {line} refuses everybody else."))
         return set()
     if rule.chain != "OUTPUT":
-        raise rule.wrong("it refuses all that comes in, whoever it is for")
+        raise rule.wrong("it refuses everything that comes in, whatever domain receives it")
     for word in (rule.protocol, *rule.source, *rule.destination, rule.interface):
         if word:
-            raise rule.wrong(f"it refuses only what has '{word}', and a confined domain has its flows and nothing else")
+            raise rule.wrong(
+                f"it refuses only packets with '{word}', and a confined domain is refused everything but its flows"
+            )
     domain = rule.client or _domain_of(rule, rules)
-    notes.append(_note(rule, f"'{domain}' is confined to its flows, which holds for each process of it and no other."))
+    notes.append(_note(rule, f"'{domain}' is confined to its flows: every process in that domain is, and no other."))
     return {domain}
 
 
@@ -168,19 +170,19 @@ def _closed_by(rule: Rule, rules: Sequence[Rule]) -> int:
     covered = parse_ports("", [port for other in closing for port in other.ports] or rule.ports)
     for ports in parse_ports("", rule.ports):
         if not closing or not any(one.low <= ports.low and ports.high <= one.high for one in covered):
-            raise rule.wrong(f"nobody is to reach port {ports} here, and a flow needs somebody who may")
+            raise rule.wrong(f"it lets nobody reach port {ports}, and a flow needs at least one domain that may")
     return closing[0].line
 
 
 def _domain_of(rule: Rule, rules: Sequence[Rule]) -> str:
     """The domain that a user's processes run in, by another rule or by what the packages do."""
     if not rule.user:
-        raise rule.wrong("it refuses all that goes out, whoever sends it")
+        raise rule.wrong("it refuses everything that goes out, whatever domain sends it")
     for other in rules:
         if other.user == rule.user and other.client:
             return other.client
     if rule.user not in _USERS:
-        raise rule.wrong(f"no line says in which domain the processes of the user '{rule.user}' run (--selinux-source)")
+        raise rule.wrong(f"no line names the domain of the processes of the user '{rule.user}' (--selinux-source)")
     return _USERS[rule.user]
 
 
@@ -223,7 +225,7 @@ def _flows(boxes: list[_Box]) -> list[Flow]:
             parsed = parse_flow({**raw, "name": "flow"})
             flows = list(flow_set([*flows, parsed._replace(name=_name(parsed, {flow.name for flow in flows}))]).flows)
         except SenetError as error:
-            raise box.rule.wrong(f"it makes no flow, because: {str(error).rstrip('.')}") from error
+            raise box.rule.wrong(f"it cannot become a flow: {str(error).rstrip('.')}") from error
     return flows
 
 
@@ -243,12 +245,12 @@ def _ends(rule: Rule, rules: Sequence[Rule]) -> tuple[str, str]:
         source = _only(pair.clients for pair in pairs if destination in pair.servers)
     if not source or not destination:
         end, option = ("client", "--selinux-source") if not source else ("server", "--selinux-dest")
-        raise rule.wrong(f"no line and no pair of the catalogue says the {end}'s domain on this port ({option})")
+        raise rule.wrong(f"no line and no pair of the catalogue names the {end}'s domain for this port ({option})")
     return source, destination
 
 
 def _only(ends: Iterable[Collection[str]]) -> str:
-    """The one domain that all pairs of the catalogue name, which is no guess; empty if there is none."""
+    """The one domain that all pairs of the catalogue name, so that nothing is guessed; empty if there is none."""
     domains = {domain for end in ends for domain in end}
     return domains.pop() if len(domains) == 1 and EVERY_DOMAIN not in domains else ""
 

@@ -152,7 +152,7 @@ def parse(lines: Iterable[str]) -> tuple[list[Rule], list[Policy]]:
         family, words = _command(number, text, words)
         if words and words[0] in ("-P", "--policy"):
             if len(words) != 3 or words[2] not in ("ACCEPT", "DROP"):
-                raise _wrong(number, text, "a policy is a chain and ACCEPT or DROP")
+                raise _wrong(number, text, "a policy needs a chain, and ACCEPT or DROP")
             policies.append(Policy(number, words[1], words[2]))
             continue
         rules.append(_rule(number, text, table, family, words))
@@ -175,18 +175,18 @@ def _rule(number: int, text: str, table: str, family: str, words: list[str]) -> 
     said: dict[str, str] = {}
     for name, value in _values(number, text, words):
         if name == "match" and value not in _MATCHES:
-            raise _wrong(number, text, f"the match '{value}' has no meaning for flows")
+            raise _wrong(number, text, f"flows have nothing that corresponds to the match '{value}'")
         key = "chain" if name in ("append", "insert") else name
         if key in said and name not in ("match", "comment"):
             raise _wrong(number, text, f"'{value}' gives the same option a second time")
         said[name] = said[key] = value
     said.setdefault("table", table)
     if not _REJECT_WITH.fullmatch(said.get("reject_with", "tcp-reset")):
-        raise _wrong(number, text, f"'{said['reject_with']}' is no way to reject")
+        raise _wrong(number, text, f"'{said['reject_with']}' is not a value of --reject-with")
     for name, allowed in (("table", ("filter",)), ("chain", _CHAINS), ("jump", _VERDICTS)):
         if said.get(name) not in allowed:
-            shown = f"'{said[name]}'" if name in said else "nothing"
-            raise _wrong(number, text, f"it has {shown} for its {name}, where flows know {', '.join(allowed)}")
+            shown = f"'{said[name]}'" if name in said else "missing"
+            raise _wrong(number, text, f"its {name} is {shown}, and flows support only {', '.join(allowed)}")
     interface, other = "out_interface", "in_interface"
     if said["chain"] == "INPUT":
         interface, other = other, interface
@@ -230,7 +230,7 @@ def _check(rule: Rule) -> None:
     if unknown:
         raise SenetError(f"the state '{sorted(unknown)[0]}' is none of conntrack's.")
     if rule.protocol and rule.protocol not in PROTOCOLS:
-        raise SenetError(f"the protocol '{rule.protocol}' carries no ports here.")
+        raise SenetError(f"the protocol '{rule.protocol}' is none that flows support.")
 
 
 def _values(number: int, text: str, words: list[str]) -> Iterator[tuple[str, str]]:
@@ -241,14 +241,14 @@ def _values(number: int, text: str, words: list[str]) -> Iterator[tuple[str, str
         option, equals, value = word.partition("=") if word.startswith("--") else (word, "", "")
         name = _OPTIONS.get(option)
         if name is None:
-            raise _wrong(number, text, f"the word '{word}' has no meaning for flows")
+            raise _wrong(number, text, f"flows have nothing that corresponds to '{word}'")
         following = next(rest, None)
         if not equals:
             if name == "wait" and (following is None or not following.isdecimal()):
                 word = following
                 continue
             if following is None or following == "!":
-                raise _wrong(number, text, f"the word '{following or word}' has no meaning for flows here")
+                raise _wrong(number, text, f"flows have nothing that corresponds to '{following or word}' here")
             value, following = following, next(rest, None)
         if name == "insert" and following is not None and following.isdecimal():
             yield "position", following

@@ -36,7 +36,7 @@ PROCESSES = (ROOT, USER, CONFINED)
 OUTSIDERS = (ROOT, USER)
 
 UNCONFINED = "Unconfined domains can undo it"
-PACKETS = "What is no TCP, UDP, SCTP or DCCP"
+PACKETS = "Everything but TCP, UDP, SCTP and DCCP"
 NAMESPACES = "Network namespaces without labels"
 PASSED = "Sockets that are handed over"
 PROGRAMS = "Programs in other domains"

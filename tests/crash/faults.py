@@ -113,7 +113,7 @@ def crash(lab: Lab, point: str, kind: str) -> Fault:
             kind,
             reachable,
             converged=changes in ([(False, True), (False, False)], [(False, False)] * 2) and in_force(host) == "new",
-            enforced_or_reported=found != "mixed" or _TOKEN in journal or "earlier run died" in told[0],
+            enforced_or_reported=found != "mixed" or _TOKEN in journal or "earlier run ended" in told[0],
             found=found,
             told=told,
             seconds=round(time.monotonic() - start, 1),

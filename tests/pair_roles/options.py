@@ -34,7 +34,7 @@ class Option(NamedTuple):
         description = self.description
         if self.shared:
             otherwise = f", else V({self.otherwise})" if self.otherwise else ""
-            description += f" That of C(senet_firewall_{self.name}) if not given{otherwise}."
+            description += f" If not given, C(senet_firewall_{self.name}) counts{otherwise}."
         elements = {"elements": "str"} if self.type == "list" else {}
         choices = {"choices": list(self.choices)} if self.choices else {}
         default = {"default": self.default} if self.default is not None else {}
@@ -48,8 +48,8 @@ def options(told: Told) -> list[Option]:
             "state",
             "str",
             "present",
-            "Whether the flow shall be there or not.",
-            "`absent` takes the flow away, and leaves others alone",
+            "Whether the flow is to be present or absent.",
+            "`absent` removes the flow, and leaves others as they are",
             ("present", "absent"),
         ),
         Option(
@@ -67,7 +67,7 @@ def options(told: Told) -> list[Option]:
             "verify_source",
             "str",
             None,
-            "What the server's host holds its clients to by peer labels, as in M(senet.firewall.flows).",
+            "What the server's host verifies about its clients by peer labels, as in M(senet.firewall.flows).",
             "or `loopback`, `address`, see [docs/peer-labels.md](../../docs/peer-labels.md)",
             ("none", "loopback", "address"),
             otherwise="none",
@@ -114,7 +114,7 @@ def options(told: Told) -> list[Option]:
             "list",
             None,
             "Shell commands that must succeed on the host before the change is confirmed.",
-            "commands that must succeed on the host before",
+            "commands that must succeed on the host before it confirms",
             shared=True,
         ),
         *_beside(told),
@@ -125,8 +125,8 @@ def _who_and_where(told: Told) -> list[Option]:
     pair = told.pair
     several = len(pair.protocols) > 1
     protocols = " and ".join(protocol.upper() for protocol in pair.protocols)
-    unless = "Needed unless the flow is to go."
-    needed = dict.fromkeys(pair.needs, (f" {unless}", "; **needed**"))
+    unless = "Required unless the flow is to be removed."
+    needed = dict.fromkeys(pair.needs, (f" {unless}", "; **required**"))
     source, source_told = needed.get("source_addresses", ("", ""))
     destination, destination_told = needed.get("destination_addresses", ("", ""))
     return [
@@ -157,15 +157,15 @@ def _who_and_where(told: Told) -> list[Option]:
             "destination_addresses",
             "list",
             None,
-            f"The server's addresses or networks, if the flow is about these alone.{destination}",
-            f"server's addresses, if the flow is about these alone{destination_told}",
+            f"The server's addresses or networks, if the flow is limited to these.{destination}",
+            f"server's addresses, if the flow is limited to these{destination_told}",
         ),
         Option(
             "interfaces",
             "list",
             None,
-            "The network interfaces, if the flow is about these alone.",
-            "interfaces, if the flow is about these alone",
+            "The network interfaces, if the flow is limited to these.",
+            "interfaces, if the flow is limited to these",
         ),
         Option(
             "users",
@@ -189,24 +189,24 @@ def _who_and_where(told: Told) -> list[Option]:
 def _beside(told: Told) -> list[Option]:
     """What the policy checks beside packets."""
     wanted, port_type = boolean(told.pair), told.pair.port_type
-    it_is = f"It is {wanted}, and stays on when the flow goes." if wanted else "This pair needs none."
-    types = f"It is C({port_type}), and stays when the flow goes." if port_type else "This pair needs none."
+    it_is = f"It is {wanted}, and stays on when the flow is removed." if wanted else "This pair needs none."
+    types = f"It is C({port_type}), and stays when the flow is removed." if port_type else "This pair needs none."
     return [
         Option(
             "booleans",
             "bool",
             False,
-            f"Whether to turn on the boolean that the policy wants for the connect. {it_is} Needs the collection "
+            f"Whether to turn on the boolean that the policy requires for the connect. {it_is} Needs the collection "
             "ansible.posix.",
-            "turn on the boolean that the policy wants for the connect",
+            "turn on the boolean that the policy requires for the connect",
         ),
         Option(
             "port_contexts",
             "bool",
             False,
-            f"Whether to give the ports the type that the policy wants for the server's. {types} Needs the collection "
-            "community.general.",
-            "give the ports the type that the policy wants",
+            f"Whether to give the ports the type that the policy requires for the server's. {types} Needs the "
+            "collection community.general.",
+            "give the ports the type that the policy requires",
         ),
     ]
 

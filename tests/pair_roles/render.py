@@ -153,7 +153,8 @@ def _readme(told: Told) -> str:
         *(f"- {limit}" for limit in told.limits),
         _variables(told),
         _beside(told),
-        f"A variable that begins with C({told.name}_) and is none of these is an error, and so is one that is empty.",
+        f"A variable that begins with C({told.name}_) and is not in this table is an error, and so is one that is "
+        "empty.",
         "In trouble, see [docs/operation.md](../../docs/operation.md#in-trouble). All pairs: "
         "[docs/pairs.md](../../docs/pairs.md).",
     ]
@@ -214,7 +215,7 @@ def _otherwise(option: Option) -> str:
 def _beside(told: Told) -> str:
     """What the policy checks beside packets, and how the role helps."""
     name, pair = told.name, told.pair
-    words = ["The policy's own check when a socket connects or listens is a separate one."]
+    words = ["Beside packets, the policy checks whether a domain may connect to a port, and listen on it."]
     wanted = boolean(pair)
     words.append(
         f"The client needs the boolean {wanted}; C({name}_booleans: true) turns it on, by C(ansible.posix.seboolean)."
@@ -223,11 +224,13 @@ def _beside(told: Told) -> str:
     )
     if pair.port_type:
         words.append(
-            f"On ports that the policy knows nothing of, C({name}_port_contexts: true) gives them the type "
+            f"Where the policy has no type for the ports, C({name}_port_contexts: true) gives them the type "
             f"C({pair.port_type}), by C(community.general.seport)."
         )
     if wanted or pair.port_type:
-        words.append("The collections of these modules must be there then, and what is set stays when the flow goes.")
+        words.append(
+            "The collections of these modules must then be installed, and what they set stays when the flow is removed."
+        )
     return " ".join(words)
 
 

@@ -165,7 +165,7 @@ class ScriptedService:
 
     def command(self) -> tuple[str, ...]:
         if not self.interpreter:
-            raise SenetError("No Python interpreter of this host is root's alone.")
+            raise SenetError("This host has no Python interpreter that the units of root can run.")
         return (self.interpreter, "-IB", "/var/lib/senet-firewall/code/senet-firewall")
 
     def intent(self) -> str | None:
@@ -179,7 +179,7 @@ class ScriptedService:
     def in_place(self, units: Iterable[str]) -> bool:
         return self.installed and self.running and self.units == tuple(units)
 
-    def hears(self, units: Iterable[str]) -> bool:
+    def follows(self, units: Iterable[str]) -> bool:
         return self.units == tuple(units)
 
     def install(self, units: Iterable[str]) -> None:
@@ -316,7 +316,7 @@ class ScriptedAccounts:
 
     def look_up(self, users: Iterable[str], units: Iterable[str]) -> Accounts:
         if not self.answers:
-            raise SenetError("systemd does not tell of the units.")
+            raise SenetError("systemd did not answer about the units.")
         groups = {unit: Cgroup(f"system.slice/{unit}", self.groups[unit]) for unit in units if unit in self.groups}
         return Accounts({user: self.uids[user] for user in users if user in self.uids}, groups)
 

@@ -55,7 +55,7 @@ def test_a_module_removed_behind_our_back_fails_the_unit_until_the_watch_has_it_
     assert "Failed with result 'exit-code'" in journal
     assert "The flow 'web_db' is NOT enforced: its types are not in the loaded policy" in journal
     assert slim_enforced.run("echo back", fresh=True).stdout == "back\n"
-    back = "journalctl -b -u senet-firewall-watch | grep -q 'was gone and is back'"
+    back = "journalctl -b -u senet-firewall-watch | grep -q 'was missing and has been put back'"
     slim_enforced.run(f"timeout 180 sh -c \"until {back}; do sleep 0.5; done\"", timeout=190)
     with Controller(slim_enforced) as controller:
         again = controller.module(slim_enforced, FLOWS, flows=[WEB_DB])

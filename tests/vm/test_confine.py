@@ -71,7 +71,7 @@ def test_the_kernels_answer_and_what_is_lost_are_told(confined: tuple[Host, dict
     with Controller(host) as controller:
         again = controller.module(host, "senet.firewall.flows", flows=[WEB_DB, WEB], confine=["httpd_t"])
     assert (again["changed"], again["confined"]) == (False, [row])
-    said = "the confinement of httpd_t holds in this network namespace only"
+    said = "httpd_t is confined in this network namespace only"
     assert any(said in warning for warning in again["warnings"]) == bool(unlabelled)
 
 

@@ -96,7 +96,7 @@ def test_unknown_domain(target: Target) -> None:
 
 def test_type_that_is_no_domain(target: Target) -> None:
     message = target.refuses({**WEB_DB, "source": ["httpd_exec_t"]})
-    assert message.startswith("The type 'httpd_exec_t' of the flow 'web_db' is no domain")
+    assert message.startswith("The type 'httpd_exec_t' of the flow 'web_db' is not a domain")
 
 
 def test_two_flows_on_one_port(target: Target) -> None:
@@ -129,7 +129,7 @@ def test_policy_store_without_room(target: Target) -> None:
 def test_no_iptables(target: Target, pattern: str) -> None:
     with commands_gone(target.host, pattern):
         message = target.refuses(PAIR, backend="iptables")
-    assert message.startswith("This host has not the commands of the backend 'iptables'; install the package iptables")
+    assert message.startswith("The commands of the backend 'iptables' are not on this host; install")
 
 
 def test_nothing_that_labels(target: Target) -> None:

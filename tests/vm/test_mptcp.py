@@ -44,7 +44,7 @@ def test_where_mptcp_leads_around_a_confinement_it_is_told(slim: Host) -> None:
         for number in range(2):
             result = controller.module(slim, "senet.firewall.flows", flows=[FLOW], confine=["httpd_t"])
             assert result["failed"] is False, result
-            told = [said for said in result["warnings"] if "reaches what no flow allows by an MPTCP socket" in said]
+            told = [said for said in result["warnings"] if "reaches what no flow allows when it uses MPTCP" in said]
             assert bool(told) == unlabelled, number
         server = ("--as-context", context("postgresql_t"))
         with listener(slim, "127.0.0.1", OTHER), listener(slim, "127.0.0.1", PORT, *server):

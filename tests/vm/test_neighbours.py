@@ -23,7 +23,7 @@ FLOWS = "senet.firewall.flows"
 # As the documentation promises
 BACK_SECONDS = 10
 SETTLE_SECONDS = 30
-WARNING = "Labels or policy had been taken away by another program and were put back"
+WARNING = "Another program removed labels or policy, and this host put them back"
 
 # Rules of an administrator beside those of the neighbour, in tables that events empty and tables they leave
 ADMIN = """

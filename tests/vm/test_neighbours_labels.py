@@ -89,7 +89,7 @@ def test_the_last_flow_stays_while_a_label_of_somebody_else_does(enforced: Host)
             enforced.run(rule.add)
             before = facts(enforced)
             result = controller.module(enforced, FLOWS, state="absent")
-            assert f"Labels would stay behind on this host, '{rule.quoted}'" in result["msg"], rule.add
+            assert f"Labels would stay on this host: '{rule.quoted}'" in result["msg"], rule.add
             assert facts(enforced) == before, rule.add
             assert enforced.run("echo back", fresh=True).stdout == "back\n"
             enforced.run(rule.remove)
@@ -102,7 +102,7 @@ def test_the_last_flow_stays_while_its_labels_are_left_under_the_other_variant(e
     with Controller(enforced) as controller:
         enforced.run(switch.format("legacy"))
         result = controller.module(enforced, FLOWS, state="absent")
-        assert "Labels would stay behind on this host, 'iptables-nft security: -A SENET_" in result["msg"]
+        assert "Labels would stay on this host: 'iptables-nft security: -A SENET_" in result["msg"]
         assert enforced.run("echo back", fresh=True).stdout == "back\n"
         enforced.run(switch.format("nft"))
         assert controller.module(enforced, FLOWS, state="absent")["guard"]["confirmed"] is True

@@ -66,7 +66,7 @@ def hosts(lab: Lab) -> Iterator[Hosts]:
 
 @pytest.fixture(scope="module")
 def closed(hosts: Hosts) -> Hosts:
-    """A host on which postgresql_t alone hears the peer, which may come by eth1 alone; two domains on loopback."""
+    """A host on which only postgresql_t receives from the peer, by eth1 only; two domains on loopback."""
     db = hosts[1]
     made = module(db, "interface_context", interface="eth1", type="dmz_iface_t", create_type=True)
     assert made.get("created_types") == ["dmz_iface_t"], made
@@ -76,13 +76,13 @@ def closed(hosts: Hosts) -> Hosts:
     assert (db.run("semodule -lfull").stdout, listed(db)) == (modules, STOCK)
     result = applied(db, **CLOSED)
     assert result["steps"] == planned["steps"]
-    assert result["labels"][0]["heard_by"] == ["kernel_t", "postgresql_t"]
+    assert result["labels"][0]["received_by"] == ["kernel_t", "postgresql_t"]
     assert f'interface:DEFAULT,address:{WEB["ipv4"]}/32,label:"system_u:object_r:partner_peer_t:s0"' in listed(db)
     assert any("nobody can log in by SSH" in warning for warning in result["warnings"]), result["warnings"]
     return hosts
 
 
-def test_receivers_hear_the_peer_and_nobody_else_does(closed: Hosts) -> None:
+def test_receivers_receive_from_the_peer_and_nobody_else_does(closed: Hosts) -> None:
     web, db = closed
     assert reached(web, db, "postgresql_t") == {"connected"}
     assert reached(web, db, "httpd_t") == {"timeout"}
@@ -104,7 +104,7 @@ def test_a_second_run_changes_nothing_and_a_reboot_keeps_it(closed: Hosts) -> No
     assert reached(web, db, "httpd_t") == {"timeout"}
     again = module(db, "peer_label", **CLOSED)
     assert not again["changed"], again
-    assert again["labels"][0]["heard_by"] == ["kernel_t", "postgresql_t"]
+    assert again["labels"][0]["received_by"] == ["kernel_t", "postgresql_t"]
 
 
 def test_a_service_learns_the_domain_of_its_clients_on_the_same_host(closed: Hosts) -> None:
@@ -115,7 +115,7 @@ def test_a_service_learns_the_domain_of_its_clients_on_the_same_host(closed: Hos
         told = db.run(f"cat /run/listener-127.0.0.1-{PORT}.log").stdout
     assert f'"peer_context": "{context("httpd_t")}"' in told
     assert '"peer_context": "system_u:object_r:senet_loopback_peer_t:s0"' in told
-    # Those who carry no domain are heard all the same
+    # Peers that carry no domain are received from all the same
     with listener(db, "::1", PORT, "--as-context", context("postgresql_t")):
         assert as_domain(db, "httpd_t", "::1", PORT).result == "connected"
 
@@ -168,8 +168,8 @@ def test_the_kernel_forgets_an_interfaces_labels_but_goes_on_checking(lab: Lab) 
     """Why NetLabel's own labels by interface are not used."""
     # Everybody but redis_t may go on when the checks are on
     policy = (
-        "(typeattribute hearer)\n(typeattributeset hearer (and (domain) (not (redis_t))))\n"
-        "(allow hearer unlabeled_t (peer (recv)))\n(allow domain netif_type (netif (ingress egress)))\n"
+        "(typeattribute may_receive)\n(typeattributeset may_receive (and (domain) (not (redis_t))))\n"
+        "(allow may_receive unlabeled_t (peer (recv)))\n(allow domain netif_type (netif (ingress egress)))\n"
         "(allow unlabeled_t netif_type (netif (ingress egress)))\n(allow domain node_type (node (recvfrom sendto)))\n"
         "(allow unlabeled_t node_type (node (recvfrom sendto)))\n"
     )
@@ -180,7 +180,7 @@ def test_the_kernel_forgets_an_interfaces_labels_but_goes_on_checking(lab: Lab) 
             return connect(host, "127.0.0.1", PORT, "--timeout", "2").result != "connected"
 
     with lab.start("db", state="slim", link=True) as host:
-        host.run(f"cat > hearers.cil <<'END'\n{policy}END\nsemodule -i hearers.cil", timeout=300)
+        host.run(f"cat > receivers.cil <<'END'\n{policy}END\nsemodule -i receivers.cil", timeout=300)
         for place in ("default", "interface:eth1"):
             assert not checked(host)
             host.run(f"netlabelctl unlbl add {place} address:192.0.2.0/24 {label}")

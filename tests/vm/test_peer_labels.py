@@ -64,7 +64,7 @@ def ask(client: Host, server: Host, domain: str, address: str) -> str:
 
 
 def refusals(host: Host, peer_type: str) -> str:
-    """The audit records of peers of a type that postgresql_t was not let hear."""
+    """The audit records of peers of a type that postgresql_t may not receive from."""
     pattern = f"scontext={context('postgresql_t')} tcontext=system_u:object_r:{peer_type}:s0 tclass=peer"
     return host.run(f"ausearch --input-logs -m AVC </dev/null | grep -F '{pattern}'", check=False).stdout
 
@@ -85,7 +85,7 @@ def by_loopback(hosts: Hosts) -> Hosts:
         {
             "domain": "postgresql_t",
             "mode": "enforce",
-            "hears": ["httpd_t", "kernel_t", "postgresql_t", "unlabeled_t"],
+            "receives": ["httpd_t", "kernel_t", "postgresql_t", "unlabeled_t"],
         }
     ]
     assert any("127.0.0.0/8 alone" in warning for warning in result["warnings"]), result["warnings"]

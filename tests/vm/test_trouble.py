@@ -55,16 +55,16 @@ def test_labels_taken_away_come_back_and_the_next_run_tells(slim_enforced: Host,
         time.sleep(0.2)
     result = run(slim_enforced)
     assert result["changed"] is False
-    assert any("Labels or policy had been taken away by another program" in said for said in result["warnings"]), result
+    assert any("Another program removed labels or policy" in said for said in result["warnings"]), result
 
 
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
         (f"echo '{{\"version\": ' >{INTENT}", INTENT),
-        (f"chown www-data {INTENT}", "not root's alone (owner 33, mode 0600)"),
-        thorough(f"chmod g+w {INTENT}", "not root's alone (owner 0, mode 0620)"),
-        thorough("chmod o+w /etc/senet", "/etc/senet is not root's alone (owner 0, mode 0702)"),
+        (f"chown www-data {INTENT}", "writable by others than root (owner 33, mode 0600)"),
+        thorough(f"chmod g+w {INTENT}", "writable by others than root (owner 0, mode 0620)"),
+        thorough("chmod o+w /etc/senet", "/etc/senet is writable by others than root (owner 0, mode 0702)"),
     ],
     ids=["damaged", "owner", "mode", "directory"],
 )

@@ -129,7 +129,7 @@ def test_a_module_removed_by_hand_comes_back_and_cuts_nobody_for_long(slim_enfor
     option = "-X 400 -r" if command == "-r" else "-d"
     slim_enforced.run(f"systemd-run --quiet --unit=removal semodule {option} senet_firewall")
     deadline = time.monotonic() + 180
-    while "was gone and is back" not in slim_enforced.run("journalctl -b -u senet-firewall-watch").stdout:
+    while "was missing and has been put back" not in slim_enforced.run("journalctl -b -u senet-firewall-watch").stdout:
         assert time.monotonic() < deadline
         time.sleep(1)
     assert refused(slim_enforced) == [True, True]
@@ -137,7 +137,7 @@ def test_a_module_removed_by_hand_comes_back_and_cuts_nobody_for_long(slim_enfor
     with Controller(slim_enforced) as controller:
         result = controller.module(slim_enforced, FLOWS, flows=[WEB_DB])
     assert result["changed"] is False
-    assert any("policy had been taken away" in warning for warning in result["warnings"]), result
+    assert any("removed labels or policy" in warning for warning in result["warnings"]), result
 
 
 def test_a_module_that_cannot_come_back_fails_the_unit_and_cuts_nobody(slim_enforced: Host) -> None:
@@ -169,4 +169,4 @@ def test_labels_of_others_that_come_later_are_told(slim_enforced: Host) -> None:
     with Controller(slim_enforced) as controller:
         for check_mode in (True, False):
             result = controller.module(slim_enforced, FLOWS, check=check_mode, flows=[WEB_DB])
-            assert "in place, and yet may not be enforced: another rule labels packets" in result["msg"], result
+            assert "in place, but may not be enforced: another rule labels packets" in result["msg"], result

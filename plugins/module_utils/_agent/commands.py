@@ -199,8 +199,8 @@ def _bring_back(host: Host) -> None:
             return
         repair.let_through(host, lost)
         _say(
-            "{0}The loaded policy does not have {1} packet or peer types of this host's flows any more, so these flows "
-            "are NOT enforced, and their traffic is let through. The policy module is put back now.".format(
+            "{0}The loaded policy no longer has {1} packet or peer types of this host's flows, so these flows are NOT "
+            "enforced, and their traffic is let through. The policy module is put back now.".format(
                 _ALERT, len(lost)
             )
         )
@@ -208,18 +208,18 @@ def _bring_back(host: Host) -> None:
             repair.bring_policy_back(host)
             left = repair.types_lost(host)
             if left:
-                raise SenetError("The loaded policy does not have the type {0} all the same.".format(left[0]))
+                raise SenetError("The loaded policy still does not have the type {0}.".format(left[0]))
         except (SenetError, OSError) as exc:
             host.service.show(False)
             raise SenetError(
                 "{0}The policy module could not be put back ({1}), and flows of this host are NOT enforced; see what "
-                "'semodule -lfull' says of senet_firewall, mend what is named here, and run the play again.".format(
+                "'semodule -lfull' says of senet_firewall, correct what is named here, and run the play again.".format(
                     _ALERT, exc
                 )
             ) from exc
         load.load(host)
         host.guard.repaired("the policy module")
-        _say("The policy module was gone and is back; find out who removes or disables it.")
+        _say("The policy module was missing and has been put back; find out what removes or disables it.")
         host.service.show(True)
 
 
@@ -243,8 +243,8 @@ class _Foreign:
         for rule in found:
             if rule not in self._told:
                 _say(
-                    "{0}Another rule labels packets too, and the last label wins, so flows may NOT be enforced: '{1}'. "
-                    "Remove it, and find out which program has made it.".format(_ALERT, rule)
+                    "{0}Another rule labels packets too, and the last label wins, so flows may NOT be enforced: "
+                    "'{1}'. Remove it, and find out which program created it.".format(_ALERT, rule)
                 )
         self._told = found
 
@@ -267,7 +267,7 @@ def _repair(host: Host) -> None:
         loaded = load.load(host)
         if loaded.lost:
             host.guard.repaired(" and ".join(loaded.lost))
-            _say("Rules were gone for {0} and are back.".format(" and ".join(loaded.lost)))
+            _say("Rules were missing for {0} and have been put back.".format(" and ".join(loaded.lost)))
 
 
 class _Events:

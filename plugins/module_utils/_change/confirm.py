@@ -51,7 +51,7 @@ def _confirm(host: Host, token: str) -> Dict[str, Any]:
             return _ended(host, token)
         if not pending.complete:
             raise SenetError(
-                "The change {0} is not whole: its run died while it was to {1}; undo it with state=aborted.".format(
+                "The change {0} is incomplete: its run ended at the step '{1}'; undo it with state=aborted.".format(
                     token, pending.step
                 )
             )
@@ -113,7 +113,7 @@ def _ended(host: Host, token: str) -> Dict[str, Any]:
     outcome = host.guard.outcome()
     if outcome is None or outcome.get("token") != token:
         raise SenetError(
-            "This host has no change {0} to confirm or undo; the module flows_info tells what waits there, and what "
-            "became of the last change.".format(token)
+            "This host has no change {0} to confirm or undo; the module flows_info shows the change that waits and "
+            "the outcome of the last one.".format(token)
         )
     return outcome

@@ -27,7 +27,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._decisions.layers i
     refuse_what_owner_cannot,
     with_owners,
 )
-from ansible_collections.senet.firewall.plugins.module_utils._decisions.peers import Audience, Hearing
+from ansible_collections.senet.firewall.plugins.module_utils._decisions.peers import LabelAccess, ReceiverAccess
 from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Pending, boot_id, clock
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
 from ansible_collections.senet.firewall.plugins.module_utils._values import requests
@@ -51,7 +51,7 @@ _LOCK_SECONDS = 5
 class Outcome(NamedTuple):
     """What was done, or in check mode would be.
 
-    ``access``, ``confined``, ``peers`` and ``audiences`` are empty while the kernel cannot be asked yet, and without
+    ``access``, ``confined``, ``peers`` and ``peer_labels`` are empty while the kernel cannot be asked yet, and without
     the layer selinux, ``owners`` without the layer owner; ``pending`` says that the change waits for confirmation;
     ``interfaces`` has the context before and after of each that was asked about; ``previous`` are the options that ask
     for the flows of before.
@@ -63,8 +63,8 @@ class Outcome(NamedTuple):
     steps: Tuple[str, ...]
     access: Tuple[Access, ...]
     confined: Tuple[Elsewhere, ...]
-    peers: Tuple[Hearing, ...]
-    audiences: Tuple[Audience, ...]
+    peers: Tuple[ReceiverAccess, ...]
+    peer_labels: Tuple[LabelAccess, ...]
     owners: Tuple[OwnerRow, ...]
     cuts: Tuple[preflight.Cut, ...]
     diffs: List[Dict[str, Any]]
@@ -102,7 +102,7 @@ def run(host: Host, request: requests.Request, options: Options, check_mode: boo
     if not change.steps:
         check_labels(host, change)
         kernel_answers.check_access(asked, answers.access, answers.confined)
-        kernel_answers.check_hearings(answers.hearings, answers.audiences)
+        kernel_answers.check_peer_access(answers.receivers, answers.peer_labels)
     warnings.extend(change_warnings(host, request, options, change, answers))
     if not check_mode:
         host.decisions.keep()
@@ -114,8 +114,8 @@ def run(host: Host, request: requests.Request, options: Options, check_mode: boo
         tuple(str(step) for step in change.steps),
         tuple(answers.access),
         tuple(answers.confined),
-        tuple(answers.hearings),
-        tuple(answers.audiences),
+        tuple(answers.receivers),
+        tuple(answers.peer_labels),
         tuple(owner_rows(change.flows, change.accounts) if OWNER in change.layers else ()),
         change.cuts,
         plan.diffs(change.observed, change.desired, change.steps) if change.steps else [],
@@ -132,8 +132,8 @@ def run(host: Host, request: requests.Request, options: Options, check_mode: boo
 def _undo_dead(host: Host, dead: Pending) -> str:
     """Undo a change that nobody will confirm any more; returns a sentence on it."""
     if not dead.complete:
-        undo.undo_pending(host, dead, "the run died while it was to {0}".format(dead.step))
-        return "An earlier run died while it was to {0}; what it had done was undone first.".format(dead.step)
+        undo.undo_pending(host, dead, "the run ended at the step '{0}'".format(dead.step))
+        return "An earlier run ended at the step '{0}'; what it had done was undone first.".format(dead.step)
     undo.undo_pending(host, dead, "it was not confirmed in time")
     return (
         "The earlier change {0} was not confirmed in time, and the host had not managed to undo it; it was undone "
@@ -291,7 +291,7 @@ def _verify(host: Host, change: Change) -> None:
     left = plan.enforcement_steps(_seen(host, change), change.desired)
     if left:
         raise SenetError(
-            "The change did not hold: read back, the host still needs to {0}; look for another program that "
+            "The change did not take effect: after it, the host still needs to {0}; look for another program that "
             "changes the same rules.".format(", ".join(str(step) for step in left))
         )
     kernel_answers.check_access(
@@ -299,7 +299,7 @@ def _verify(host: Host, change: Change) -> None:
         kernel_answers.access_matrix(host, change.labelled, change.processes, change.mls),
         kernel_answers.confined_access(host, change.labelled, change.mls),
     )
-    kernel_answers.check_hearings(
-        kernel_answers.hearings(host, change.peers, change.mls),
-        kernel_answers.audiences(host, change.flows, change.processes, change.mls),
+    kernel_answers.check_peer_access(
+        kernel_answers.receiver_access(host, change.peers, change.mls),
+        kernel_answers.label_access(host, change.flows, change.processes, change.mls),
     )

@@ -13,7 +13,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._decisions.access i
     cut_domains,
     deviations,
 )
-from ansible_collections.senet.firewall.plugins.module_utils._decisions.peers import Audience, Hearing
+from ansible_collections.senet.firewall.plugins.module_utils._decisions.peers import LabelAccess, ReceiverAccess
 from ansible_collections.senet.firewall.plugins.module_utils._decisions.preflight import (
     SSH_DOMAIN,
     Cut,
@@ -42,8 +42,8 @@ class Answers(NamedTuple):
 
     access: List[Access]
     confined: List[Elsewhere]
-    hearings: List[Hearing]
-    audiences: List[Audience]
+    receivers: List[ReceiverAccess]
+    peer_labels: List[LabelAccess]
 
 
 def ask(host: Host, flows: FlowSet, processes: Sequence[Process], mls: bool) -> Answers:
@@ -51,8 +51,8 @@ def ask(host: Host, flows: FlowSet, processes: Sequence[Process], mls: bool) -> 
     return Answers(
         access_matrix(host, flows, processes, mls),
         confined_access(host, flows, mls),
-        hearings(host, peering(flows), mls),
-        audiences(host, flows, processes, mls),
+        receiver_access(host, peering(flows), mls),
+        label_access(host, flows, processes, mls),
     )
 
 
@@ -130,32 +130,32 @@ def check_nobody_is_cut(host: Host, flows: FlowSet, processes: Iterable[Process]
     cut = cut_domains(host.selinux.access, processes, (DEFAULT_PACKET_TYPE, UNLABELED_TYPE), mls, confined)
     if cut:
         raise SenetError(
-            "The rules would cut off the running domains {0}, which the loaded policy lets neither send nor receive "
+            "The rules would cut off the running domains {0}: the loaded policy denies them packet send or recv for "
             "ordinary packets; see with 'sesearch -A -t {1} -c packet' what it grants.".format(
                 ", ".join(cut), DEFAULT_PACKET_TYPE
             )
         )
 
 
-def hearings(host: Host, peers: Peering, mls: bool) -> List[Hearing]:
+def receiver_access(host: Host, peers: Peering, mls: bool) -> List[ReceiverAccess]:
     """The kernel's answer for each verified destination and each type of peer that is of interest to any."""
     rows = []
     for receiver in peers.receivers:
         context = packet_context(receiver.domain, mls)
-        asked = sorted(set(receiver.hears + receiver.refuses + peers.types + peers.mapped + (UNLABELED_TYPE,)))
-        heard = frozenset(name for name in asked if _hears(host, context, name, mls))
-        rows.append(Hearing(receiver, heard))
+        asked = sorted(set(receiver.receives + receiver.refuses + peers.types + peers.mapped + (UNLABELED_TYPE,)))
+        received = frozenset(name for name in asked if _receives(host, context, name, mls))
+        rows.append(ReceiverAccess(receiver, received))
     return rows
 
 
-def check_hearings(rows: Iterable[Hearing], labels: Iterable[Audience]) -> None:
+def check_peer_access(rows: Iterable[ReceiverAccess], labels: Iterable[LabelAccess]) -> None:
     """Hold the kernel's answers against what the flows verify, and against the receivers of peer labels.
 
     :raises SenetError: it grants more or less.
     """
     for what, found in (
         ("verify the sources of the flows", [clause for row in rows for clause in row.deviations()]),
-        ("keep the peer labels to their receivers", [clause for label in labels for clause in label.deviations()]),
+        ("limit the peer labels to their receivers", [clause for label in labels for clause in label.deviations()]),
     ):
         if found:
             raise SenetError(
@@ -184,7 +184,7 @@ def check_peers_are_received(
         domain
         for domain, context in sorted(contexts_by_domain(processes).items())
         if not all(verb in host.selinux.access(context, place, tclass).allowed for place, tclass, verb in places)
-        or (domain not in held and not all(_hears(host, context, name, mls) for name in types))
+        or (domain not in held and not all(_receives(host, context, name, mls) for name in types))
     ]
     stopped = [
         sender
@@ -200,8 +200,8 @@ def check_peers_are_received(
     ]
     if cut or stopped:
         raise SenetError(
-            "Peer labels would cut off {0}, which the loaded policy lets not all receive, not pass an interface, "
-            "or not be forwarded; see with 'sesearch -A -c peer,netif,node,packet' what it grants.".format(
+            "Peer labels would cut off {0}: the loaded policy denies them peer recv, the use of an interface or "
+            "address, or forwarding; see with 'sesearch -A -c peer,netif,node,packet' what it grants.".format(
                 ", ".join(sorted({*cut, *stopped}))
             )
         )
@@ -250,18 +250,18 @@ def _passes(host: Host, subject: str, verb: str, interface: str) -> bool:
     return verb in host.selinux.access(subject, interface, "netif").allowed
 
 
-def _hears(host: Host, context: str, peer_type: str, mls: bool) -> bool:
+def _receives(host: Host, context: str, peer_type: str, mls: bool) -> bool:
     return "recv" in host.selinux.access(context, packet_context(peer_type, mls), "peer").allowed
 
 
-def audiences(host: Host, flows: FlowSet, processes: Iterable[Process], mls: bool) -> List[Audience]:
+def label_access(host: Host, flows: FlowSet, processes: Iterable[Process], mls: bool) -> List[LabelAccess]:
     """The kernel's answer for each peer label and each domain that runs or that is named."""
     contexts = {domain: packet_context(domain, mls) for domain in flows.domains}
     contexts.update(contexts_by_domain(processes))
     return [
-        Audience(
+        LabelAccess(
             label,
-            frozenset(domain for domain, context in contexts.items() if _hears(host, context, label.type, mls)),
+            frozenset(domain for domain, context in contexts.items() if _receives(host, context, label.type, mls)),
         )
         for label in flows.peers
     ]

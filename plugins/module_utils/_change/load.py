@@ -115,21 +115,21 @@ def _missing(host: Host, intent: Optional[Intent]) -> _Missing:
         rules = target.fitted(host, family, table, rules) or ()
         if not table.installed(rules):
             missing.texts[family] = rule_families.restore_text(family, table, rules)
-            # Users and units come and go by themselves: whole rules of ours for others are no loss
+            # Users and units come and go by themselves: rules of ours for others, if complete, are not a loss
             if not (rule_families.is_owner(family) and table.rules and table.installed(table.rules)):
                 missing.lost.append(family)
     return missing
 
 
-def _untold(labelled: FlowSet, unknown: Iterable[str], unheard: Set[str]) -> List[str]:
+def _untold(labelled: FlowSet, unknown: Iterable[str], peer_types: Set[str]) -> List[str]:
     """What cannot be put in force since the policy has not these types, out of them those of peers."""
     lost = set(unknown)
     found = [
         "the flow '{0}'".format(flow.name)
         for flow in labelled.flows
-        if lost.intersection(labelled.types_of(flow)) or (unheard and flow.verify_source != VERIFY_NONE)
+        if lost.intersection(labelled.types_of(flow)) or (peer_types and flow.verify_source != VERIFY_NONE)
     ]
-    found.extend("the peer label '{0}'".format(label.type) for label in labelled.peers if label.type in unheard)
-    if labelled.loopback_domains and LOOPBACK_PEER_TYPE in unheard:
+    found.extend("the peer label '{0}'".format(label.type) for label in labelled.peers if label.type in peer_types)
+    if labelled.loopback_domains and LOOPBACK_PEER_TYPE in peer_types:
         found.append("the label of {0} on loopback".format(", ".join(labelled.loopback_domains)))
     return found

@@ -95,8 +95,8 @@ def _flows_request(params: Mapping[str, Any], family: Optional[str]) -> requests
     )
     if params["flows"] is None and params["confine"] is None and module_run.leaves_choice(params):
         raise SenetError(
-            "state=present asks for nothing here; give flows or confine, or a backend or layers for the flows that the "
-            "host has."
+            "state=present needs flows or confine, or a backend or layers for the flows that the host has; give one "
+            "of them."
         )
     confine = tuple((domain, params["mode"]) for domain in parse_confined(params["confine"]))
     return requests.Replace(flow_set(flows, confine)) if params["purge"] else requests.Merge(flows, confine)
@@ -144,12 +144,12 @@ def _labels_request(params: Mapping[str, Any]) -> requests.Alter:
 
 
 def _labels_returned(outcome: engine.Outcome) -> Dict[str, Any]:
-    heard_by = {audience.label.type: sorted(audience.heard_by) for audience in outcome.audiences}
+    received_by = {row.label.type: sorted(row.received_by) for row in outcome.peer_labels}
     return {
         "labels": [
             dict(
                 {"receivers": [], "interface_type": None},
-                heard_by=heard_by.get(label.type, []),
+                received_by=received_by.get(label.type, []),
                 **label.as_dict(),
             )
             for label in outcome.flows.peers

@@ -67,7 +67,7 @@ def check_owners(host: Host, asked: Iterable[Flow]) -> None:
                 )
         if flow.units and not host.accounts.matches_cgroups():
             raise SenetError(
-                "The units of the flow '{0}' cannot be told apart on this host, whose control groups are not those of "
+                "The units of the flow '{0}' cannot be checked on this host, whose control groups are not those of "
                 "version 2 alone; leave units out, or boot with systemd.unified_cgroup_hierarchy=1.".format(flow.name)
             )
         for unit in host.accounts.unknown_units(flow.units):
@@ -99,7 +99,7 @@ def resolve_domains(host: Host, flows: FlowSet, mls: bool) -> FlowSet:
         # Every domain may fork, and nothing else is ever the object of a process permission (domain.te).
         if "fork" not in host.selinux.access(context, context, "process").allowed:
             raise SenetError(
-                "The type '{0}' of {1} is no domain, so no process ever runs in it; name the type that "
+                "The type '{0}' of {1} is not a domain, so no process runs in it; name the type that "
                 "process_context_info shows for the program.".format(domain, user)
             )
         names[domain] = context.split(":")[2]
@@ -132,8 +132,8 @@ def check_types(host: Host, flows: FlowSet, policy: Optional[str], mls: bool) ->
             label.type not in own and host.selinux.canonical(packet_context(label.type, mls)) is not None
         ):
             raise SenetError(
-                "The type '{0}' of a peer label is in the loaded policy already, where other rules may speak of it; "
-                "choose another name, which the label then declares for your own policy to use.".format(label.type)
+                "The type '{0}' of a peer label is in the loaded policy already, where other rules may use it; choose "
+                "another name, and the label declares that type for your own policy.".format(label.type)
             )
         place = label.interface_type
         if place and host.selinux.canonical(packet_context(place, mls)) is None:

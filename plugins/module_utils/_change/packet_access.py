@@ -42,13 +42,13 @@ def access(host: Host, domains: Sequence[str], names: Sequence[str]) -> Dict[str
     processes = host.processes(True)
     matrix = kernel_answers.access_matrix(host, known, processes, mls, domains)
     confined = [] if missing else kernel_answers.confined_access(host, known, mls)
-    heard = [] if missing else kernel_answers.hearings(host, peering(flows), mls)
+    receivers = [] if missing else kernel_answers.receiver_access(host, peering(flows), mls)
     permissive = kernel_answers.permissive_domains(host, known, processes, mls)
     host.decisions.keep()
-    found = findings.of_types(missing) + findings.of_access(known, matrix, confined, heard)
+    found = findings.of_types(missing) + findings.of_access(known, matrix, confined, receivers)
     result["access"] = [findings.row(known, each) for each in matrix if domains or not each.empty or each.asked]
     result["confined"] = [row.as_dict() for row in confined]
-    result["peers"] = [row.as_dict() for row in heard]
+    result["peers"] = [row.as_dict() for row in receivers]
     result["findings"] = findings.of_mode(status, permissive, flows) + found
     return result
 

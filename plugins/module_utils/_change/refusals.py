@@ -40,8 +40,8 @@ def unconfirmed(host: Host, check_mode: bool) -> Optional[Pending]:
         )
     if check_mode:
         raise SenetError(
-            "The run {0} on this host is not finished or died while it was to {1}; wait for it, or run without check "
-            "mode, which undoes what a dead run has done.".format(pending.token, pending.step)
+            "The run {0} on this host is not finished, or it ended at the step '{1}'; wait for it, or run without "
+            "check mode, which undoes what a dead run has done.".format(pending.token, pending.step)
         )
     return pending
 
@@ -81,8 +81,8 @@ def check_labels(host: Host, change: Change) -> None:
     foreign = _foreign_labels(host, change)
     if foreign:
         raise SenetError(
-            "The flows of this host are in place, and yet may not be enforced: another rule labels packets too, and "
-            "the last label wins: {0}. Remove that rule, and find out which program has made it.".format(foreign)
+            "The flows of this host are in place, but may not be enforced: another rule labels packets too, and the "
+            "last label wins: {0}. Remove that rule, and find out which program created it.".format(foreign)
         )
 
 
@@ -97,8 +97,8 @@ def _refuse_labels_that_stay(host: Host, change: Change) -> None:
     if left:
         more = " (and {0} more)".format(len(left) - 1) if left[1:] else ""
         raise SenetError(
-            "Labels would stay behind on this host, '{0}'{1}, and without the policy module they may cut off "
-            "domains such as sshd_t. Nothing was changed; remove them first, with the command in front.".format(
+            "Labels would stay on this host: '{0}'{1}. Without the policy module they may cut off domains such as "
+            "sshd_t. Nothing was changed; remove them first, with the command that each begins with.".format(
                 left[0], more
             )
         )
@@ -107,7 +107,7 @@ def _refuse_labels_that_stay(host: Host, change: Change) -> None:
         if any(rule_families.parse(family, text).rules for family, text in texts.items()):
             raise SenetError(
                 "The network namespace {0} has labels of its own, and without the policy module they would cut off "
-                "this host. Nothing was changed; take them off first with 'nsenter --net={0} {1} clear'.".format(
+                "this host. Nothing was changed; remove them first with 'nsenter --net={0} {1} clear'.".format(
                     path, " ".join(host.service.command())
                 )
             )
@@ -122,6 +122,6 @@ def _refuse_netlabel(host: Host, change: Change) -> None:
     foreign = rule_families.parse(rule_families.NETLABEL, host.save(rule_families.NETLABEL), own).foreign
     if foreign:
         raise SenetError(
-            "Somebody else has configured NetLabel on this host: 'netlabelctl {0}'. Nothing was changed; remove that "
-            "entry, or do without verify_source and peer labels.".format(foreign[0])
+            "Another program has configured NetLabel on this host: 'netlabelctl {0}'. Nothing was changed; remove "
+            "that entry, or use neither verify_source nor peer labels.".format(foreign[0])
         )

@@ -44,7 +44,7 @@ def roll_back(host: Host, before: plan.Desired) -> None:
     if host.service.intent() != before.intent:
         host.service.write_intent(before.intent)
     units = observation.units_of(before.intent)
-    if before.intent is not None and not host.service.hears(units):
+    if before.intent is not None and not host.service.follows(units):
         host.service.install(units)
 
 

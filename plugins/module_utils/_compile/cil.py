@@ -276,7 +276,7 @@ def grants(text: Optional[str], types: Iterable[str]) -> FrozenSet[str]:
         found.update(allow for allow in ALLOW.findall(statement) if wanted.intersection(WORD.findall(allow)[1:3]))
     named = {word for allow in found for word in WORD.findall(allow)}
     groups = named.union(WORD.findall(" ".join(each for name in named for each in sets.get(name, ()))))
-    # Who is in the attribute of our own types is no grant.
+    # Membership in the attribute of our own types does not count as a grant.
     groups.difference_update(("senet_packet_type", "senet_peer_type"))
     return frozenset(found).union(*(sets.get(name, ()) for name in groups))
 

@@ -13,7 +13,7 @@ _TYPE = """\
 (typeattributeset senet_peer_type ({type}))
 """
 
-# Not of the attribute: some domains alone hear these peers, or they come by some interfaces alone.
+# Not of the attribute: only some domains receive from these peers, or they come by some interfaces only.
 _NAMED = """\
 (type {type})
 (roletype object_r {type})
@@ -81,21 +81,21 @@ def _named(label: PeerLabel, others: str, packets: bool) -> str:
         forwarded=_forwarded(label.type, packets),
     )
     if not label.receivers:
-        return text + _hears("allow", others, label.type) + "\n"
+        return text + _recv("allow", others, label.type) + "\n"
     # The kernel answers for closed sockets of every domain
-    hearers = sorted({KERNEL, *label.receivers})
-    allows = ((domain, _hears("allow", domain, label.type)) for domain in hearers)
+    receivers = sorted({KERNEL, *label.receivers})
+    allows = ((domain, _recv("allow", domain, label.type)) for domain in receivers)
     return text + "".join(optional("senet_named-{0}-{1}".format(label.type, domain), [one]) for domain, one in allows)
 
 
 def _receiver(receiver: Receiver) -> str:
-    rule, types = ("allow", receiver.hears) if receiver.mode == ENFORCE else ("auditallow", receiver.refuses)
-    # What a domain hears may be another domain: either can go.
+    rule, types = ("allow", receiver.receives) if receiver.mode == ENFORCE else ("auditallow", receiver.refuses)
+    # A peer may be a domain, and the module of either domain can be removed.
     return "".join(
-        optional("senet_hearing-{0}-{1}".format(receiver.domain, name), [_hears(rule, receiver.domain, name)])
+        optional("senet_hearing-{0}-{1}".format(receiver.domain, name), [_recv(rule, receiver.domain, name)])
         for name in types
     )
 
 
-def _hears(rule: str, domain: str, name: str) -> str:
+def _recv(rule: str, domain: str, name: str) -> str:
     return "({0} {1} {2} (peer (recv)))".format(rule, domain, name)

@@ -66,7 +66,7 @@ def compile_iptables(flows: FlowSet, accounts: Accounts, family: str, labelled: 
     """The rules of our chains in the table filter, in order, spelled as iptables-save prints them.
 
     Where packets are ``labelled`` too, a TCP reset would have the flow's label, and never reach a process of another
-    domain, which then waits for its timeout; an ICMP error ends its attempt as well, and is no matter of sockets.
+    domain, which then waits for its timeout; an ICMP error ends its attempt as well, whatever the socket's label.
     """
     return tuple(rule for hook in HOOKS for rule in _hook_rules(hook, flows, accounts, family, labelled))
 
@@ -106,7 +106,7 @@ def _hook_rules(hook: str, flows: FlowSet, accounts: Accounts, family: str, labe
     else:
         yield head + "! -p udp -m conntrack --ctstate RELATED,ESTABLISHED -j RETURN"
         yield head + "-m conntrack --ctdir REPLY -j RETURN"
-    # Whoever one flow permits comes before whom another one of the same ports, told apart by addresses, refuses.
+    # What one flow permits comes before what another one of the same ports, but other addresses, refuses.
     for flow in _held(hook, flows):
         for client in _clients(hook, flow, accounts):
             who = "" if client.uid is None else "-m owner --uid-owner {0} ".format(client.uid)

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, senet.firewall contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What each domain may do with each flow's packets, as the kernel says, held against what the flows say. No I/O."""
+"""What each domain may do with each flow's packets by the kernel's answers, compared with the flows. No I/O."""
 
 from typing import Any, Callable, Dict, FrozenSet, Iterable, List, NamedTuple, Optional, Set, Tuple
 
@@ -22,9 +22,9 @@ class Access(NamedTuple):
     """The kernel's answer for one flow and one domain.
 
     ``client`` and ``server`` are what the domain may do with packets of the flow's two types, out of send and recv;
-    ``permissive`` says that it is not held to it; ``refused`` is the same for clients of other addresses, None where
-    the flow takes any address. ``refused_ports`` are those that the policy does not let the domain connect to, whatever
-    the packets' labels, as far as that was ``asked``.
+    ``permissive`` says that SELinux does not enforce it; ``refused`` is the same for clients of other addresses, None
+    where the flow takes any address. ``refused_ports`` are those that the policy does not let the domain connect to,
+    whatever the packets' labels, as far as that was ``asked``.
     """
 
     flow: str
@@ -155,7 +155,7 @@ def _row_deviations(flow: Flow, row: Access, confined: bool) -> List[str]:
         gained |= row.refused or set()
     if gained:
         clauses.append(
-            "'{0}', which the flow '{1}' does not name as such, may {2} its packets".format(
+            "'{0}' may {2} packets of the flow '{1}' that are for other domains only".format(
                 row.domain, flow.name, " and ".join(sorted(gained))
             )
         )

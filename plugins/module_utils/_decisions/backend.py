@@ -30,7 +30,7 @@ def choose_backend(asked: str, recorded: Optional[str], available: Sequence[str]
     if asked != AUTO_BACKEND:
         if asked not in available:
             raise SenetError(
-                "This host has not the commands of the backend '{0}'; {1}, or ask for backend=auto.".format(
+                "The commands of the backend '{0}' are not on this host; {1}, or use backend=auto.".format(
                     asked, _MISSING[asked]
                 )
             )
@@ -43,5 +43,5 @@ def choose_backend(asked: str, recorded: Optional[str], available: Sequence[str]
     if recorded in available:
         return Choice(str(recorded), "the host's flows use it already")
     if len(available) == 1:
-        return Choice(available[0], "the host has the commands of no other")
+        return Choice(available[0], "the host has the commands of this backend only")
     return Choice(available[0], "it is the first of those that the host has: " + ", ".join(available))

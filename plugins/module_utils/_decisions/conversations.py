@@ -125,7 +125,7 @@ def _add_remote(seen: Conversations, place: Place, address: str, domain: str) ->
 
 
 def _add_group(seen: Conversations, group: Group, known: Known) -> None:
-    """Records of packets alone: a connect that the policy refuses is no flow's."""
+    """Records of packets alone: a connect that the policy refuses does not belong to a flow."""
     key = group.key
     if key.verdict != OBSERVED or key.owner or key.what[0] or key.port is None or key.who == KERNEL:
         return

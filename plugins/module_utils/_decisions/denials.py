@@ -159,7 +159,7 @@ class Collector:
         )
 
     def feed(self, line: Line) -> None:
-        """Take one line in; what is no record of the kernel is passed over."""
+        """Take one line in; what is not a record of the kernel is passed over."""
         try:
             self._feed(line)
         except ValueError:

@@ -127,9 +127,9 @@ def caveats(facts: Facts) -> List[str]:
         )
     if facts.unlabelled_mptcp:
         notes.append(
-            "MPTCP is on, and this kernel takes its packets for those of kernel_t: a confined domain gets out by it, "
-            "and programs of a flow's own domains that use it are cut off. Turn it off with 'sysctl -w "
-            "net.mptcp.enabled=0' and in /etc/sysctl.d, or boot Linux 6.5 or newer."
+            "MPTCP is on, and this kernel checks its packets as those of kernel_t: a confined domain that uses MPTCP "
+            "is not confined, and programs of a flow's own domains that use it are cut off. Turn it off with 'sysctl "
+            "-w net.mptcp.enabled=0' and in /etc/sysctl.d, or boot Linux 6.5 or newer."
         )
     return notes
 
@@ -150,11 +150,11 @@ def owner_layer(facts: Facts) -> Dict[str, Any]:
     """The layer ``owner`` as the module returns it."""
     by_backend = _tools(facts, _OWNER_BY_VARIANT, _OWNER_BY_NFT)
     available = any(backend["available"] for backend in by_backend.values())
-    notes = ["It goes by users and units: no domain is told from another, and nobody is kept from answering."]
+    notes = ["It checks users and units: it does not distinguish domains, and does not check who answers."]
     if not facts.cgroups:
         notes.append(
-            "Units cannot be told apart, since the control groups are not those of version 2 alone: only users can, "
-            "until the host is booted with systemd.unified_cgroup_hierarchy=1."
+            "Only users are checked, and units are not, since the control groups are not those of version 2 alone: "
+            "boot the host with systemd.unified_cgroup_hierarchy=1."
         )
     return {
         "available": available,

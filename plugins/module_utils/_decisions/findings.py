@@ -6,7 +6,7 @@
 from typing import Any, Dict, Iterable, List, Sequence
 
 from ansible_collections.senet.firewall.plugins.module_utils._decisions.access import Access, Elsewhere, deviations
-from ansible_collections.senet.firewall.plugins.module_utils._decisions.peers import Hearing
+from ansible_collections.senet.firewall.plugins.module_utils._decisions.peers import ReceiverAccess
 from ansible_collections.senet.firewall.plugins.module_utils._values.flows import Flow, FlowSet
 
 Finding = Dict[str, Any]
@@ -28,7 +28,7 @@ def row(flows: FlowSet, access: Access) -> Dict[str, Any]:
 
 
 def of_access(
-    flows: FlowSet, matrix: Iterable[Access], confined: Iterable[Elsewhere], heard: Iterable[Hearing]
+    flows: FlowSet, matrix: Iterable[Access], confined: Iterable[Elsewhere], receivers: Iterable[ReceiverAccess]
 ) -> List[Finding]:
     """Whom the kernel grants more or less than the flows say."""
     found = []  # type: List[Finding]
@@ -44,8 +44,8 @@ def of_access(
             found.append(_finding(each.flow, each.domain, clause.format(each.domain, each.flow, ports)))
     for one in confined:
         found.extend(_finding(None, one.domain, clause) for clause in deviations(flows, [], [one]))
-    for hearing in heard:
-        found.extend(_finding(None, hearing.receiver.domain, clause) for clause in hearing.deviations())
+    for access in receivers:
+        found.extend(_finding(None, access.receiver.domain, clause) for clause in access.deviations())
     return found
 
 

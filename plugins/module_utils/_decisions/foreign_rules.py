@@ -31,8 +31,8 @@ def foreign_labels(saves: Iterable[Saved], ruleset: str) -> List[str]:
     """Each such rule as ``command table: rule``, or ``nft family table chain: rule``.
 
     Chains of ours under the variant that is not the default one are foreign too: they label packets, and no run ever
-    looks at them again. nft lists the rules of iptables-nft as well: it is heard on tables that iptables-nft cannot
-    read, since somebody put a rule of nft's own there, and on all others.
+    looks at them again. nft lists the rules of iptables-nft as well: its output counts for tables that iptables-nft
+    cannot read, since somebody put a rule of nft's own there, and for all that are not iptables'.
     """
     rules = []  # type: List[str]
     read = []  # type: List[str]
@@ -59,9 +59,9 @@ def stale_files(texts: Mapping[str, str], wanted: Container[str]) -> List[str]:
             more = " (and {0} more)".format(len(found) - 1) if found[1:] else ""
             warnings.append(
                 "{0} has rules of this collection, saved by another program: line {1}{2} names the packet type '{3}', "
-                "which no flow has any more. Once the policy has lost it the file cannot be loaded at boot, and the "
-                "host comes up without its own rules; take the chains SENET_..., the jumps to them and the table inet "
-                "senet out of it.".format(path, found[0][0], more, found[0][1])
+                "which no flow has any more. When the policy no longer has that type, the file cannot be loaded at "
+                "boot, and the host starts without its own rules; remove the chains SENET_..., the jumps to them and "
+                "the table inet senet from the file.".format(path, found[0][0], more, found[0][1])
             )
     return warnings
 

@@ -20,8 +20,7 @@ def choose_layers(asked: Sequence[str], recorded: Optional[Sequence[str]], enabl
     """
     if not asked or (AUTO in asked and len(set(asked)) > 1):
         raise SenetError(
-            "The layers [{0}] say nothing or two things at once; give [auto] alone, or one or both of selinux and "
-            "owner.".format(", ".join(asked))
+            "Invalid layers [{0}]: use [auto] alone, or any of selinux and owner.".format(", ".join(asked))
         )
     if AUTO not in asked:
         layers = tuple(layer for layer in LAYERS if layer in asked)
@@ -31,9 +30,8 @@ def choose_layers(asked: Sequence[str], recorded: Optional[Sequence[str]], enabl
         layers = (SELINUX,) if enabled else (OWNER,)
     if SELINUX in layers and not enabled:
         raise SenetError(
-            "SELinux is disabled on this host, so no domain can be told from another; enable it in "
-            "/etc/selinux/config and on the kernel command line, and reboot, or ask for layers=[owner], which goes by "
-            "users and units."
+            "SELinux is disabled on this host, so processes have no domains; enable it in /etc/selinux/config and on "
+            "the kernel command line, and reboot, or use layers=[owner], which checks users and units."
         )
     return layers
 
@@ -45,14 +43,14 @@ def refuse_what_owner_cannot(flows: FlowSet) -> None:
     """
     if flows.confine:
         raise SenetError(
-            "The domain '{0}' cannot be confined by the layer owner, which knows no domains; leave it out of confine, "
-            "or use the layer selinux.".format(flows.confine[0][0])
+            "The domain '{0}' cannot be confined by the layer owner, which does not check domains; leave it out of "
+            "confine, or use the layer selinux.".format(flows.confine[0][0])
         )
     for flow in flows.flows:
         if flow.verify_source != VERIFY_NONE:
             raise SenetError(
-                "The flow '{0}' has verify_source={1}, which the layer owner cannot do, since it knows no domains; "
-                "leave that out, or use the layer selinux.".format(flow.name, flow.verify_source)
+                "The flow '{0}' has verify_source={1}, which the layer owner does not support, since it does not "
+                "check domains; leave that option out, or use the layer selinux.".format(flow.name, flow.verify_source)
             )
 
 
@@ -88,10 +86,10 @@ def _with_owners(
     owners = known or _running(flow, processes)
     if not owners.users:
         raise SenetError(
-            "The flow '{0}' does not say which users its clients are, and the layer owner goes by these{1}; give users "
+            "The flow '{0}' does not say which users its clients are, and the layer owner checks these{1}; give users "
             "or units, such as users=[www-data], or a pair of the catalogue.".format(
                 flow.name,
-                ", while no process of {0} runs here to tell".format(" or ".join(flow.source))
+                ", and no process of {0} runs here that would show them".format(" or ".join(flow.source))
                 if enabled
                 else ". It enforces the flows of this host, since SELinux is disabled here",
             )

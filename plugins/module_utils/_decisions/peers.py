@@ -9,41 +9,41 @@ from ansible_collections.senet.firewall.plugins.module_utils._values.flows impor
 from ansible_collections.senet.firewall.plugins.module_utils._values.peers import KERNEL, Receiver
 
 
-class Hearing(NamedTuple):
-    """The kernel's answer for a receiver: out of the types of peers that it was asked about, those that it hears."""
+class ReceiverAccess(NamedTuple):
+    """The kernel's answer for a receiver: the types of peers that it may receive from, of those asked about."""
 
     receiver: Receiver
-    hears: FrozenSet[str]
+    receives: FrozenSet[str]
 
     def as_dict(self) -> Dict[str, Any]:
         """The row that the module returns."""
-        return {"domain": self.receiver.domain, "mode": self.receiver.mode, "hears": sorted(self.hears)}
+        return {"domain": self.receiver.domain, "mode": self.receiver.mode, "receives": sorted(self.receives)}
 
     def deviations(self) -> List[str]:
         """Where the kernel grants more or less than the flows say, each as a clause."""
-        lacking = set(self.receiver.hears) - self.hears
-        gained = self.hears.intersection(self.receiver.refuses) if self.receiver.mode == ENFORCE else set()
+        lacking = set(self.receiver.receives) - self.receives
+        gained = self.receives.intersection(self.receiver.refuses) if self.receiver.mode == ENFORCE else set()
         return [
-            "'{0}' {1} hear the peers {2}".format(self.receiver.domain, verb, ", ".join(sorted(types)))
+            "'{0}' {1} receive from the peers {2}".format(self.receiver.domain, verb, ", ".join(sorted(types)))
             for verb, types in (("may not", lacking), ("may", gained))
             if types
         ]
 
 
-class Audience(NamedTuple):
-    """The kernel's answer for a peer label: out of the domains that it was asked about, those that hear it."""
+class LabelAccess(NamedTuple):
+    """The kernel's answer for a peer label: the domains that may receive from its peers, of those asked about."""
 
     label: PeerLabel
-    heard_by: FrozenSet[str]
+    received_by: FrozenSet[str]
 
     def deviations(self) -> List[str]:
         """Where the kernel grants more or less than the label's receivers, each as a clause."""
         if not self.label.receivers:
             return []
-        lacking = set(self.label.receivers) - self.heard_by
-        gained = self.heard_by.difference(self.label.receivers, {KERNEL})
+        lacking = set(self.label.receivers) - self.received_by
+        gained = self.received_by.difference(self.label.receivers, {KERNEL})
         return [
-            "{0} {1} hear the peers {2}".format(", ".join(sorted(domains)), verb, self.label.type)
+            "{0} {1} receive from the peers {2}".format(", ".join(sorted(domains)), verb, self.label.type)
             for verb, domains in (("may not", lacking), ("may", gained))
             if domains
         ]

@@ -122,11 +122,11 @@ def refusal(cuts: Iterable[Cut]) -> Optional[str]:
     if any(cut.label for cut in unmeant):
         return (
             "These running domains would be cut off: {0}. Nothing was changed; add the domain to the receivers of the "
-            "label, or take the address out of it.".format(shown)
+            "label, or remove the address from it.".format(shown)
         )
     return (
-        "These running domains would be cut off, and no flow names them: {0}. Nothing was changed; add the domain "
-        "to the flow's destination or source, choose other ports, or look first with mode=observe.".format(shown)
+        "These running domains would be cut off, and no flow names them: {0}. Nothing was changed; add the domain to "
+        "the flow's destination or source, choose other ports, or use mode=observe first.".format(shown)
     )
 
 
@@ -159,7 +159,7 @@ def _verdict(flows: FlowSet, domain: str, sock: Socket, is_client: bool) -> Opti
 
 
 def _unheard(flows: FlowSet, domain: str, sock: Socket) -> str:
-    """The peer label of a socket's other end, where its domain is no receiver of that; empty otherwise."""
+    """The peer label of a socket's other end, where its domain is not a receiver of that; empty otherwise."""
     if sock.remote_address is None or domain == KERNEL:
         return ""
     remote = ipaddress.ip_address(sock.remote_address.partition("%")[0])

@@ -306,7 +306,7 @@ def _claimants(parsed: Flow, flows: FlowSet) -> List[Flow]:
         for flow in flows.flows
         if flow.protocol == parsed.protocol
         and any(flow.has_port(ports.low) for ports in parsed.ports)
-        and not flow.told_apart(parsed)
+        and not flow.disjoint(parsed)
     ]
 
 

@@ -28,9 +28,9 @@ def owner_warnings(layers: Sequence[str], enabled: bool, flows: FlowSet, account
     found = []
     if SELINUX not in layers:
         found.append(
-            "{0}, so NO domain is checked on this host: the flows are held by the layer owner, which goes by users and "
-            "units, and nobody is kept from answering in a server's place.".format(
-                "The layer selinux is not asked for" if enabled else "SELinux is disabled"
+            "{0}, so NO domain is checked on this host: the layer owner enforces the flows by users and units, and "
+            "does not check who answers in a server's place.".format(
+                "The layer selinux is not in use" if enabled else "SELinux is disabled"
             )
         )
     loose = [flow for flow in flows.flows if flow.users and not flow.units and SELINUX not in layers]
@@ -43,7 +43,8 @@ def owner_warnings(layers: Sequence[str], enabled: bool, flows: FlowSet, account
     for flow in flows.flows:
         if EVERY_DOMAIN in flow.source and not holds(flow):
             found.append(
-                "Everybody on this host may use the flow '{0}': the layer owner has no word in it.".format(flow.name)
+                "Everybody on this host may use the flow '{0}': its source is every domain, so the layer owner checks "
+                "nothing; give the flow users, units or source_addresses to limit it.".format(flow.name)
             )
         elif holds(flow) and flow.users and not uids(flow, accounts):
             found.append(
@@ -67,8 +68,8 @@ def lost_layers(recorded: Sequence[str], layers: Sequence[str], flows: FlowSet) 
 def unused_owners(flows: Iterable[Flow]) -> List[str]:
     """What flows ask for and the layer selinux alone does not do, each a sentence."""
     return [
-        "Nobody looks at the users and units of the flow '{0}', since the layer selinux goes by domains; ask for "
-        "layers=[selinux, owner] to hold its clients to both, or for layers=[selinux] if domains will do.".format(
+        "The users and units of the flow '{0}' are not checked, since the layer selinux checks domains; use "
+        "layers=[selinux, owner] to check both, or layers=[selinux] if domains are enough.".format(
             flow.name
         )
         for flow in flows
@@ -82,9 +83,9 @@ def peer_warnings(asked: Peering) -> List[str]:
     if LOOPBACK_PEER_TYPE not in asked.types or not held:
         return []
     return [
-        "On this host {0} hears its peers over 127.0.0.0/8 alone, since IPv6 carries no domain: it refuses those that "
-        "come over ::1 or the host's other addresses, and connections over loopback that were open before must be "
-        "opened again.".format(", ".join(held))
+        "On this host {0} receives from peers of the same host over 127.0.0.0/8 only, since IPv6 carries no domain: "
+        "peers that come over ::1 or the host's other addresses are refused, and connections over loopback that were "
+        "open before must be opened again.".format(", ".join(held))
     ]
 
 
@@ -99,7 +100,7 @@ def login_warnings(flows: FlowSet, processes: Iterable[Process]) -> List[str]:
     if not any(process.context and process.context.type == SSH_DOMAIN for process in processes):
         return []
     return [
-        "The domain '{0}' is no receiver of the peer label '{1}', so nobody can log in by SSH from {2}.".format(
+        "The domain '{0}' is not a receiver of the peer label '{1}', so nobody can log in by SSH from {2}.".format(
             SSH_DOMAIN, label.type, ", ".join(address_text(network) for network in label.addresses)
         )
         for label in flows.peers
@@ -112,8 +113,10 @@ def interface_name_warnings(flows: FlowSet, present: Iterable[str]) -> List[str]
     here = set(present)
     absent = {flow.name: [name for name in flow.interfaces if name not in here] for flow in flows.flows}
     return [
-        "The flow '{0}' is about {1}, which this host does not have now; see what 'ip -br link' says, since no other "
-        "name of an interface counts.".format(flow, ", ".join("the interface '{0}'".format(name) for name in names))
+        "The flow '{0}' is limited to {1}, which this host does not have now; compare the name with the output of 'ip "
+        "-br link', since alternative names do not count.".format(
+            flow, ", ".join("the interface '{0}'".format(name) for name in names)
+        )
         for flow, names in absent.items()
         if names
     ]
@@ -130,9 +133,10 @@ def address_family_warnings(flows: FlowSet, versions: Iterable[int]) -> List[str
         named = {network.version for network in flow.destination_addresses}
         for version in sorted(here - named) if named else ():
             found.append(
-                "The flow '{0}' names servers' addresses of {1} alone, and this host has {2} too: over {2} its ports "
-                "stay open to everybody; add such addresses to destination_addresses, also {3} if the server is this "
-                "host.".format(flow.name, _FAMILY_NAMES[10 - version], _FAMILY_NAMES[version], _LOOPBACKS[version])
+                "The destination_addresses of the flow '{0}' are of {1} only, and this host has {2} too: over {2} its "
+                "ports stay open to everybody; add addresses of {2}, also {3} if the server is this host.".format(
+                    flow.name, _FAMILY_NAMES[10 - version], _FAMILY_NAMES[version], _LOOPBACKS[version]
+                )
             )
     return found
 
@@ -158,12 +162,12 @@ def mptcp_warnings(flows: FlowSet, changes: bool) -> List[str]:
     warnings = []
     if confined:
         warnings.append(
-            "MPTCP is on, and this kernel takes its packets for those of kernel_t: the confined domain {0} reaches "
-            "what no flow allows by an MPTCP socket; {1}.".format(", ".join(confined), off)
+            "MPTCP is on, and this kernel checks its packets as those of kernel_t: the confined domain {0} reaches "
+            "what no flow allows when it uses MPTCP; {1}.".format(", ".join(confined), off)
         )
     if flows.flows and changes:
         warnings.append(
-            "MPTCP is on, and this kernel takes its packets for those of kernel_t: programs of a flow's own domains "
+            "MPTCP is on, and this kernel checks its packets as those of kernel_t: programs of a flow's own domains "
             "that use MPTCP are cut off where the flow is enforced, and logged as kernel_t where it is observed; have "
             "them use TCP, or {0}.".format(off)
         )
@@ -174,12 +178,14 @@ def source_port_warnings(flows: FlowSet, given: Sequence[Tuple[int, int]], forge
     """The flows whose ports clients of other services get as source ports, a sentence a flow: ``given`` are the ranges
     that this host's get them from. Only of TCP, and not where the kernel is ``forgetful``, it is known who began."""
     return [
-        "The flow '{0}' has {1} ports that clients get as source ports. Whoever uses another service from one of them "
-        "is refused, since {2}; choose other ports, or keep them out of net.ipv4.ip_local_port_range or in "
-        "net.ipv4.ip_local_reserved_ports on both ends.".format(
+        "The flow '{0}' has {1} ports that clients get as source ports. A client that uses another service from one "
+        "of them is refused, since {2}; choose other ports, or, on both hosts, remove these from "
+        "net.ipv4.ip_local_port_range or add them to net.ipv4.ip_local_reserved_ports.".format(
             flow.name,
             flow.protocol,
-            "this kernel keeps no labels on connections" if flow.protocol == "tcp" else "nothing tells there who began",
+            "this kernel keeps no labels on connections"
+            if flow.protocol == "tcp"
+            else "such packets do not show which side is the client",
         )
         for flow in flows.flows
         if (forgetful or flow.protocol != "tcp")
@@ -203,7 +209,7 @@ def purge_warnings(request: Request, before: FlowSet, after: FlowSet) -> List[st
         )
     free = sorted({domain for domain, dummy in before.confine}.difference(dict(after.confine)))
     if free:
-        found.append("With purge=true these domains are confined no longer: {0}.".format(", ".join(free)))
+        found.append("With purge=true these domains are no longer confined: {0}.".format(", ".join(free)))
     return found
 
 
@@ -224,23 +230,24 @@ def access_warnings(
     if permissive:
         confined = sorted(set(permissive).intersection(dict(flows.confine)))
         warnings.append(
-            "The policy declares the domains {0} permissive: no flow refuses them anything, {1}until 'semanage "
-            "permissive -d'.".format(
-                ", ".join(permissive), "nor does confining {0}, ".format(", ".join(confined)) if confined else ""
+            "The policy declares the domains {0} permissive: no flow refuses them anything, {1}until you run "
+            "'semanage permissive -d' for each.".format(
+                ", ".join(permissive),
+                "and confine has no effect on {0}, ".format(", ".join(confined)) if confined else "",
             )
         )
     for row in access:
         if row.refused_ports:
             warnings.append(
                 "The policy does not let '{0}' connect to port {1} of the flow '{2}', whatever the packets' labels "
-                "(name_connect); find the boolean that does with 'sesearch -A -s {0} -c tcp_socket -p "
+                "(name_connect); find the boolean that allows it with 'sesearch -A -s {0} -c tcp_socket -p "
                 "name_connect'.".format(row.domain, ", ".join(map(str, row.refused_ports)), row.flow)
             )
     loose = [row.domain for row in elsewhere if row.mode == ENFORCE and row.unlabelled]
     if loose:
         warnings.append(
-            "The loaded policy lets every domain use unlabelled packets, and no module can take that back: the "
-            "confinement of {0} holds in this network namespace only, not in containers' own.".format(", ".join(loose))
+            "The loaded policy lets every domain use unlabelled packets, and no policy module can revoke that: {0} is "
+            "confined in this network namespace only, not in those of containers.".format(", ".join(loose))
         )
     running = set(contexts_by_domain(processes))
     for flow in flows.flows:
@@ -257,14 +264,14 @@ def repair_warnings(repaired: Optional[str]) -> List[str]:
     if not repaired:
         return []
     return [
-        "Labels or policy had been taken away by another program and were put back, last at {0}; find out "
-        "which program does that.".format(repaired)
+        "Another program removed labels or policy, and this host put them back, last at {0}; find out which program "
+        "does that.".format(repaired)
     ]
 
 
 def no_systemd_warnings(command: Sequence[str]) -> List[str]:
     """That nothing loads the flows at boot; the command does."""
     return [
-        "systemd does not run this host, so nothing loads the flows at boot or puts labels back that another "
-        "program takes away; have '{0} load' run at boot.".format(" ".join(command))
+        "This host does not run systemd, so nothing loads the flows at boot or puts back labels that another program "
+        "removes; have '{0} load' run at boot.".format(" ".join(command))
     ]

@@ -87,7 +87,7 @@ class HostAccounts:
         # Not as if none of them ran: rules would then refuse their clients
         if code or len(values) != len(names):
             raise SenetError(
-                "systemd does not tell of the units {0} ({1}); see what 'systemctl show' says of each, or give the "
-                "flow users and no units.".format(", ".join(names), " ".join(err.split()) or "it says nothing")
+                "systemd did not answer about the units {0} ({1}); run 'systemctl show' for each, or give the flow "
+                "users and no units.".format(", ".join(names), " ".join(err.split()) or "it says nothing")
             )
         return dict(zip(names, values))

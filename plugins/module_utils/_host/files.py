@@ -21,8 +21,8 @@ def read_owned(path: str) -> Optional[str]:
             status = os.lstat(part)
             if status.st_uid != 0 or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) or stat.S_ISLNK(status.st_mode):
                 raise SenetError(
-                    "{0} is not root's alone (owner {1}, mode {2:04o}), so its content is not trusted; look at it, "
-                    "then give it back with 'chown root:root' and 'chmod go-w', or remove it.".format(
+                    "{0} is writable by others than root (owner {1}, mode {2:04o}), so its content is not trusted; "
+                    "check the content, then run 'chown root:root' and 'chmod go-w' on it, or remove it.".format(
                         part, status.st_uid, stat.S_IMODE(status.st_mode)
                     )
                 )
@@ -58,7 +58,9 @@ def write_owned(path: str, content: Union[str, bytes], mode: int = 0o600) -> Non
         with suppress(OSError):
             os.unlink(temporary)
         raise SenetError(
-            "{0} cannot be written ({1}); make its file system writable and give it room.".format(path, exc.strerror)
+            "{0} cannot be written ({1}); make its file system writable, and free space on it.".format(
+                path, exc.strerror
+            )
         ) from exc
 
 

@@ -101,7 +101,7 @@ class Guard:
         try:
             pending = Pending(**json.loads(text))
             if not all(isinstance(state, dict) for state in (pending.before, pending.after)):
-                raise ValueError("a state is no object")
+                raise ValueError("a state is not an object")
             return pending
         except (ValueError, TypeError) as exc:
             raise SenetError(
@@ -154,7 +154,7 @@ class Guard:
                 "--wait",
                 "--collect",
                 "--unit=senet-firewall-check-{0}".format(token),
-                "--description=See whether the change {0} of senet.firewall could be undone".format(token),
+                "--description=Check that the change {0} of senet.firewall can be undone".format(token),
                 "--property=RuntimeMaxSec={0}".format(_PROOF_SECONDS),
                 "--",
             ] + command
@@ -194,7 +194,7 @@ class Guard:
         )
         if code:
             raise SenetError(
-                "systemd-run cannot start the timer that would undo the change ({0}); nothing was changed, mend "
+                "systemd-run cannot start the timer that would undo the change ({0}); nothing was changed, repair "
                 "systemd or run with confirm_timeout=0.".format(" ".join(err.split()))
             )
 

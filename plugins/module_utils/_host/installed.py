@@ -101,7 +101,7 @@ def read(path: str) -> bytes:
 
 def _refuse_others(path: str, status: os.stat_result, is_kind: Callable[[int], bool]) -> None:
     if status.st_uid != 0 or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) or not is_kind(status.st_mode):
-        raise Refused("{0} is not root's alone".format(path))
+        raise Refused("{0} is writable by others than root".format(path))
 
 
 def main(digest: str, call: Dict[str, Any], directory: str = DIRECTORY) -> None:

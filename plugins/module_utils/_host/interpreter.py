@@ -34,9 +34,9 @@ def find_interpreter(run_command: RunCommand, installed: Optional[str]) -> str:
         if is_roots_alone(path) and _fits(run_command, path):
             return path
     raise SenetError(
-        "No Python interpreter of this host is 3.6 or newer, has all of the standard library, and is root's alone with "
-        "each directory and link on its path, so root's units can run none; install the package python3 (Debian) or "
-        "platform-python (RHEL family)."
+        "This host has no Python interpreter that the units of root can run: it must be 3.6 or newer, have the whole "
+        "standard library, and be writable by root only, with each directory and link on its path; install the "
+        "package python3 (Debian) or platform-python (RHEL family)."
     )
 
 

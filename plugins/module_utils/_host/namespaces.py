@@ -19,7 +19,7 @@ def other_namespaces(proc: str = "/proc", named: Sequence[str] = _NAMED) -> List
             status = os.stat(path)
         except OSError:  # the process has ended
             continue
-        # The inode tells namespaces apart; a plain file is of another file system.
+        # The inode identifies a namespace; a plain file is of another file system.
         if status.st_dev == own.st_dev and status.st_ino != own.st_ino:
             found.setdefault(status.st_ino, path)
     return list(found.values())

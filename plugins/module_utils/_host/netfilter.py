@@ -200,7 +200,7 @@ class Netfilter:
         code, dummy, err = self._run([nft, "-f", "-"], data=text)
         if code:
             raise SenetError(
-                "{0} cannot load its rules ({1}); check with 'enforcement_info' what the kernel has, or use "
+                "{0} cannot load its rules ({1}); check the kernel's modules with 'enforcement_info', or use "
                 "backend=iptables.".format(nft, _first_line(err))
             )
 
@@ -323,8 +323,8 @@ def _refuse_held_lock(family: str, code: int, err: str) -> None:
     # The nf_tables variant ends with 4 for whatever the kernel refuses
     if code == 4 and "xtables lock" in err:
         raise SenetError(
-            "Another program held the lock of {0} for more than {1} seconds; see who with 'fuser "
-            "/run/xtables.lock', and run again when it has finished.".format(COMMANDS[family], LOCK_SECONDS)
+            "Another program held the lock of {0} for more than {1} seconds; find it with 'fuser /run/xtables.lock', "
+            "and run again when it has finished.".format(COMMANDS[family], LOCK_SECONDS)
         )
 
 

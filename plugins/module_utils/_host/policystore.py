@@ -165,7 +165,7 @@ class PolicyStore:
         if holder:
             raise SenetError(locked_message(self._policy, holder))
         raise SenetError(
-            "semodule could not {0} the policy module '{1}' ({2}); the policy store is unchanged, mend what it "
+            "semodule could not {0} the policy module '{1}' ({2}); the policy store is unchanged, correct what it "
             "names and run again.".format(verb, MODULE_NAME, "; ".join(err.strip().splitlines()[-3:]))
         )
 

@@ -135,6 +135,6 @@ class SELinuxFS:
             os.close(descriptor)
 
     def _refused(self, node: str, exc: OSError) -> str:
-        return "The kernel does not answer {0}/{1} ({2}); run as root in a domain that may ask it.".format(
-            self._root, node, exc.strerror
-        )
+        return (
+            "The kernel refused to answer {0}/{1} ({2}); run as root in a domain that the policy lets use it."
+        ).format(self._root, node, exc.strerror)

@@ -88,7 +88,7 @@ class Service:
             files = self._files(units)
         except SenetError:  # no interpreter is fit to run it
             return False
-        if not all(_read(path) == text for path, text in files.items()) or not self.hears(units):
+        if not all(_read(path) == text for path, text in files.items()) or not self.follows(units):
             return False
         if not self.systemd:
             return True
@@ -99,7 +99,7 @@ class Service:
             for root in _CGROUP_ROOTS
         )
 
-    def hears(self, units: Iterable[str]) -> bool:
+    def follows(self, units: Iterable[str]) -> bool:
         """Whether the services among these units, and no other ones, tell us when they start."""
         wanted = systemd_units.drop_ins((), units) if self.systemd else {}
         return set(_drop_ins()) == {os.path.join(UNIT_DIRECTORY, path) for path in wanted}
@@ -229,7 +229,7 @@ def _make_directory(path: str) -> None:
         os.chmod(path, 0o755)
     except OSError as exc:
         raise SenetError(
-            "The directory {0} cannot be made ({1}); make its file system writable.".format(path, exc.strerror)
+            "The directory {0} cannot be created ({1}); make its file system writable.".format(path, exc.strerror)
         ) from exc
 
 

@@ -55,7 +55,7 @@ _ADVICE = {
     "source_addresses": "leave it out if any address may",
     "destination_addresses": "leave it out if the server may have any address",
     "addresses": "list the addresses that are meant",
-    "interfaces": "leave it out if the flow is about every interface",
+    "interfaces": "leave it out if the flow applies to every interface",
     "users": "leave it out if any user may, or the pair's",
     "units": "leave it out if any unit may, or the pair's",
     "confine": "leave it out if no domain is to be confined",
@@ -124,7 +124,7 @@ def parse_confined(raw: Optional[Iterable[Any]]) -> Tuple[str, ...]:
 def parse_ports(flow: str, raw: Optional[Iterable[Any]]) -> Tuple[PortRange, ...]:
     """Ports as ranges, sorted, none touching another.
 
-    :raises SenetError: there is none, or one is no port.
+    :raises SenetError: there is none, or one is not a port.
     """
     texts = [str(port) for port in raw or ()]
     if not texts:

@@ -34,7 +34,7 @@ class Flow(NamedTuple):
     """One permitted conversation. Domains are sorted and unique, ports are sorted and do not overlap.
 
     Its *place* is the protocol, the ports, the server's addresses (``destination_addresses``) and the interfaces, each
-    of the last two everywhere if empty: what is elsewhere is no matter of this flow. In its place the domains and the
+    of the last two everywhere if empty: the flow does not affect what is elsewhere. In its place the domains and the
     clients' addresses (``source_addresses``, any if empty) say who may. ``users`` and ``units`` are the client's, for
     the layer owner. In the mode ``observe`` everybody else is permitted too, and logged.
     """
@@ -106,7 +106,7 @@ class Flow(NamedTuple):
     def has_port(self, port: int) -> bool:
         return any(ports.holds(port) for ports in self.ports)
 
-    def told_apart(self, other: "Flow") -> bool:
+    def disjoint(self, other: "Flow") -> bool:
         """Whether no packet can belong to both flows, whatever its ports."""
         return (
             _disjoint(self.interfaces, other.interfaces)
@@ -140,8 +140,8 @@ class Flow(NamedTuple):
 class PeerLabel(NamedTuple):
     """A type, declared by us alone, for what arrives from these networks. Its name is the type.
 
-    ``receivers`` are the domains that hear these peers, every domain if empty; ``interface_type`` is the type of the
-    network interfaces that they may come by, any if empty.
+    ``receivers`` are the domains that may receive from these peers, every domain if empty; ``interface_type`` is the
+    type of the network interfaces by which their packets may arrive, any if empty.
     """
 
     type: str
@@ -193,8 +193,8 @@ class FlowSet(NamedTuple):
     def domains(self) -> Tuple[str, ...]:
         """The domains that are named one by one, confined ones among them."""
         named = {domain for flow in self.flows for domain in flow.domains}.union(dict(self.confine))
-        heard = (domain for label in self.peers for domain in label.receivers)
-        return tuple(sorted(named.union(heard, self.loopback_domains)))
+        received = (domain for label in self.peers for domain in label.receivers)
+        return tuple(sorted(named.union(received, self.loopback_domains)))
 
     @property
     def packet_types(self) -> Tuple[str, ...]:
@@ -231,7 +231,7 @@ class FlowSet(NamedTuple):
         return self._replace(flows=other.flows, confine=other.confine)
 
     def without(self, names: Iterable[str], confine: Iterable[str] = ()) -> "FlowSet":
-        """This set less the flows of these names, and with these domains free; what it does not have is no error."""
+        """This set less the flows of these names, and with these domains free; what it does not have is left out."""
         gone = set(names)
         free = set(confine)
         return self._replace(
@@ -292,10 +292,10 @@ def flow_set(flows: Iterable[Flow], confine: Iterable[Tuple[str, str]] = ()) -> 
     for (protocol, ports, dummy), flow in claims:
         open_claims = [claim for claim in open_claims if protocol == last and claim[0].high >= ports.low]
         for ports2, flow2 in open_claims:
-            if flow2 is not flow and not flow.told_apart(flow2):
+            if flow2 is not flow and not flow.disjoint(flow2):
                 raise SenetError(
                     "The flows '{0}' and '{1}' both claim {2}/{3}, and a packet can carry one label only; join them "
-                    "into one flow, change the ports of one, or tell them apart by addresses or interfaces.".format(
+                    "into one flow, change the ports of one, or limit each to other addresses or interfaces.".format(
                         flow2.name, flow.name, protocol, PortRange(ports.low, min(ports.high, ports2.high))
                     )
                 )

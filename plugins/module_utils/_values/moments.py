@@ -37,7 +37,7 @@ def parse_moment(option: str, text: Optional[str], now: float) -> Optional[float
         )
     except ValueError:
         raise SenetError(
-            "The option {0} is {1!r}, which is no time; write a time such as 2026-11-21T14:30 (UTC) or "
+            "The option {0} is {1!r}, which is not a time; write a time such as 2026-11-21T14:30 (UTC) or "
             "2026-11-21T14:30+01:00, or a span before now such as 30m, 2h or 1d.".format(option, text)
         ) from None
     sign, hours, minutes = found.group(5), found.group(6), found.group(7)

@@ -46,7 +46,7 @@ class Pair(NamedTuple):
 
     ``booleans`` per family are what the policy's own check of the connect wants, beside the packets; a boolean that is
     on by default is not among them. ``port_type`` is the type of the server's ports, which both sides may use. Without
-    the options that it ``needs``, the pair would cut whom it is not about.
+    the options that it ``needs``, the pair would cut other services, or permit every client.
     """
 
     client: Services
@@ -168,8 +168,8 @@ def expand(raw: Mapping[str, Any], family: Optional[str]) -> List[Dict[str, Any]
     for option in pair.needs:
         if option not in given:
             raise SenetError(
-                "The pair '{0}' needs {1}, since without it the flow would cut or permit whom it is not about; give "
-                "the addresses that it is for.".format(name, option)
+                "The pair '{0}' needs {1}, since without it the flow would cut connections to other servers or permit "
+                "every client; give the addresses to which the flow is limited.".format(name, option)
             )
     known = {"source": pair.client, "destination": pair.server}
     flow = {side: _domains(name, services, family) for side, services in known.items() if side not in given}

@@ -84,9 +84,9 @@ def parse_peer_label(raw: Mapping[str, Any]) -> PeerLabel:
             )
         )
     receivers, interface = raw.get("receivers"), raw.get("interface_type")
-    hearers = parse_domains(name, "receivers", receivers, _PEER_LABEL) if receivers else ()
+    domains = parse_domains(name, "receivers", receivers, _PEER_LABEL) if receivers else ()
     interface_type = parse_domains(name, "interface_type", [interface], _PEER_LABEL)[0] if interface else ""
-    return PeerLabel(name, addresses, () if EVERY_DOMAIN in hearers else hearers, interface_type)
+    return PeerLabel(name, addresses, () if EVERY_DOMAIN in domains else domains, interface_type)
 
 
 def parse_peer_type(name: Any) -> str:

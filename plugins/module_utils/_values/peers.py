@@ -32,11 +32,11 @@ _EVERYWHERE = (ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0")) 
 
 
 class Receiver(NamedTuple):
-    """A domain that is a verified destination: the types it hears, and those that stand for everybody else."""
+    """A verified destination: the types it may receive from, and those that stand for everybody else."""
 
     domain: str
     mode: str
-    hears: Tuple[str, ...]
+    receives: Tuple[str, ...]
     refuses: Tuple[str, ...]
 
 
@@ -49,7 +49,7 @@ class Label(NamedTuple):
 
 
 class Peering(NamedTuple):
-    """What the kernel shall know of a host's peers; all empty where no peer is to be told from another.
+    """What the kernel shall know of a host's peers; all empty where peers need no labels.
 
     ``mapped`` are the domains whose packets carry their own label over IPv4 loopback; ``named`` are the peer labels
     that were asked for, beside those that flows need.
@@ -72,7 +72,7 @@ class Peering(NamedTuple):
 
     @property
     def common_types(self) -> Tuple[str, ...]:
-        """Those of them that every domain hears which is no receiver."""
+        """Those of them from which every domain may receive that is not a verified destination."""
         return tuple(sorted(set(self.types) - {label.type for label in self.named if label.receivers}))
 
     def sender_types(self, interface: str, address: str) -> Tuple[str, ...]:
@@ -110,8 +110,8 @@ def peering(flows: FlowSet) -> Peering:
     receivers = sorted({domain for flow in verified for domain in flow.destination})
     if EVERY_DOMAIN in receivers:
         raise SenetError(
-            "The flow '{0}' has every domain as its destination, so verify_source would hold all of the host to its "
-            "sources; name the destination's domains.".format(
+            "The flow '{0}' has every domain as its destination, so verify_source would limit every domain of the "
+            "host to the flow's sources; name the destination domains one by one.".format(
                 next(flow.name for flow in verified if EVERY_DOMAIN in flow.destination)
             )
         )
@@ -123,22 +123,22 @@ def peering(flows: FlowSet) -> Peering:
     mapped = set(flows.loopback_domains)
     found = []
     for domain in receivers:
-        hears = _partners(domain, flows) if loopback else set()
-        mapped |= hears
-        strangers = set(flows.loopback_domains) - hears
-        hears = hears.union(label.type for label in flows.peers if domain in label.receivers)
+        receives = _partners(domain, flows) if loopback else set()
+        mapped |= receives
+        strangers = set(flows.loopback_domains) - receives
+        receives = receives.union(label.type for label in flows.peers if domain in label.receivers)
         if domain in by_address:
             own = {remote.flow for remote in remotes[domain]}
-            hears = hears.union(label.type for label, names in named if own.intersection(names))
+            receives = receives.union(label.type for label, names in named if own.intersection(names))
         else:
             kept = {label.type for label in flows.peers if label.receivers}.union({LOOPBACK_PEER_TYPE})
-            hears = hears.union(types - kept, {UNLABELED_TYPE})
+            receives = receives.union(types - kept, {UNLABELED_TYPE})
         modes = {flow.mode for flow in verified if domain in flow.destination}
         mode = ENFORCE if ENFORCE in modes else OBSERVE
-        refuses = strangers.union(types - hears)
+        refuses = strangers.union(types - receives)
         if domain in by_address:
             refuses.add(UNLABELED_TYPE)
-        found.append(Receiver(domain, mode, tuple(sorted(hears)), tuple(sorted(refuses))))
+        found.append(Receiver(domain, mode, tuple(sorted(receives)), tuple(sorted(refuses))))
     return Peering(tuple(found), tuple(sorted(mapped)), tuple(label for label, dummy in named), flows.peers)
 
 
@@ -150,9 +150,9 @@ def _partners(domain: str, flows: FlowSet) -> Set[str]:
         others += flow.destination if flow.is_source(domain) else ()
         if EVERY_DOMAIN in others:
             raise SenetError(
-                "The flow '{0}' lets '{1}' talk with every domain, and peer labels know no ports, so verify_source "
-                "cannot hold it to the sources of another flow; name the domains of '{0}' one by one, or do without "
-                "verify_source.".format(flow.name, domain)
+                "The flow '{0}' lets '{1}' talk with every domain, and peer labels apply to all ports, so "
+                "verify_source cannot limit '{1}' to the sources of another flow; name the domains of '{0}' one by "
+                "one, or leave verify_source out.".format(flow.name, domain)
             )
         partners.update(others)
     return partners
@@ -171,9 +171,11 @@ def _remotes(domain: str, flows: FlowSet, loopback: bool) -> List[_Remote]:
         for taken, option, networks in sides:
             if taken and not networks:
                 raise SenetError(
-                    "The flow '{0}' lets '{1}' talk with any address, and peer labels know no ports, so "
-                    "verify_source=address cannot hold it to the addresses of a flow; give '{0}' the option "
-                    "{2}.".format(flow.name, domain, option)
+                    "The flow '{0}' lets '{1}' talk with any address, and peer labels apply to all ports, so "
+                    "verify_source=address cannot limit '{1}' to the addresses of a flow; give '{0}' the option "
+                    "{2}.".format(
+                        flow.name, domain, option
+                    )
                 )
             if taken:
                 remotes.append(_Remote(flow.name, networks))
@@ -187,15 +189,15 @@ def _check_apart(labels: Sequence[PeerLabel], remotes: Sequence[_Remote]) -> Non
         for network in label.addresses:
             if network in taken:
                 raise SenetError(
-                    "The peer labels '{0}' and '{1}' both name {2}, and a peer has one label only; take it out of one "
+                    "The peer labels '{0}' and '{1}' both name {2}, and a peer has one label only; remove it from one "
                     "of them.".format(taken[network], label.type, network)
                 )
             taken[network] = label.type
             for remote in remotes:
                 if any(network.version == other.version and network.overlaps(other) for other in remote.networks):
                     raise SenetError(
-                        "The peer label '{0}' has addresses that the flow '{1}' names, which verifies its source by "
-                        "address, and a peer has one label only; take them out of one of both.".format(
+                        "The peer label '{0}' and the flow '{1}', which has verify_source=address, name the same "
+                        "addresses, and a peer has one label only; remove these addresses from one of the two.".format(
                             label.type, remote.flow
                         )
                     )
@@ -207,7 +209,7 @@ def _named_labels(
     """The static labels, each with the flows that name its network.
 
     The kernel looks at the labels of the interface alone if it has any, and there for the longest prefix. Only lo gets
-    any: another interface that goes down takes its labels along, and the kernel goes on checking peers until it is
+    any: the kernel drops the labels of another interface that goes down, and goes on checking peers until it is
     booted again (netlbl_unlhsh_netdev_handler does not count down), when the policy for it may be gone.
     """
     result = []  # type: List[Tuple[Label, FrozenSet[str]]]

@@ -115,7 +115,7 @@ def parse_stat(data: bytes) -> Stat:
     closing = data.rfind(b")")
     fields = data[closing + 1:].split()
     if opening < 0 or closing < opening or len(fields) < 7:
-        raise SenetError("{!r} is no text of a /proc/PID/stat: report it with the kernel's version.".format(data))
+        raise SenetError("{!r} is not the text of a /proc/PID/stat: report it with the kernel's version.".format(data))
     return Stat(
         pid=int(data[:opening]),
         command=to_text(data[opening + 1:closing]),
@@ -127,7 +127,7 @@ def parse_stat(data: bytes) -> Stat:
 def parse_command_line(data: bytes) -> Tuple[str, ...]:
     """Parse /proc/PID/cmdline into its arguments.
 
-    Empty arguments at the end are dropped: they cannot be told from the NUL bytes with which a program that rewrites
+    Empty arguments at the end are dropped: they look like the NUL bytes with which a program that rewrites
     its title fills the rest of the space.
     """
     stripped = data.rstrip(b"\0")

@@ -4,7 +4,7 @@
 """The kernel's records of what was refused or observed: AVC records, and log lines of the layer owner. No I/O.
 
 A line comes from auditd's log, the journal or the kernel's log. Nothing in it is trusted further than its syntax: a
-line that is no such record is none, whatever bytes it has.
+line that is not such a record gives none, whatever bytes it has.
 """
 
 import re
@@ -129,7 +129,7 @@ def parse_stamp(line: str) -> Optional[Tuple[str, Stamp, str]]:
 
 
 def journald_text(message: str) -> Optional[str]:
-    """The record in a message that journald got from the kernel's audit; None if it is no AVC record."""
+    """The record in a message that journald got from the kernel's audit; None if it is not an AVC record."""
     return message[4:].partition(_ENRICHED)[0] if _JOURNALD.match(message) else None
 
 

@@ -92,7 +92,9 @@ def parse_table(table: bytes, protocol: str, byteorder: str = sys.byteorder) -> 
             inode, sock = _parse_line(line, protocol, byteorder)
         except (ValueError, IndexError):
             raise SenetError(
-                "{!r} is no line of the kernel's {} table: report it with the kernel's version.".format(line, protocol)
+                "{!r} is not a line of the kernel's {} table: report it with the kernel's version.".format(
+                    line, protocol
+                )
             ) from None
         if inode:
             sockets[inode] = sock

@@ -134,7 +134,7 @@ def test_a_first_change_is_confirmed_by_the_code_that_it_has_installed(monkeypat
     assert host.calls()[1]["params"] == {"token": "t1", "state": "confirmed"}
 
 
-@pytest.mark.parametrize("seen", [{"changed": True}, {"failed": True, "msg": "an earlier run died"}])
+@pytest.mark.parametrize("seen", [{"changed": True}, {"failed": True, "msg": "an earlier run ended"}])
 def test_what_may_change_something_is_seen_first_and_then_done(seen: dict[str, Any]) -> None:
     host = Host(answers(seen), answers(APPLIED), answers(KEPT))
     assert run(host, args=GUARDED)["guard"]["confirmed"]

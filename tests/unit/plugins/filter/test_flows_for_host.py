@@ -96,7 +96,7 @@ def test_addresses_of_facts_are_those_that_others_reach() -> None:
 
 def test_a_name_is_resolved_on_request_only(monkeypatch: pytest.MonkeyPatch) -> None:
     hostvars = {**HOSTVARS, "db1": {"ansible_host": "db1.example.com"}}
-    with pytest.raises(AnsibleFilterError, match="'db1.example.com' of the host 'db1' is no address.*resolve=true"):
+    with pytest.raises(AnsibleFilterError, match="'db1.example.com' of the host 'db1' is not an address.*resolve=true"):
         flows_for_host([WEB_DB], "web1", GROUPS, hostvars)
     found = [(socket.AF_INET6, 1, 6, "", (address, 0, 0, 0)) for address in ("2001:db8::20", "2001:db8::2")]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_options: found)
@@ -117,34 +117,34 @@ def test_a_name_that_cannot_be_resolved_is_named(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1", "0.0.0.0", "224.0.0.1"])
 def test_an_address_that_no_other_host_reaches_is_refused(address: str) -> None:
     hostvars = {**HOSTVARS, "db1": {"ansible_host": address}}
-    with pytest.raises(AnsibleFilterError, match="of the host 'db1' is no address at which others reach it"):
+    with pytest.raises(AnsibleFilterError, match="of the host 'db1' is not an address at which others reach it"):
         flows_for_host([WEB_DB], "web1", GROUPS, hostvars)
 
 
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        (item(clients="websevers"), "'websevers' of the clients of the flow 'web_db' is no group, host or address"),
+        (item(clients="websevers"), "'websevers' of the clients of the flow 'web_db' is not a group, host or address"),
         (item(clients=["empty"]), "group 'empty' of the clients of the flow 'web_db' has no hosts"),
         (item(servers=[]), "flow 'web_db' has no servers; name groups"),
-        (item(servers=[5]), "'5' of the servers of the flow 'web_db' is no group"),
+        (item(servers=[5]), "'5' of the servers of the flow 'web_db' is not a group"),
         (item(servers=["databases", ""]), "option servers of the flow 'web_db' is given and empty"),
         (item(clients="192.0.2.1", servers="192.0.2.2"), "'web_db' names no host of the inventory"),
         (item(source_addresses=["192.0.2.1"]), "has source_addresses, which its clients say"),
         (item(sevrers="databases"), "unknown option 'sevrers'; write 'servers'"),
         ({"clients": "webservers", "servers": "databases"}, "has neither name nor pair"),
-        ("web_db", "'web_db' is no dictionary"),
+        ("web_db", "'web_db' is not a dictionary"),
     ],
 )
 def test_what_names_nobody_or_is_unknown_is_an_error(wrong: Any, message: str) -> None:
     assert message in said("web1", wrong)
 
 
-def test_flows_that_are_no_list_or_listed_twice_are_errors() -> None:
+def test_flows_that_are_not_a_list_or_listed_twice_are_errors() -> None:
     assert "listed twice" in said("web1", WEB_DB, WEB_DB)
     wrong: tuple[Any, ...] = ([], {}, None, "web_db")
     for nothing in wrong:
-        with pytest.raises(AnsibleFilterError, match="no list, or an empty one"):
+        with pytest.raises(AnsibleFilterError, match="not a list, or an empty one"):
             flows_for_host(nothing, "web1", GROUPS, HOSTVARS)
 
 

@@ -80,8 +80,8 @@ def test_an_error_does_not_print_the_data() -> None:
     assert "apache2" not in str(caught.value)
 
 
-def test_an_expression_that_is_no_string() -> None:
-    with pytest.raises(AnsibleFilterError, match=r"expression 5 .* is no string"):
+def test_an_expression_that_is_not_a_string() -> None:
+    with pytest.raises(AnsibleFilterError, match=r"expression 5 .* is not a string"):
         process_query(PROCESSES, 5)
 
 

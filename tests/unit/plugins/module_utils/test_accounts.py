@@ -63,7 +63,7 @@ def test_units_that_systemd_does_not_know(tmp_path: Path) -> None:
 def test_where_systemd_does_not_answer_no_unit_counts_as_stopped(tmp_path: Path, answer: str, code: int) -> None:
     host, dummy = accounts(tmp_path, answer, code)
     for ask in (host.unknown_units, lambda units: host.look_up([], units)):
-        with pytest.raises(SenetError, match=r"systemd does not tell of the units a.service \(it says nothing\); see"):
+        with pytest.raises(SenetError, match=r"did not answer about the units a.service \(it says nothing\); run"):
             ask(["a.service"])
 
 

@@ -31,8 +31,8 @@ def apply(host: ScriptedHost, flows: FlowSet, backend: str, timeout: int = 0) ->
         ("nftables", "iptables", BOTH, "nftables", "asked for"),
         ("auto", "nftables", BOTH, "nftables", "use it already"),
         ("auto", None, BOTH, "iptables", "first of those"),
-        ("auto", None, ["nftables"], "nftables", "no other"),
-        ("auto", "iptables", ["nftables"], "nftables", "no other"),
+        ("auto", None, ["nftables"], "nftables", "this backend only"),
+        ("auto", "iptables", ["nftables"], "nftables", "this backend only"),
     ],
 )
 def test_the_choice_says_why(
@@ -47,7 +47,7 @@ def test_the_choice_says_why(
     ("asked", "available", "message"),
     [
         ("auto", [], "neither iptables and ip6tables nor nft.*install the package iptables"),
-        ("iptables", ["nftables"], "has not the commands of the backend 'iptables'; install the package iptables"),
+        ("iptables", ["nftables"], "the backend 'iptables' are not on this host; install the package iptables"),
     ],
 )
 def test_a_host_without_the_commands_is_told_what_to_install(asked: str, available: list[str], message: str) -> None:

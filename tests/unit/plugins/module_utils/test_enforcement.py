@@ -104,13 +104,13 @@ def test_the_layer_owner_needs_neither_selinux_nor_labels() -> None:
     bare = GOOD._replace(selinux="disabled", semodule=None, modules=without("xt_SECMARK", "iptable_security"))
     said = owner_layer(bare)
     assert (said["available"], said["enforced"], said["units"], said["reasons"]) == (True, True, True, [])
-    assert "no domain" in said["notes"][0]
+    assert "does not distinguish domains" in said["notes"][0]
 
 
 def test_without_control_groups_of_version_2_users_are_all_there_is() -> None:
     said = owner_layer(GOOD._replace(cgroups=False))
     assert (said["available"], said["units"]) == (True, False)
-    assert "Units cannot be told apart" in said["notes"][1]
+    assert "Only users are checked, and units are not" in said["notes"][1]
 
 
 def test_the_layer_owner_needs_one_backend() -> None:
@@ -124,5 +124,5 @@ def test_the_layer_owner_needs_one_backend() -> None:
 def test_mptcp_that_goes_past_the_domains_is_noted() -> None:
     assert caveats(GOOD) == []
     [note] = caveats(GOOD._replace(unlabelled_mptcp=True))
-    assert "a confined domain gets out by it" in note
+    assert "a confined domain that uses MPTCP is not confined" in note
     assert layer(GOOD._replace(unlabelled_mptcp=True))["notes"] == [note]

@@ -246,7 +246,7 @@ def test_only_named_sources_of_tcp_are_asked_for_their_ports(change: dict[str, A
     ("change", "message"),
     [
         ({"source": ["htpd_t"]}, "'htpd_t' of the flow 'web_db' is not in the loaded policy"),
-        ({"destination": ["httpd_exec_t"]}, "'httpd_exec_t' of the flow 'web_db' is no domain"),
+        ({"destination": ["httpd_exec_t"]}, "'httpd_exec_t' of the flow 'web_db' is not a domain"),
     ],
 )
 def test_an_unknown_domain_is_refused_before_anything_is_written(change: dict[str, Any], message: str) -> None:
@@ -283,7 +283,8 @@ def test_permissive_mode_works_and_is_warned_about() -> None:
         (WEB_DB, "domains httpd_t, init_t permissive: no flow refuses them anything, until"),
         (
             flow_set([], {"redis_t": "enforce", "httpd_t": "enforce"}.items()),
-            "domains httpd_t, init_t, redis_t permissive: no flow refuses them anything, nor does confining httpd_t, "
+            "domains httpd_t, init_t, redis_t permissive: no flow refuses them anything, and confine has no effect on "
+            "httpd_t, "
             "redis_t, until",
         ),
     ],
@@ -311,7 +312,7 @@ def test_an_interface_that_the_host_has_not_is_warned_about(check_mode: bool) ->
     for dummy in range(2):
         warnings = apply(host, requests.Replace(wanted), check_mode).warnings
         assert [warning.split(", which")[0] for warning in warnings if "interface" in warning] == [
-            "The flow 'web_db' is about the interface 'enp1s0'"
+            "The flow 'web_db' is limited to the interface 'enp1s0'"
         ]
 
 
@@ -360,7 +361,7 @@ def test_labels_of_others_that_came_later_are_an_error_though_nothing_is_to_be_c
     else:
         host.families[place].restore(table)
     host.writes.clear()
-    with pytest.raises(SenetError, match=f"in place, and yet may not be enforced.*: {re.escape(rule)}'.*Remove that"):
+    with pytest.raises(SenetError, match=f"in place, but may not be enforced.*: {re.escape(rule)}'.*Remove that"):
         apply(host, requests.Replace(WEB_DB), check_mode, options)
     assert host.writes == []
     # They are nothing to a host without labels of ours.
@@ -508,7 +509,7 @@ def test_the_guard_is_armed_only_when_the_launcher_was_seen_to_run() -> None:
 def test_without_an_interpreter_for_root_nothing_is_changed(options: Options, check_mode: bool) -> None:
     host = ScriptedHost()
     host.service.interpreter = ""
-    with pytest.raises(SenetError, match="No Python interpreter"):
+    with pytest.raises(SenetError, match="has no Python interpreter"):
         apply(host, requests.Replace(WEB_DB), check_mode, options)
     assert host.writes == []
     assert host.guard.stages == []
@@ -520,7 +521,7 @@ def test_without_systemd_no_service_is_claimed(systemd: bool) -> None:
     host.service.systemd = systemd
     for dummy in range(2):
         outcome = apply(host, requests.Replace(WEB_DB))
-        assert any("systemd does not run this host" in said for said in outcome.warnings) != systemd
+        assert any("This host does not run systemd" in said for said in outcome.warnings) != systemd
         assert not any("senet-firewall.service" in step for step in outcome.steps)
     assert apply(host, NOTHING).warnings == ()
 
@@ -549,7 +550,7 @@ def dead(host: ScriptedHost) -> ScriptedHost:
 def test_what_a_dead_run_left_is_undone_and_told() -> None:
     host = dead(ScriptedHost())
     outcome = apply(host, requests.Replace(SEVERAL))
-    assert any("died while it was to install the policy module senet_firewall" in said for said in outcome.warnings)
+    assert any("ended at the step 'install the policy module senet_firewall'" in said for said in outcome.warnings)
     assert host.guard.record is None
     assert not apply(host, requests.Replace(SEVERAL)).changed
     # also when there is nothing left to change after that
@@ -562,7 +563,7 @@ def test_what_a_dead_run_left_is_undone_and_told() -> None:
 def test_check_mode_does_not_undo_a_dead_run_and_says_so() -> None:
     host = dead(ScriptedHost())
     before = host.state()
-    with pytest.raises(SenetError, match="The run t1 .*died while it was to install.*without check mode"):
+    with pytest.raises(SenetError, match="The run t1 .*ended at the step 'install.*without check mode"):
         apply(host, requests.Replace(WEB_DB), check_mode=True)
     assert host.state() == before
     assert host.guard.record is not None
@@ -682,6 +683,6 @@ def test_repairs_by_the_watch_are_told_once() -> None:
     apply(host, requests.Replace(WEB_DB))
     host.guard.repaired("2026-01-01T00:00:00 ipv4")
     warnings = apply(host, requests.Replace(WEB_DB)).warnings
-    assert any("put back, last at 2026-01-01T00:00:00 ipv4" in said for said in warnings)
+    assert any("put them back, last at 2026-01-01T00:00:00 ipv4" in said for said in warnings)
     apply(host, requests.Replace(SEVERAL))
-    assert not any("put back" in said for said in apply(host, requests.Replace(SEVERAL)).warnings)
+    assert not any("put them back" in said for said in apply(host, requests.Replace(SEVERAL)).warnings)

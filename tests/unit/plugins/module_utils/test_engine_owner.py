@@ -107,7 +107,7 @@ def test_unknown_users_and_units_are_named_and_nothing_is_written(change: dict[s
 def test_units_need_control_groups_of_version_2_those_of_the_catalogue_are_left_out() -> None:
     host = without_selinux()
     host.accounts.cgroups = False
-    with pytest.raises(SenetError, match="The units of the flow 'web_db' cannot be told apart on this host"):
+    with pytest.raises(SenetError, match="The units of the flow 'web_db' cannot be checked on this host"):
         apply(host, requests.Replace(flow_set([flow(units=["apache2.service"])])))
     done = apply(host, requests.Replace(WEB_DB))
     assert [(row.users, row.units) for row in done.owners] == [(("www-data",), ())]
@@ -159,11 +159,11 @@ def test_where_systemd_does_not_answer_labels_are_loaded_and_owners_stay_as_they
     host.accounts.answers = False
     del host.families["ipv4"].tables["security"]
     assert not load.in_force(host.host())
-    with pytest.raises(SenetError, match="systemd does not tell"):
+    with pytest.raises(SenetError, match="systemd did not answer"):
         load.load(host.host())
     assert host.families["ipv4"].chains
     assert host.families["ipv4"].tables["filter"] == owners
-    with pytest.raises(SenetError, match="systemd does not tell"):
+    with pytest.raises(SenetError, match="systemd did not answer"):
         load.in_force(host.host())
 
 

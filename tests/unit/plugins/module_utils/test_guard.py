@@ -210,7 +210,7 @@ def test_a_change_is_overdue_when_its_time_is_over_or_its_boot(
 def test_a_timer_that_cannot_be_started_is_told() -> None:
     commands = Commands("systemd-run")
     commands.answers["/sbin/systemd-run"] = (1, "", "Failed to start transient timer unit:\nread-only\n")
-    with pytest.raises(SenetError, match="systemd-run cannot start .*unit: read-only.; nothing was changed, mend"):
+    with pytest.raises(SenetError, match="systemd-run cannot start .*unit: read-only.; nothing was changed, repair"):
         make(commands).arm("t1", "apply", 330)
 
 

@@ -153,7 +153,7 @@ def test_without_a_known_one_the_units_keep_theirs_and_a_users_own_is_never_take
     assert find_interpreter(everything_fits, first) == first
     assert find_interpreter(everything_fits, None) == second
     monkeypatch.setattr(sys, "executable", in_a_users_directory(files))
-    with pytest.raises(SenetError, match="No Python interpreter of this host .* root's alone .* install the package"):
+    with pytest.raises(SenetError, match="host has no Python interpreter .* by root only.* install the package"):
         find_interpreter(everything_fits, None)
 
 

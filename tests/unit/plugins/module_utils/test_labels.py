@@ -92,7 +92,7 @@ def test_labels_of_others_keep_nobody_from_taking_ours_away() -> None:
     options = change.Options(0, "t1")
     engine.run(host.host(), requests.Replace(WEB_DB), options, check_mode=False)
     host.listed = listed("inet mine", "input", "meta secmark set 0x1")
-    with pytest.raises(SenetError, match="in place, and yet may not be enforced"):
+    with pytest.raises(SenetError, match="in place, but may not be enforced"):
         engine.run(host.host(), requests.Replace(WEB_DB), options, check_mode=False)
     # only an object of nft's turns packet checks on, so what takes our labels away can be done beside these
     host.legacy["ipv4"] = saved("mangle", "-A INPUT -j CONNSECMARK --restore").text
@@ -122,7 +122,7 @@ def test_the_policy_stays_while_a_label_does(left: str, check_mode: bool) -> Non
         host.listed = "\n".join(nftables.compile_rules(WEB_DB, mls=True))
         said = "'nft inet senet: secmark senet_default_packet_t' .and 2 more."
     host.writes.clear()
-    message = f"Labels would stay behind on this host, {said}.*cut off domains such as sshd_t. Nothing was changed"
+    message = f"Labels would stay on this host: {said}.*cut off domains such as sshd_t. Nothing was changed"
     with pytest.raises(SenetError, match=message):
         engine.run(host.host(), requests.Replace(FlowSet(())), options, check_mode)
     assert host.writes == []

@@ -44,9 +44,9 @@ def test_layers_are_chosen(
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ([], r"layers \[\] say nothing"),
-        (["auto", "owner"], r"layers \[auto, owner\] say nothing or two things"),
-        (["selinux"], "SELinux is disabled on this host.*or ask for layers"),
+        ([], r"Invalid layers \[\]: use"),
+        (["auto", "owner"], r"Invalid layers \[auto, owner\]: use \[auto\] alone"),
+        (["selinux"], "SELinux is disabled on this host.*or use layers"),
         (["selinux", "owner"], "SELinux is disabled on this host"),
     ],
 )
@@ -121,7 +121,7 @@ def test_what_is_not_checked_is_said() -> None:
         "SELinux is disabled",
         "Every program of x may use the flow 'gone'",
         "Every program of www-data may use the flow 'web_db'",
-        "Everybody on this host may use the flow 'all': the layer owner has no word in it.",
+        "Everybody on this host may use the flow 'all': its source is every domain",
         "Nobody on this host may use the flow 'gone' as a client",
     ]
     assert warnings.owner_warnings(["selinux"], True, flows, Accounts({}, {})) == []

@@ -80,14 +80,14 @@ def test_every_domain_stands_for_the_others() -> None:
         ({"interfaces": ["eth0"]}, {}, False),
     ],
 )
-def test_flows_on_one_port_must_be_told_apart(
+def test_flows_on_one_port_must_be_disjoint(
     first: dict[str, object], second: dict[str, object], apart: bool
 ) -> None:
     flows = [parse_flow({**RAW, **first}), parse_flow({**RAW, **second, "name": "other", "ports": ["5400-5500"]})]
     if apart:
         assert len(flow_set(flows).flows) == 2
     else:
-        with pytest.raises(SenetError, match=r"both claim tcp/5432.*by addresses or interfaces"):
+        with pytest.raises(SenetError, match=r"both claim tcp/5432.*to other addresses or interfaces"):
             flow_set(flows)
 
 

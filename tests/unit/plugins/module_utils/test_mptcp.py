@@ -52,7 +52,7 @@ def test_a_confinement_that_mptcp_leads_around_is_told_in_every_run() -> None:
     host.unlabelled_mptcp = True
     said = warnings(host, CONFINED)
     assert len(said) == 2
-    assert "the confined domain 'httpd_t' reaches what no flow allows by an MPTCP socket" in said[0]
+    assert "the confined domain 'httpd_t' reaches what no flow allows when it uses MPTCP" in said[0]
     assert "sysctl -w net.mptcp.enabled=0" in said[0]
     assert "are cut off where the flow is enforced, and logged as kernel_t" in said[1]
     assert warnings(host, CONFINED) == said[:1]

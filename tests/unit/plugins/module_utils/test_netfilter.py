@@ -55,7 +55,7 @@ def test_what_the_kernel_refuses_is_no_held_lock() -> None:
 def test_a_held_lock_is_told() -> None:
     host, commands = netfilter()
     commands.answers["/sbin/ip6tables-restore"] = (4, "", "Another app is currently holding the xtables lock.\n")
-    with pytest.raises(SenetError, match="held the lock of ip6tables for more than 30 seconds; see who with 'fuser"):
+    with pytest.raises(SenetError, match="held the lock of ip6tables for more than 30 seconds; find it with 'fuser"):
         host.restore("ipv6", "")
 
 

@@ -50,19 +50,19 @@ def test_nothing_is_asked_where_nothing_is_verified() -> None:
 
 def test_a_same_host_peer_is_told_by_its_domain() -> None:
     found = receiver(LOOPBACK, "postgresql_t")
-    assert found.hears == ("httpd_t", "kernel_t", "postgresql_t", "unlabeled_t")
+    assert found.receives == ("httpd_t", "kernel_t", "postgresql_t", "unlabeled_t")
     assert found.refuses == ("senet_loopback_peer_t",)
     assert peering(LOOPBACK).mapped == ("httpd_t", "kernel_t", "postgresql_t")
 
 
-def test_a_receiver_hears_the_answers_of_its_own_servers() -> None:
-    assert "named_t" in receiver(PEERS, "postgresql_t").hears
+def test_a_receiver_gets_the_answers_of_its_own_servers() -> None:
+    assert "named_t" in receiver(PEERS, "postgresql_t").receives
     assert "named_t" in peering(PEERS).mapped
 
 
 def test_a_remote_peer_is_told_by_its_address() -> None:
     found = receiver(ADDRESS, "postgresql_t")
-    assert found.hears == ("senet_web_db_host_peer_t",)
+    assert found.receives == ("senet_web_db_host_peer_t",)
     assert found.refuses == ("senet_default_peer_t", "unlabeled_t")
     for address in ("192.0.2.7", "2001:db8::9"):
         assert label_of(ADDRESS, address) == "senet_web_db_host_peer_t"
@@ -70,21 +70,21 @@ def test_a_remote_peer_is_told_by_its_address() -> None:
         assert label_of(ADDRESS, address) == "senet_default_peer_t"
 
 
-def test_an_address_of_two_flows_has_one_label_that_both_destinations_hear() -> None:
+def test_an_address_of_two_flows_has_one_label_that_both_destinations_receive() -> None:
     both = label_of(PEERS, "192.0.2.7")
     assert both == "senet_cache-mail_host_peer_t"
     assert label_of(PEERS, "192.0.2.8") == "senet_mail_host_peer_t"
     cache, mail = receiver(PEERS, "redis_t"), receiver(PEERS, "init_t")
-    assert both in cache.hears
-    assert both in mail.hears
-    assert "senet_mail_host_peer_t" in mail.hears
+    assert both in cache.receives
+    assert both in mail.receives
+    assert "senet_mail_host_peer_t" in mail.receives
     assert "senet_mail_host_peer_t" in cache.refuses
 
 
-def test_one_that_is_verified_on_loopback_only_hears_every_other_host() -> None:
+def test_one_that_is_verified_on_loopback_only_receives_from_every_other_host() -> None:
     found = receiver(PEERS, "postgresql_t")
     assert found.refuses == ("senet_loopback_peer_t",)
-    assert {name for name in peering(PEERS).types if name != "senet_loopback_peer_t"} < set(found.hears)
+    assert {name for name in peering(PEERS).types if name != "senet_loopback_peer_t"} < set(found.receives)
 
 
 @pytest.mark.parametrize(
@@ -119,8 +119,8 @@ def test_the_policy_comes_before_the_labels_and_goes_after_them(flows: Any, monk
     assert host.netlabel.kernel.checks
     assert {row.receiver.domain for row in outcome.peers} == {found.domain for found in peering(flows).receivers}
     for row in outcome.peers:
-        assert row.hears.issuperset(row.receiver.hears)
-        assert row.receiver.mode == "observe" or not row.hears.intersection(row.receiver.refuses)
+        assert row.receives.issuperset(row.receiver.receives)
+        assert row.receiver.mode == "observe" or not row.receives.intersection(row.receiver.refuses)
     assert not apply(host, flows).changed
     # The checks are off before a policy comes that knows no peers
     checked = []
@@ -209,7 +209,7 @@ def test_peers_without_flows_may_be_forwarded_though_no_packet_type_is_declared(
 def test_a_policy_that_would_not_forward_is_told_before_the_first_peer_label(monkeypatch: pytest.MonkeyPatch) -> None:
     host = ScriptedHost()
     monkeypatch.setattr(cil_peers, "_FORWARDED", "")
-    with pytest.raises(SenetError, match="would cut off .*senet_loopback_peer_t:s0.*not be forwarded.*was undone"):
+    with pytest.raises(SenetError, match="would cut off .*senet_loopback_peer_t:s0.*or forwarding.*was undone"):
         apply(host, LOOPBACK)
     assert "restore netlabel" not in host.writes
 
@@ -217,14 +217,14 @@ def test_a_policy_that_would_not_forward_is_told_before_the_first_peer_label(mon
 def test_a_grant_of_another_module_is_not_called_verified() -> None:
     host = ScriptedHost()
     host.extra_policy = "(allow postgresql_t senet_loopback_peer_t (peer (recv)))"
-    with pytest.raises(SenetError, match="does not verify.*'postgresql_t' may hear the peers senet_loopback_peer_t"):
+    with pytest.raises(SenetError, match="does not verify.*may receive from the peers senet_loopback"):
         apply(host, LOOPBACK)
     assert not host.netlabel.kernel.checks
 
 
 def test_what_a_user_would_not_expect_is_said() -> None:
     (warning,) = warnings.peer_warnings(peering(LOOPBACK))
-    assert re.search(r"postgresql_t hears its peers over 127.0.0.0/8 alone", warning)
+    assert re.search(r"postgresql_t receives from peers of the same host over 127.0.0.0/8 only", warning)
     assert warnings.peer_warnings(peering(ADDRESS)) == []
     assert warnings.peer_warnings(peering(flow_set([flow(verify_source="loopback", mode="observe")]))) == []
 

@@ -111,7 +111,7 @@ def test_the_fields_of_stat_come_back_whatever_the_name(pid: int, name: bytes, p
 
 @pytest.mark.parametrize("data", [b"", b"1 (x", b"1 x) S 0", b"1 (x) S 0 0 0 0 -1", b") S 0 0 0 0 -1 0 ("])
 def test_text_that_is_no_stat_is_named(data: bytes) -> None:
-    with pytest.raises(SenetError, match="no text of a /proc/PID/stat"):
+    with pytest.raises(SenetError, match="is not the text of a /proc/PID/stat"):
         parse_stat(data)
 
 

@@ -91,7 +91,7 @@ def test_a_confirmed_removal_keeps_the_units_until_the_guard_needs_them_no_more(
 def test_a_change_that_is_not_there_can_be_neither_confirmed_nor_undone(end: Callable[..., object]) -> None:
     host = host_with(NOTHING, pending=WEB_DB)
     before = view(host)
-    with pytest.raises(SenetError, match="no change t9 to confirm or undo; the module flows_info tells what waits"):
+    with pytest.raises(SenetError, match="no change t9 to confirm or undo; the module flows_info shows the change"):
         end(host.host(), "t9")
     assert host.writes == []
     assert view(host) == before
@@ -116,7 +116,7 @@ def test_a_change_that_is_not_whole_is_not_confirmed() -> None:
     with pytest.raises(Killed):
         make(host, WEB_DB, GUARDED)
     writes = list(host.writes)
-    with pytest.raises(SenetError, match="t1 is not whole: its run died while it was to .*state=aborted"):
+    with pytest.raises(SenetError, match="t1 is incomplete: its run ended at the step '.*state=aborted"):
         confirm.confirm(host.host(), TOKEN)
     assert host.writes == writes
     assert host.guard.record is not None

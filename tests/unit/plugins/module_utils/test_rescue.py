@@ -71,12 +71,12 @@ def test_a_module_removed_by_hand_comes_back_with_nobody_cut_meanwhile(monkeypat
     rules = iptables.compile_rules(SEVERAL, mls=True)
     assert all(iptables.parse_save(host.families[name].save()).installed(rules) for name in ("ipv4", "ipv6"))
     assert "NOT enforced" in said
-    assert "was gone and is back" in said
+    assert "was missing and has been put back" in said
     assert host.service.shown == [True]
     # The next run says so, too, and has nothing to do.
     outcome = engine.run(host.host(), requests.Replace(SEVERAL), change.Options(0, "t0"), False)
     assert not outcome.changed
-    assert any("policy had been taken away" in warning for warning in outcome.warnings)
+    assert any("removed labels or policy" in warning for warning in outcome.warnings)
 
 
 def test_a_module_that_the_store_does_not_take_fails_the_unit_and_is_tried_again(

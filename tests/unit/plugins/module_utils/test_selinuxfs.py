@@ -125,7 +125,7 @@ def test_a_question_the_kernel_refuses_is_told(monkeypatch: pytest.MonkeyPatch, 
         ("access", lambda: selinux.access(HTTPD, PACKET, "packet")),
         ("context", lambda: selinux.canonical(HTTPD)),
     ):
-        with pytest.raises(SenetError, match=f"does not answer .*/{node} .strerror of the kernel.; run as root"):
+        with pytest.raises(SenetError, match=f"refused to answer .*/{node} .strerror of the kernel.; run as root"):
             ask()
 
 

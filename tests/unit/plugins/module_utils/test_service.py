@@ -372,6 +372,6 @@ def test_the_services_of_flows_tell_when_they_start(root: Root) -> None:
     own.write_text("[Service]\n")
     service.install(["app@1.service"])
     assert sorted(root.units.glob("*.d/*")) == [own, root.units / "app@1.service.d" / "50-senet-firewall.conf"]
-    assert service.hears(["app@1.service"])
+    assert service.follows(["app@1.service"])
     service.uninstall()
     assert sorted(root.units.glob("*.d/*")) == [own]

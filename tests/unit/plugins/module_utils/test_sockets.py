@@ -106,5 +106,5 @@ def test_ports_and_inode_come_back(local: int, remote: int, inode: int, protocol
 
 @pytest.mark.parametrize("line", ["   0: nonsense\n", row("0100007F", "00000000:0000", "0A", 1), "0:\n"])
 def test_a_line_of_another_shape_is_named(line: str) -> None:
-    with pytest.raises(SenetError, match="no line of the kernel's tcp table"):
+    with pytest.raises(SenetError, match="is not a line of the kernel's tcp table"):
         parse(line)

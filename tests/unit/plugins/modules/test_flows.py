@@ -184,7 +184,7 @@ def test_flows_that_are_not_listed_go_only_by_purge_and_are_named(run: Run, host
         assert purged["warnings"] == [
             "With purge=true these flows are removed, since they are not listed: web_db. What only they "
             "protected is open to everybody.",
-            "With purge=true these domains are confined no longer: httpd_t.",
+            "With purge=true these domains are no longer confined: httpd_t.",
         ]
     again = run(flows=[CACHE], purge=True)
     assert (again["changed"], again["removed"], again["warnings"]) == (False, [], [])
@@ -242,7 +242,7 @@ def test_a_pair_fills_in_what_is_not_given(run: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({}, "state=present asks for nothing here; give flows or confine, or a backend or layers"),
+        ({}, "state=present needs flows or confine, or a backend or layers"),
         ({"purge": True, "confine": ["httpd_t"]}, "purge is True but all of the following are missing: flows"),
         *(
             ({"state": state, "purge": purge, "flows": []}, "flows is given and empty; list the flows that are meant")

@@ -75,10 +75,10 @@ def test_a_label_comes_changes_and_goes(run: Run, host: ScriptedHost) -> None:
     assert results[1]["labels"] == [
         {
             "type": "partner_peer_t", "addresses": [NETWORK], "receivers": [], "interface_type": None,
-            "heard_by": ["httpd_t", "init_t", "postgresql_t"],
+            "received_by": ["httpd_t", "init_t", "postgresql_t"],
         }
     ]  # fmt: skip
-    assert results[3]["labels"][0]["heard_by"] == ["httpd_t"]
+    assert results[3]["labels"][0]["received_by"] == ["httpd_t"]
     assert results[5]["labels"] == []
     assert host.state() == before
 
@@ -211,7 +211,7 @@ def test_whom_it_cuts_and_means_to_is_told(run: Run, host: ScriptedHost) -> None
 def test_a_grant_of_another_module_is_not_called_kept(run: Run, host: ScriptedHost) -> None:
     host.extra_policy = "(allow postgresql_t partner_peer_t (peer (recv)))"
     result = run(**CLOSED)
-    assert "does not keep the peer labels to their receivers: postgresql_t may hear the peers" in result["msg"]
+    assert "does not limit the peer labels to their receivers: postgresql_t may receive from the peers" in result["msg"]
     assert "undone" in result["msg"]
     assert not host.netlabel.kernel.checks
 
@@ -263,7 +263,7 @@ def test_what_cannot_be_is_told_and_nothing_written(
 
 def test_netlabel_of_somebody_else_is_refused_with_the_entry(run: Run, host: ScriptedHost) -> None:
     host.netlabel.kernel.command("unlbl add default address:192.0.2.0/24 label:system_u:object_r:netif_t:s0")
-    assert "Somebody else has configured NetLabel" in run(**PARTNER)["msg"]
+    assert "Another program has configured NetLabel" in run(**PARTNER)["msg"]
     assert host.writes == []
 
 
@@ -272,18 +272,18 @@ def test_a_peer_has_one_label(run: Run, host: ScriptedHost) -> None:
     result = run(type="other_peer_t", addresses=NETWORK)
     assert "'other_peer_t' and 'partner_peer_t' both name 192.0.2.0/24" in result["msg"]
     verified = flow_set([flow(verify_source="address", source_addresses=["192.0.2.7"])])
-    with pytest.raises(SenetError, match="'partner_peer_t' has addresses that the flow 'web_db' names"):
+    with pytest.raises(SenetError, match="'partner_peer_t' and the flow 'web_db', .* name the same"):
         flows(host, requests.Replace(verified))
 
 
-def test_a_verified_destination_hears_peers_that_name_it_only() -> None:
+def test_a_verified_destination_receives_from_peers_that_name_it_only() -> None:
     receiver = peering(LABELLED).receivers[0]
     assert receiver.domain == "postgresql_t"
-    assert "backup_peer_t" in receiver.hears
+    assert "backup_peer_t" in receiver.receives
     assert {"office_peer_t", "partner_peer_t", "redis_t", "senet_loopback_peer_t"} <= set(receiver.refuses)
     on_loopback = LABELLED.with_the_flows_of(flow_set([flow(verify_source="loopback")]))
     receiver = peering(on_loopback).receivers[0]
-    assert {"office_peer_t", "backup_peer_t"} <= set(receiver.hears)
+    assert {"office_peer_t", "backup_peer_t"} <= set(receiver.receives)
     assert {"partner_peer_t", "redis_t", "senet_loopback_peer_t"} == set(receiver.refuses)
 
 
