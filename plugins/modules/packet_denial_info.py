@@ -236,8 +236,8 @@ groups:
             - V(as_asked) where a flow or a label does what it is for.
             - V(flow) where a confined domain has no flow for it, V(address) where a client's address is in no flow.
             - V(boolean) where the policy refuses the connect, whatever a flow says.
-            - V(peer_label) where a domain is not a receiver of a peer label, V(look) where something has to be looked at
-              first.
+            - V(peer_label) where a domain is not a receiver of a peer label, V(look) where something has to be
+              looked at first.
           returned: always
           type: str
           sample: as_asked

@@ -39,8 +39,8 @@ def _flows(host: str, result: Any) -> list[Flow]:
     found = result.get("suggestions") if isinstance(result, Mapping) else None
     if not isinstance(found, list) or not isinstance(result.get("addresses"), list):
         raise SenetError(
-            f"What is given for the host '{host}' is not a result of flow_suggestion_info; give those of the hosts where "
-            "the task succeeded."
+            f"What is given for the host '{host}' is not a result of flow_suggestion_info; give those of the hosts "
+            "where the task succeeded."
         )
     return [{"flow": parse_flow(one["flow"]).as_dict(), "pair": one["pair"], "mode": one["flow"].get("mode")}
             for one in found]  # fmt: skip

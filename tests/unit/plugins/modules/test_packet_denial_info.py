@@ -97,7 +97,7 @@ def test_filters(run: Run, log: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ({"since": "yesterday"}, "The option since is 'yesterday', which is no time"),
+        ({"since": "yesterday"}, "The option since is 'yesterday', which is not a time"),
         ({"domains": []}, "The option domains is given and empty"),
         ({"until": ""}, "The option until is given and empty"),
     ],
