@@ -75,8 +75,8 @@ def _peer(group: Group, peer: str, known: Known) -> Advice:
         )
         return Advice(AS_ASKED, text.format(" and ".join("'{0}'".format(name) for name in others), who))
     text = (
-        "The client runs in '{0}' on this host, which is not a source of the flow '{1}' to '{2}': the flow refuses it as "
-        "intended. If it is meant, add it to the flow's source."
+        "The client runs in '{0}' on this host, which is not a source of the flow '{1}' to '{2}': the flow refuses it "
+        "as intended. If it is meant, add it to the flow's source."
     )
     source = sorted({peer, *flow.source})
     return Advice(AS_ASKED, text.format(peer, flow.name, who), dict(flow.as_dict(), source=source))
