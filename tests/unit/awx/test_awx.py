@@ -90,7 +90,8 @@ def test_every_object_reaches_its_module_whole(configured: dict[str, list[dict[s
 
 
 def test_a_job_template_runs_a_playbook_of_the_project_once_and_unsliced(configured: Any) -> None:
-    playbooks = {path.stem for path in (ROOT / "playbooks").glob("*.yml")}
+    # A report is a file beside whoever runs it, which a job's container loses
+    playbooks = {path.stem for path in (ROOT / "playbooks").glob("*.yml")} - {"report"}
     assert {path.stem for path in PROJECT.glob("*.yml")} == playbooks
     templates = configured["job_template"]
     assert {Path(template["playbook"]).stem for template in templates} == playbooks
@@ -193,7 +194,7 @@ def test_the_rulebook_knows_the_telling_and_of_the_kernel() -> None:
     (ruleset,) = yaml.safe_load((ROOT / "extensions/eda/rulebooks/audit.yml").read_text())
     words, refusals = (re.findall(r'search\("(.*)"\)', rule["condition"])[0] for rule in ruleset["rules"])
     said = " ".join(path.read_text() for path in sorted((ROOT / "plugins/module_utils").rglob("*.py")))
-    for telling in ("Rules were gone for", "policy module was gone", "are NOT enforced", "may NOT be enforced"):
+    for telling in ("Rules were missing for", "policy module was missing", "are NOT enforced", "may NOT be enforced"):
         assert telling in said
         assert re.search(words, telling)
     # docs/observe.md has such a record of the test machine

@@ -102,8 +102,8 @@ def test_two_flows_that_get_one_name_stay_apart() -> None:
     [
         ([], "give the results of flow_suggestion_info by host"),
         ({}, "give the results of flow_suggestion_info by host"),
-        ({"web1": {"msg": "failed"}}, "What is given for the host 'web1' is no result"),
-        ({"web1": {"unreachable": True, "suggestions": []}}, "What is given for the host 'web1' is no result"),
+        ({"web1": {"msg": "failed"}}, "What is given for the host 'web1' is not a result"),
+        ({"web1": {"unreachable": True, "suggestions": []}}, "What is given for the host 'web1' is not a result"),
         (
             {"web1": result([WEB], suggestion("a", "httpd_t", "domain"), suggestion("b", "redis_t", "domain"))},
             "The suggestions of the host 'web1' do not fit together",

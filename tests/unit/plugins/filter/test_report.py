@@ -130,7 +130,7 @@ def test_what_was_refused_and_what_would_be_is_counted() -> None:
         (
             lambda: asked(extra="(allow redis_t senet_web_db_client_packet_t (packet (send recv)))"),
             "drifted",
-            "'redis_t', which the flow 'web_db' does not name as such",
+            "'redis_t' may recv and send packets of the flow 'web_db' that are for other domains only",
         ),
         (
             lambda: ({"unreachable": True, "msg": "No route to host"}, {"skipped": True}, {"skipped": True}),

@@ -16,7 +16,10 @@ RETURNED, RETURNED_BY_FLOWS = yaml.safe_load(flow.RETURN), yaml.safe_load(flows.
 
 
 def of_one(documented: Any) -> Any:
-    """What flows says, with the names that a single flow has for its options."""
+    """What flows says, with the names that a single flow has for its options, and without what confirm=manual adds."""
+    if isinstance(documented, dict) and "confirm_by" in documented.get("contains", {}):
+        documented = {**documented, "contains": {**documented["contains"]}}
+        del documented["contains"]["confirm_by"]
     return yaml.safe_load(yaml.safe_dump(documented, width=10000).replace("flows[].", ""))
 
 

@@ -92,7 +92,9 @@ def test_a_boolean_that_is_off_is_a_finding(run: Run, host: ScriptedHost) -> Non
 def test_what_another_module_grants_and_what_is_missing_are_findings(run: Run, host: ScriptedHost) -> None:
     change(host, WEB_DB)
     host.extra_policy = "(allow redis_t senet_web_db_client_packet_t (packet (send recv)))"
-    assert texts(run()) == ["'redis_t', which the flow 'web_db' does not name as such, may recv and send its packets."]
+    assert texts(run()) == [
+        "'redis_t' may recv and send packets of the flow 'web_db' that are for other domains only."
+    ]
     host.extra_policy = ""
     host.policy = (host.policy or "").replace("(allow httpd_t senet_web_db_client_packet_t (packet (send recv)))", "")
     assert texts(run()) == ["'httpd_t' may not connect by the flow 'web_db'."]
