@@ -17,7 +17,7 @@ import subprocess
 import time
 import zlib
 from contextlib import closing, suppress
-from typing import IO, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple
+from typing import IO, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple, cast
 
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
 from ansible_collections.senet.firewall.plugins.module_utils._values.processes import to_text
@@ -139,14 +139,14 @@ def read_journal(journalctl: str, since: Optional[float], kernel_only: bool) -> 
     with open(os.devnull, "rb") as nothing, subprocess.Popen(
         command + matches, stdin=nothing, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment
     ) as process:
-        assert process.stdout is not None
+        out = cast(IO[bytes], process.stdout)
         try:
-            for text in _lines(process.stdout):
+            for text in _lines(out):
                 line = journal_line(text)
                 if line is not None:
                     yield line
         finally:
-            process.stdout.close()
+            out.close()
     if process.returncode:
         raise SenetError(
             "'{0}' failed with {1}; see with 'journalctl --verify' whether the journal is damaged.".format(

@@ -89,8 +89,8 @@ class Reader(HTMLParser):
         if tag not in VOID:
             assert self.open.pop() == tag
 
-    def handle_data(self, text: str) -> None:
-        self.text += text
+    def handle_data(self, data: str) -> None:
+        self.text += data
 
 
 def test_the_filters_have_their_names() -> None:

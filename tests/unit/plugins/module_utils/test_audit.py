@@ -3,6 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Reading auditd's log and its rotations, the journal by a command that prints it, and the kernel's own log."""
 
+from __future__ import annotations
+
 import gzip
 import json
 import os

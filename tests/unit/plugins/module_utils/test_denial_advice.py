@@ -3,6 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What is said to be done about records."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import pytest

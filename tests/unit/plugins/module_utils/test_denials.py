@@ -3,6 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Lines of logs, grouped by who tried what."""
 
+from __future__ import annotations
+
 import tracemalloc
 from typing import Any
 
