@@ -15,6 +15,8 @@ from tests.lab.vm import Host
 from tests.vm.conftest import EACH_BACKEND, WEB_DB
 from tests.vm.facts import Facts, facts
 
+pytestmark = pytest.mark.thorough
+
 FLOWS = "senet.firewall.flows"
 PAIR = {"pair": "httpd_to_postgresql"}
 UNITS_ONLY = {**WEB_DB, "name": "jobs", "ports": [60910], "units": ["apache2.service"], "destination": ["unconfined_t"]}

@@ -17,7 +17,7 @@ from tests.lab.lab import Lab
 from tests.lab.probes import as_domain, connect, context, listener
 from tests.lab.vm import Host
 
-pytestmark = pytest.mark.policy
+pytestmark = [pytest.mark.policy, pytest.mark.thorough]
 
 PORT = 60901
 WEB, DB = {"ipv4": "10.77.0.1", "ipv6": "fd77::1"}, {"ipv4": "10.77.0.2", "ipv6": "fd77::2"}
