@@ -18,7 +18,7 @@ PROBE = "/run/<b>x"
 REPORT = ROOT / "playbooks" / "report.yml"
 
 
-@pytest.mark.core
+@pytest.mark.thorough
 def test_one_command_for_two_hosts(lab: Lab) -> None:
     with (
         lab.start("web", state="slim", link=True) as web,

@@ -34,7 +34,7 @@ def server(host: Host, port: int, domain: str) -> Held:
     return Held(host, control)
 
 
-@pytest.mark.core
+@pytest.mark.thorough
 def test_six_pairs_go_on_under_what_was_suggested_and_nobody_else_gets_in(lab: Lab) -> None:
     with lab.start("web", state="slim") as host, Controller(host) as controller:
         held = []
