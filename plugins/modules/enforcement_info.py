@@ -16,15 +16,7 @@ requirements:
   - Root on the target
 extends_documentation_fragment:
   - senet.firewall.attributes
-attributes:
-  check_mode:
-    support: full
-    details:
-      - This module changes nothing.
-  diff_mode:
-    support: N/A
-    details:
-      - This module changes nothing.
+  - senet.firewall.info
 seealso:
   - module: senet.firewall.flows
   - module: senet.firewall.process_context_info

@@ -32,15 +32,7 @@ notes:
   - UDP has no connections. Clients of UDP are seen only while they hold a connected socket.
 extends_documentation_fragment:
   - senet.firewall.attributes
-attributes:
-  check_mode:
-    support: full
-    details:
-      - This module changes nothing.
-  diff_mode:
-    support: N/A
-    details:
-      - This module changes nothing.
+  - senet.firewall.info
 seealso:
   - plugin: senet.firewall.flows_from_suggestions
     plugin_type: filter

@@ -16,11 +16,8 @@ requirements:
   - Root on the target
 extends_documentation_fragment:
   - senet.firewall.attributes
+  - senet.firewall.info
 attributes:
-  check_mode:
-    support: full
-    details:
-      - This module changes nothing.
   diff_mode:
     support: full
     details:

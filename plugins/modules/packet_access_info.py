@@ -34,15 +34,7 @@ notes:
   - Where SELinux is disabled, or is not a layer of the flows, there is nothing to ask, and the lists are empty.
 extends_documentation_fragment:
   - senet.firewall.attributes
-attributes:
-  check_mode:
-    support: full
-    details:
-      - This module changes nothing.
-  diff_mode:
-    support: N/A
-    details:
-      - This module changes nothing.
+  - senet.firewall.info
 seealso:
   - module: senet.firewall.packet_denial_info
   - module: senet.firewall.flows_info

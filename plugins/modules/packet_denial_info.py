@@ -45,15 +45,7 @@ notes:
   - The kernel may drop records where there are very many. Then RV(lost) is true, and counts are too low.
 extends_documentation_fragment:
   - senet.firewall.attributes
-attributes:
-  check_mode:
-    support: full
-    details:
-      - This module changes nothing.
-  diff_mode:
-    support: N/A
-    details:
-      - This module changes nothing.
+  - senet.firewall.info
 seealso:
   - module: senet.firewall.packet_access_info
   - module: senet.firewall.flows

@@ -16,15 +16,7 @@ author:
   - senet.firewall contributors (@senet)
 extends_documentation_fragment:
   - senet.firewall.attributes
-attributes:
-  check_mode:
-    support: full
-    details:
-      - This module only reads.
-  diff_mode:
-    support: N/A
-    details:
-      - This module changes nothing.
+  - senet.firewall.info
 options:
   domains:
     description:
