@@ -151,23 +151,23 @@ confined:
   elements: dict
   contains:
     domain:
-      description: The domain.
+      description: The confined domain.
       returned: always
       type: str
       sample: httpd_t
     mode:
-      description: V(enforce) or V(observe).
+      description: Its mode. With V(observe) it is not confined, only logged.
       returned: always
       type: str
       sample: enforce
     elsewhere:
-      description: What it may do with packets of no flow. Nothing, in the mode V(enforce).
+      description: What it may do with packets of no flow on this host. Empty where the confinement is enforced.
       returned: always
       type: list
       elements: str
       sample: []
     unlabelled:
-      description: What it may do with packets without a label, as other network namespaces have them.
+      description: What it may do with packets without a label, as in network namespaces without these rules.
       returned: always
       type: list
       elements: str
@@ -179,17 +179,22 @@ peers:
   elements: dict
   contains:
     domain:
-      description: The domain that receives.
+      description: The destination domain.
       returned: always
       type: str
       sample: postgresql_t
     mode:
-      description: V(enforce) or V(observe).
+      description: Its mode. With V(observe) it receives from everybody, and the kernel logs those that V(enforce) would
+        refuse.
       returned: always
       type: str
       sample: enforce
     receives:
-      description: The types of peers that it may receive from.
+      description:
+        - The types of the peers it may receive from. A domain stands for a process of this host,
+          C(senet_NAME_host_peer_t) for the addresses of the flow C(NAME), C(unlabeled_t) for every other host.
+        - C(senet_loopback_peer_t) and C(senet_default_peer_t), which stand for everybody else on this host and
+          elsewhere, are among them only where nothing is refused.
       returned: always
       type: list
       elements: str

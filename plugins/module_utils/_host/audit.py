@@ -105,15 +105,14 @@ def read_audit_log(path: str, since: Optional[float]) -> Iterator[Line]:
                     yield Line(AUDITD, text)
                 return
             with closing(gzip.GzipFile(fileobj=raw)) as content:
-                for text in _lines(content):  # type: ignore[arg-type]
+                for text in _lines(cast(IO[bytes], content)):
                     yield Line(AUDITD, text)
-    except (FileNotFoundError, EOFError):
-        # rotated away since it was listed, or still being compressed
+    except FileNotFoundError:  # rotated away since it was listed
         return
-    except (OSError, zlib.error) as exc:
+    except (OSError, EOFError, zlib.error) as exc:
         raise SenetError(
-            "{0} cannot be read to its end ({1}); run as root in a domain that may read it, or move a damaged file "
-            "away.".format(path, getattr(exc, "strerror", None) or exc)
+            "{0} cannot be read to its end ({1}); run as root in a domain that may read it, or move a file away "
+            "that is damaged or cut short.".format(path, getattr(exc, "strerror", None) or exc)
         ) from exc
 
 

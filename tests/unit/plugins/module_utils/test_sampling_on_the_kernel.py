@@ -63,9 +63,15 @@ talk(*connection(41003, 2000), 1)
 server, client = bound(53, socket.SOCK_DGRAM), bound(41004, socket.SOCK_DGRAM)
 server.connect(("127.0.0.1", 41004))
 client.connect(("127.0.0.1", 53))
-talk(client, server, 1)
-# Conntrack takes no shorter exchange for a stream
-time.sleep(2.2)
+
+def assured():
+    with open("/proc/net/nf_conntrack") as table:
+        return any("sport=41004 dport=53" in line and "[ASSURED]" in line for line in table)
+
+# Conntrack takes an exchange of some seconds for a stream
+while not assured():
+    talk(client, server, 1)
+    time.sleep(0.1)
 talk(client, server, {EXCHANGES})
 """
 Found = dict[tuple[str, int, int], Counter[str]]

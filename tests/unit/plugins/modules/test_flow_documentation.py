@@ -1,14 +1,14 @@
 # Copyright: (c) 2026, senet.firewall contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The modules flow and flows say the same of the same options and results; a fragment cannot carry suboptions."""
+"""Modules say the same of the same suboptions and results, which a fragment cannot carry."""
 
 from typing import Any
 
 import pytest
 import yaml
 
-from ansible_collections.senet.firewall.plugins.modules import flow, flows
+from ansible_collections.senet.firewall.plugins.modules import flow, flows, packet_access_info
 
 FLOW = yaml.safe_load(flow.DOCUMENTATION)["options"]
 SUBOPTIONS = yaml.safe_load(flows.DOCUMENTATION)["options"]["flows"]["suboptions"]
@@ -37,3 +37,9 @@ def test_an_option_says_the_same(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(set(RETURNED_BY_FLOWS) - {"removed"}))
 def test_a_result_says_the_same(name: str) -> None:
     assert of_one(RETURNED_BY_FLOWS[name]) == RETURNED[name]
+
+
+@pytest.mark.parametrize("name", ["confined", "peers"])
+def test_the_columns_of_a_result_say_the_same_where_it_is_asked_for(name: str) -> None:
+    asked_for = yaml.safe_load(packet_access_info.RETURN)[name]
+    assert asked_for["contains"] == RETURNED_BY_FLOWS[name]["contains"]
