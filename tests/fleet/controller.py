@@ -80,7 +80,7 @@ class Controller:
         artifacts = data / "artifacts" / "job"
         files = [path.stat().st_size for path in (artifacts / "job_events").glob("*.json")]
         job = read_job(artifacts, (artifacts / "stdout").read_text())
-        cost = Cost(seconds, processor, memory.stop(), len(files), sum(files))
+        cost = Cost(round(seconds, 2), round(processor, 1), memory.stop(), len(files), sum(files))
         shutil.rmtree(data)
         assert runner.status == job.status
         return job, cost

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from .hosts import Host
 from .judge import TO_BE_CHANGED, Expected
@@ -64,23 +65,26 @@ def failing_hosts(scene: Scene) -> Outcome:
 
 
 def cut_off(scene: Scene) -> Outcome:
-    """The link goes once the rules are loaded, and comes back when the host has undone the change by itself."""
+    """The link goes once the rules are loaded, and comes back when the host has undone the change by itself and the
+    controller has given up its connection."""
     victim = scene.batch(1)[0]
     _replace_restore(victim, _HELD)
 
     def inject() -> None:
         until(victim.path("/run/loaded").exists, f"{victim.name} has loaded the rules", _JOB_SECONDS)
+        calls = _calls(victim)
         victim.cut_off(True)
         try:
             victim.path("/run/loaded").unlink()
             until(lambda: victim.waits, f"the change waits on {victim.name}")
             until(lambda: not victim.changing, f"{victim.name} has undone the change")
+            until(lambda: not any(call.exists() for call in calls), f"the connection to {victim.name} is given up")
         finally:
             victim.cut_off(False)
 
     try:
         return scene.roll(
-            f"the link of {victim.name} is gone after its rules were loaded, until its timer has undone them",
+            f"the link of {victim.name} is gone after its rules were loaded, until its timer has undone them and more",
             Expected("failed", 1, {victim.name: "rolled_back"}),
             inject,
         )
@@ -124,6 +128,19 @@ def cancelled(scene: Scene) -> Outcome:
     finally:
         for host in batch:
             host.path("/run/slow").unlink()
+
+
+def _calls(host: Host) -> list[Path]:
+    """The processes of ssh that wait for an answer of the host."""
+    address = f"\0{host.address}\0".encode()
+    return [process for process in Path("/proc").glob("[0-9]*") if address in _words(process)]
+
+
+def _words(process: Path) -> bytes:
+    try:
+        return (process / "cmdline").read_bytes()
+    except OSError:  # it has ended
+        return b""
 
 
 def _replace_restore(host: Host, script: str) -> None:

@@ -16,21 +16,21 @@ from .hosts import Host, Hosts
 
 CONFIRM_SECONDS = 20
 # What the host needs to begin and to finish undoing, on a machine that does much else
-_UNDO_SECONDS = 60
+_UNDO_SECONDS = 120
 _FIRST_PORT = 6000
 _PAIR = {"pair": "httpd_to_postgresql", "clients": "webservers", "servers": "databases"}
 
 
 class Outcome(NamedTuple):
     """How a rollout ended. ``told`` has the hosts that did not come through, with what was said of each; ``wrong`` is
-    empty if all was as it should be."""
+    empty if all was as it should be. ``cost`` has the job's, and the bytes that it sent to all hosts."""
 
     injected: str
     status: str
     stopped_by: list[str]
     words: dict[str, int]
     told: dict[str, str]
-    seconds: float
+    cost: dict[str, float]
     wrong: list[str]
 
 
@@ -65,7 +65,7 @@ class Scene:
             "senet_firewall_confirm_timeout": CONFIRM_SECONDS,
             **extra,
         }
-        before = self.hosts.states()
+        before, sent = self.hosts.states(), self.hosts.bytes()[0]
         with ThreadPoolExecutor(max_workers=1) as beside:
             acting = beside.submit(inject or (lambda: None))
             job, cost = self.controller.start("rollout", extra, cancel)
@@ -80,7 +80,7 @@ class Scene:
             job.stopped_by,
             judge.counted(job, self.plan.hosts),
             told,
-            round(cost.seconds, 1),
+            {**cost._asdict(), "bytes_sent": self.hosts.bytes()[0] - sent},
             judge.wrong(self.plan, expected, job, before, after, self._port),
         )
 
