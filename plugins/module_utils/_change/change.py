@@ -34,7 +34,6 @@ class Change(NamedTuple):
     """
 
     mode: str
-    mls: bool
     backend: Choice
     layers: Tuple[str, ...]
     recorded: Tuple[str, ...]

@@ -15,7 +15,6 @@ from ansible_collections.senet.firewall.plugins.module_utils._values.flows impor
     DEFAULT_PACKET_TYPE,
     VERIFY_NONE,
     FlowSet,
-    packet_context,
 )
 from ansible_collections.senet.firewall.plugins.module_utils._values.intent import Intent, parse_intent
 from ansible_collections.senet.firewall.plugins.module_utils._values.layers import OWNER, SELINUX, without_types
@@ -84,14 +83,13 @@ def _load(host: Host, intent: Optional[Intent]) -> Loaded:
 def _missing(host: Host, intent: Optional[Intent]) -> _Missing:
     if intent is None:
         return _Missing({}, [], [], [])
-    mls = observation.mls(host)
     if SELINUX not in intent.layers and host.selinux.status() == "disabled":
         intent = intent._replace(flows=without_types(intent.flows))
     peers = peering(intent.labelled)
     unknown = [
         name
         for name in intent.labelled.packet_types + peers.types
-        if host.selinux.canonical(packet_context(name, mls)) is None
+        if host.selinux.canonical(host.selinux.context(name)) is None
     ]
     untold = _untold(intent.labelled, unknown, set(peers.types).intersection(unknown))
     if DEFAULT_PACKET_TYPE in unknown:
@@ -105,7 +103,7 @@ def _missing(host: Host, intent: Optional[Intent]) -> _Missing:
         # Its rules stay as they are
         accounts = owner.Accounts({}, {})
         intent = intent._replace(layers=tuple(layer for layer in intent.layers if layer != OWNER))
-    for family, compiled in target.compile_rules(intent, mls, accounts).items():
+    for family, compiled in target.compile_rules(intent, accounts).items():
         rules = rule_families.without_types(family, compiled or (), unknown)
         try:
             table = rule_families.parse(family, host.save(rule_families.source(family)), peers.types)

@@ -106,7 +106,7 @@ def _change_context(host: Host, params: Mapping[str, Any], check_mode: bool) -> 
     name = parse_interface_name(params["interface"])
     if params["state"] == "absent" and host.selinux.status() == "disabled":
         return engine.nothing_done(host, FlowSet(()))._replace(interfaces={name: (None, None)})
-    level = params["level"] if observation.mls(host) else ""
+    level = params["level"] if host.selinux.has_levels() else ""
     wanted = parse_context(name, params["type"], level) if params["state"] == "present" else None
     request = names.interface_request(host, name, wanted, params["create_type"])
     return engine.run(host, request, engine.Options(params["confirm_timeout"], params["token"]), check_mode)

@@ -11,7 +11,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._decisions.wanted_f
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
 from ansible_collections.senet.firewall.plugins.module_utils._host.service import INTENT_PATH
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
-from ansible_collections.senet.firewall.plugins.module_utils._values.flows import FlowSet, packet_context
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import FlowSet
 from ansible_collections.senet.firewall.plugins.module_utils._values.intent import Intent, parse_intent
 from ansible_collections.senet.firewall.plugins.module_utils._values.layers import OWNER, SELINUX
 
@@ -36,11 +36,6 @@ def families_to_read(
     return families + ((rule_families.NETLABEL,) if asks_peers or present else ())
 
 
-def mls(host: Host) -> bool:
-    """Whether contexts carry a level on this host; they are of no use where SELinux is disabled."""
-    return host.selinux.status() != "disabled" and host.selinux.mls()
-
-
 def units_of(intent: Optional[str]) -> Tuple[str, ...]:
     """The units that the text of flows.json goes by; none where it is damaged, which is for others to tell."""
     try:
@@ -50,7 +45,7 @@ def units_of(intent: Optional[str]) -> Tuple[str, ...]:
 
 
 def observe(
-    host: Host, mls: bool, families: Iterable[str], interfaces: Iterable[str] = ()
+    host: Host, families: Iterable[str], interfaces: Iterable[str] = ()
 ) -> plan.HostState:
     """One read of everything of ours on the host, as far as the labels go in these families, and of the contexts of
     these interfaces.
@@ -60,7 +55,7 @@ def observe(
     # Where SELinux is disabled there may be no store, and what is in one is not in force.
     policy = host.store.module() if host.selinux.status() != "disabled" else None
     declared = cil.declared_types(policy)
-    loaded = all(host.selinux.canonical(packet_context(name, mls)) for name in declared)
+    loaded = all(host.selinux.canonical(host.selinux.context(name)) for name in declared)
     saved = {}  # type: Dict[str, str]
     for family in families:
         source = rule_families.source(family)

@@ -11,7 +11,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._compile import cil
 from ansible_collections.senet.firewall.plugins.module_utils._decisions import foreign_rules
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
-from ansible_collections.senet.firewall.plugins.module_utils._values.flows import DEFAULT_PACKET_TYPE, packet_context
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import DEFAULT_PACKET_TYPE
 from ansible_collections.senet.firewall.plugins.module_utils._values.intent import Intent
 from ansible_collections.senet.firewall.plugins.module_utils._values.peers import peering
 
@@ -24,8 +24,7 @@ def types_lost(host: Host) -> Tuple[str, ...]:
     intent = observation.stored_intent(host)
     if intent is None or host.selinux.status() == "disabled":
         return ()
-    mls = host.selinux.mls()
-    return tuple(name for name in _types(intent) if host.selinux.canonical(packet_context(name, mls)) is None)
+    return tuple(name for name in _types(intent) if host.selinux.canonical(host.selinux.context(name)) is None)
 
 
 def let_through(host: Host, lost: Tuple[str, ...]) -> None:

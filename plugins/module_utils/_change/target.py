@@ -9,18 +9,19 @@ from ansible_collections.senet.firewall.plugins.module_utils._compile import cil
 from ansible_collections.senet.firewall.plugins.module_utils._decisions import plan, transition, wanted_flows
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import without_levels
 from ansible_collections.senet.firewall.plugins.module_utils._values.intent import Intent, compile_intent
 from ansible_collections.senet.firewall.plugins.module_utils._values.layers import OWNER, SELINUX
 from ansible_collections.senet.firewall.plugins.module_utils._values.peers import peering
 
 
-def desired_state(intent: Intent, mls: bool, accounts: owner.Accounts, families: Iterable[str]) -> plan.Desired:
+def desired_state(intent: Intent, accounts: owner.Accounts, families: Iterable[str]) -> plan.Desired:
     """What a host shall have: the rules of the intent's backend and layers, none in the other families.
 
     :raises SenetError: peer labels cannot tell what flows with verify_source ask for.
     """
     rules = dict.fromkeys(families)  # type: Dict[str, rule_families.Rules]
-    rules.update(compile_rules(intent, mls, accounts))
+    rules.update(compile_rules(intent, accounts))
     # Types of interfaces are in the policy store alone: nothing of them is to be loaded at boot
     kept = intent._replace(flows=intent.flows._replace(interface_types=()))
     return plan.Desired(
@@ -31,7 +32,7 @@ def desired_state(intent: Intent, mls: bool, accounts: owner.Accounts, families:
 
 
 def state_between(
-    observed: plan.HostState, desired: plan.Desired, intent: Intent, mls: bool, recorded: Optional[Intent]
+    observed: plan.HostState, desired: plan.Desired, intent: Intent, recorded: Optional[Intent]
 ) -> Optional[plan.Desired]:
     """What a host shall have on the way from what is recorded to what is desired for an intent; None where there is no
     need of it.
@@ -49,8 +50,8 @@ def state_between(
     way = transition.bridge(before, intent.labelled)
     if way is None:
         return None
-    rules = rule_families.compile_rules(intent.backend, way, mls)
-    rules.update(rule_families.compile_peer_rules(peering(way), mls))
+    rules = rule_families.compile_rules(intent.backend, way)
+    rules.update(rule_families.compile_peer_rules(peering(way)))
     return desired._replace(
         policy=cil.compile_policy(way, intent.labelled),
         # Those of the layer owner mean the same by any name
@@ -58,12 +59,12 @@ def state_between(
     )
 
 
-def compile_rules(intent: Intent, mls: bool, accounts: owner.Accounts) -> Dict[str, rule_families.Rules]:
+def compile_rules(intent: Intent, accounts: owner.Accounts) -> Dict[str, rule_families.Rules]:
     """The rules of all layers by family."""
     rules = compile_owner_rules(intent, accounts)
     if intent.labelled.labels_packets:
-        rules.update(rule_families.compile_rules(intent.backend, intent.flows, mls))
-    rules.update(rule_families.compile_peer_rules(peering(intent.labelled), mls))
+        rules.update(rule_families.compile_rules(intent.backend, intent.flows))
+    rules.update(rule_families.compile_peer_rules(peering(intent.labelled)))
     return rules
 
 
@@ -75,6 +76,8 @@ def fit(host: Host, tables: Mapping[str, Any], desired: plan.Desired) -> plan.De
 
 def fitted(host: Host, family: str, table: Any, rules: rule_families.Rules) -> rule_families.Rules:
     """The rules of a family as this host's kernel takes them; ``table`` is what is there now."""
+    if rules and not host.selinux.has_levels():
+        rules = tuple(without_levels(rule) for rule in rules)
     if not rule_families.remember(family, rules) or rule_families.remember(family, table.rules):
         return rules
     return rules if host.netfilter.remembers(family) else rule_families.forgetful(family, rules)

@@ -33,12 +33,11 @@ def roll_back(host: Host, before: plan.Desired) -> None:
 
     :raises SenetError: a part could not be brought back.
     """
-    mls = observation.mls(host)
     failures = retreat(host, before)
     before = _with_owners_of_now(host, before)
-    failures += take_all(host, _steps_to(host, before, mls))
+    failures += take_all(host, _steps_to(host, before))
     # What failed may have had nothing to bring back
-    if failures and _steps_to(host, before, mls):
+    if failures and _steps_to(host, before):
         raise failures[0]
     # Not where it is the same: a file system that has become read-only must not keep us from the end.
     if host.service.intent() != before.intent:
@@ -48,8 +47,8 @@ def roll_back(host: Host, before: plan.Desired) -> None:
         host.service.install(units)
 
 
-def _steps_to(host: Host, state: plan.Desired, mls: bool) -> Tuple[plan.Step, ...]:
-    return plan.enforcement_steps(observation.observe(host, mls, state.rules, state.interfaces), state)
+def _steps_to(host: Host, state: plan.Desired) -> Tuple[plan.Step, ...]:
+    return plan.enforcement_steps(observation.observe(host, state.rules, state.interfaces), state)
 
 
 def _with_owners_of_now(host: Host, before: plan.Desired) -> plan.Desired:

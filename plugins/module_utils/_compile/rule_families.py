@@ -33,21 +33,21 @@ _INET = ("inet", "owner_inet")
 _TYPE = re.compile(r"\bsystem_u:object_r:([^:\s\"]+)")
 
 
-def compile_rules(backend: str, flows: FlowSet, mls: bool) -> Dict[str, Rules]:
+def compile_rules(backend: str, flows: FlowSet) -> Dict[str, Rules]:
     """The rules of a backend by family."""
     if backend == NFTABLES:
-        return {"inet": nftables.compile_rules(flows, mls)}
+        return {"inet": nftables.compile_rules(flows)}
     rules = {}  # type: Dict[str, Rules]
     for family in FAMILIES[backend]:
         # Most sets name no address, and compile to the same rules twice.
         same = rules and all(flow.everywhere for flow in flows.flows)
-        rules[family] = rules[FAMILIES[backend][0]] if same else iptables.compile_rules(flows, mls, family)
+        rules[family] = rules[FAMILIES[backend][0]] if same else iptables.compile_rules(flows, family)
     return rules
 
 
-def compile_peer_rules(peering: Peering, mls: bool) -> Dict[str, Rules]:
+def compile_peer_rules(peering: Peering) -> Dict[str, Rules]:
     """The rules of the family netlabel; none where no peer has a label."""
-    return {} if peering.empty else {NETLABEL: netlabel.compile_rules(peering, mls)}
+    return {} if peering.empty else {NETLABEL: netlabel.compile_rules(peering)}
 
 
 def compile_owner_rules(backend: str, flows: FlowSet, accounts: owner.Accounts, labelled: bool) -> Dict[str, Rules]:

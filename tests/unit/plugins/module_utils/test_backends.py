@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.senet.firewall.plugins.module_utils._change import change, confirm, engine, load
+from ansible_collections.senet.firewall.plugins.module_utils._change import change, confirm, drift, engine, load
 from ansible_collections.senet.firewall.plugins.module_utils._compile.rule_families import FAMILIES
 from ansible_collections.senet.firewall.plugins.module_utils._decisions.backend import choose_backend
 from ansible_collections.senet.firewall.plugins.module_utils._values import requests
@@ -53,6 +53,20 @@ def test_the_choice_says_why(
 def test_a_host_without_the_commands_is_told_what_to_install(asked: str, available: list[str], message: str) -> None:
     with pytest.raises(SenetError, match=message):
         choose_backend(asked, None, available)
+
+
+@pytest.mark.parametrize("backend", BOTH)
+def test_a_policy_without_levels_gets_contexts_without_one(backend: str) -> None:
+    host = ScriptedHost()
+    host.levels = False
+    flows = flow_set([flow(verify_source="address", source_addresses=["192.0.2.7"])])
+    assert apply(host, flows, backend).changed
+    kept = [host.host().save(family) for family in (*FAMILIES[backend], "netlabel")]
+    assert all("senet_web_db" in text for text in kept)
+    assert not any(":s0" in text for text in kept)
+    assert load.in_force(host.host())
+    assert not apply(host, flows, backend).changed
+    assert drift.report(host.host())["drift"] == []
 
 
 @settings(max_examples=40)

@@ -49,7 +49,7 @@ def view(host: ScriptedHost) -> tuple[object, ...]:
 
 
 def is_in_force(host: ScriptedHost, flows: FlowSet) -> bool:
-    rules = iptables.compile_rules(flows, mls=True)
+    rules = iptables.compile_rules(flows)
     return all(iptables.parse_save(host.save(family)).installed(rules) for family in ("ipv4", "ipv6"))
 
 

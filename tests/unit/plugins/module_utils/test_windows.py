@@ -127,7 +127,7 @@ def packets(*sets: FlowSet) -> Iterator[Packet]:
 
 
 def wanted(flows: FlowSet, backend: str) -> plan.Desired:
-    return target.desired_state(Intent(flows, backend), True, Accounts({}, {}), ALL_FAMILIES)
+    return target.desired_state(Intent(flows, backend), Accounts({}, {}), ALL_FAMILIES)
 
 
 def moments(
@@ -160,7 +160,7 @@ def moments(
     assert cil.alike(policy, before.policy)
     observed = plan.HostState(policy, True, parsed, before.intent, before.intent is not None)
     recorded = Intent(first, backends[0]) if record else None
-    between = target.state_between(observed, after, Intent(second, backends[1]), True, recorded)
+    between = target.state_between(observed, after, Intent(second, backends[1]), recorded)
     if between is not None:
         way = cil_flows(between)
         learn(way, between)
