@@ -162,9 +162,9 @@ def _prepare(host: Host, request: requests.Request, options: Options) -> Change:
     layers = choose_layers(options.layers, intent.layers if intent is not None else None, mode != "disabled")
     recorded = intent.backend if intent is not None else None
     backend = choose_backend(options.backend, recorded, host.netfilter.backends())
-    families = observation.families_to_read(host, backend.backend, intent, layers, requests.asks_peers(request))
+    sets = observation.sets_to_read(host, backend.backend, intent, layers, requests.asks_peers(request))
     interfaces = request.interfaces if isinstance(request, requests.Alter) else {}
-    observed = observation.observe(host, families, interfaces)
+    observed = observation.observe(host, sets, interfaces)
     asked = wanted_flows.wanted(request, observed, intent)
     flows = _known_flows(host, asked if mode != "disabled" else without_types(asked), layers)
     if OWNER in layers:
@@ -175,7 +175,7 @@ def _prepare(host: Host, request: requests.Request, options: Options) -> Change:
     wanted = Intent(flows, backend.backend, layers)
     accounts = target.look_up(host, wanted)
     names.check_types(host, flows, observed.policy)
-    desired = target.fit(host, observed.tables, target.desired_state(wanted, accounts, families))
+    desired = target.fit(host, observed.tables, target.desired_state(wanted, accounts, sets))
     desired = desired._replace(interfaces=interfaces)
     between = target.state_between(observed, desired, wanted, intent)
     if between is not None:

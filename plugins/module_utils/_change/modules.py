@@ -73,15 +73,15 @@ def guard(module: Any, open_host: OpenHost) -> None:
     module.exit_json(changed=waited, **outcome)
 
 
-def _flow_request(params: Mapping[str, Any], family: Optional[str]) -> requests.Request:
+def _flow_request(params: Mapping[str, Any], distribution: Optional[str]) -> requests.Request:
     raw = {key: params[key] for key in FLOW_OPTIONS}
     if params["state"] == "absent":
         return requests.Remove(tuple(parse_name(name) for name in pairs.names(raw)))
-    flows = pairs.expand(raw, family)
+    flows = pairs.expand(raw, distribution)
     return requests.Merge(tuple(parse_flow(dict(flow, mode=params["mode"])) for flow in flows))
 
 
-def _flows_request(params: Mapping[str, Any], family: Optional[str]) -> requests.Request:
+def _flows_request(params: Mapping[str, Any], distribution: Optional[str]) -> requests.Request:
     given = params["flows"] or ()
     if params["state"] == "absent":
         if params["flows"] is None and params["confine"] is None:
@@ -91,7 +91,7 @@ def _flows_request(params: Mapping[str, Any], family: Optional[str]) -> requests
     flows = tuple(
         parse_flow(dict(flow, mode=flow.get("mode") or params["mode"]))
         for raw in given
-        for flow in pairs.expand(raw, family)
+        for flow in pairs.expand(raw, distribution)
     )
     if params["flows"] is None and params["confine"] is None and module_run.leaves_choice(params):
         raise SenetError(

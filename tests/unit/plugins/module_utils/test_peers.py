@@ -145,7 +145,7 @@ def test_a_boot_loads_peer_labels_as_far_as_the_policy_knows_them() -> None:
     host = ScriptedHost()
     apply(host, LOOPBACK)
     host.reboot()
-    assert "netlabel" in load.load(host.host()).families
+    assert "netlabel" in load.load(host.host()).sets
     assert host.netlabel.kernel.lists().count("senet_loopback_peer_t") == 2
     host.reboot()
     assert host.policy

@@ -96,7 +96,7 @@ def test_the_table_stays_if_something_else_is_in_it() -> None:
 def test_releasing_leaves_no_label_and_is_not_repeated(flows: FlowSet) -> None:
     before = observed(flows)
     steps = plan.release_steps(before.tables)
-    assert [step.family for step in steps] == (list(FAMILIES) if not flows.empty else [])
+    assert [step.name for step in steps] == (list(FAMILIES) if not flows.empty else [])
     for step in steps:
         assert step.payload is not None
         kernel = Xtables()

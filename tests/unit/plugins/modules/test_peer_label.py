@@ -148,7 +148,7 @@ def test_flows_of_the_layer_owner_and_labels_leave_each_other_alone(run: Run, ho
     for outcome in (own(requests.Replace(owned)), own(requests.Merge(()))):
         assert (outcome.changed, outcome.flows.flows) == (False, owned.flows)
     host.reboot()
-    assert "netlabel" in load.load(host.host()).families
+    assert "netlabel" in load.load(host.host()).sets
     run(type="partner_peer_t", state="absent")
     assert host.policy is None
     assert not own(requests.Replace(owned)).changed
