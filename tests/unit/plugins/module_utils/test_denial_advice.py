@@ -115,7 +115,7 @@ def test_what_has_to_be_looked_at_first(flows: FlowSet, text: str, says: str) ->
 
 def test_a_confined_domain_is_told_the_flow_that_it_lacks() -> None:
     text = avc(domain="httpd_t", type=DEFAULT, dest="6379")
-    advice = only(text, flows=CONFINED, listening={("tcp", 6379): frozenset(["redis_t"])}, family="Debian")
+    advice = only(text, flows=CONFINED, listening={("tcp", 6379): frozenset(["redis_t"])}, distribution="Debian")
     assert advice.kind == "flow"
     assert advice.flow == {
         "name": "httpd_to_redis_6379", "source": ["httpd_t"], "destination": ["redis_t"], "protocol": "tcp",
@@ -146,7 +146,7 @@ def test_a_name_server_is_asked_by_udp() -> None:
 
 
 def test_a_boolean_comes_before_the_flow() -> None:
-    first = only(records.CONNECT, family="Debian")
+    first = only(records.CONNECT, distribution="Debian")
     assert (first.kind, first.booleans) == ("boolean", ("httpd_can_network_connect_db",))
     assert "setsebool -P httpd_can_network_connect_db on" in first.text
     both = told(records.CONNECT.replace("httpd_t", "redis_t"), avc())

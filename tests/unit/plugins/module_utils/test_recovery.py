@@ -49,7 +49,7 @@ def view(host: ScriptedHost) -> tuple[object, ...]:
 
 
 def is_in_force(host: ScriptedHost, flows: FlowSet) -> bool:
-    rules = iptables.compile_rules(flows, mls=True)
+    rules = iptables.compile_rules(flows)
     return all(iptables.parse_save(host.save(family)).installed(rules) for family in ("ipv4", "ipv6"))
 
 
@@ -583,7 +583,7 @@ def test_a_family_that_cannot_be_loaded_leaves_no_other_open(fail: str) -> None:
         load.load(host.host())
     assert host.writes == [{"restore ipv4": "restore ipv6", "restore ipv6": "restore ipv4"}[fail]]
     # only that one is left to do
-    assert load.load(host.host()).families == [fail.split()[1]]
+    assert load.load(host.host()).sets == [fail.split()[1]]
 
 
 def test_packets_are_labelled_where_the_tool_for_peers_has_gone() -> None:
