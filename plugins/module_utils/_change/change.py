@@ -27,19 +27,23 @@ class Options(NamedTuple):
 
 
 class Change(NamedTuple):
-    """What there is, what is wanted, and the steps between them."""
+    """What there is, what is wanted, and the steps between them.
+
+    ``mode`` is SELinux's status, ``recorded`` the layers of before, ``present`` and ``flows`` the flows before and
+    after, ``previous`` the options that ask for those of before.
+    """
 
     mode: str
     mls: bool
     backend: Choice
-    observed: plan.HostState
     layers: Tuple[str, ...]
     recorded: Tuple[str, ...]
+    observed: plan.HostState
+    desired: plan.Desired
+    steps: Tuple[plan.Step, ...]
     present: FlowSet
     flows: FlowSet
     accounts: Accounts
-    desired: plan.Desired
-    steps: Tuple[plan.Step, ...]
     processes: List[Process]
     cuts: Tuple[preflight.Cut, ...]
     peers: Peering

@@ -64,7 +64,7 @@ def run_guarded(
     for warning in outcome.warnings:
         module.warn(warning)
     result = returned(outcome)
-    result.update(changed=outcome.changed, steps=list(outcome.steps), selinux=outcome.selinux, diff=outcome.diffs)
+    result.update(changed=outcome.changed, steps=list(outcome.steps), selinux=outcome.selinux, diff=list(outcome.diffs))
     result["cut"] = [cut.as_dict() for cut in outcome.cuts]
     if outcome.pending:
         result["guard"] = {"token": params["token"], "confirmed": False}
@@ -83,10 +83,10 @@ def _flows_returned(outcome: engine.Outcome) -> Dict[str, Any]:
     result = {
         "flows": [flow.as_dict() for flow in outcome.flows.flows],
         "removed": list(outcome.removed),
-        "access": [row.as_dict() for row in outcome.access if not row.empty],
-        "asked": sorted({row.domain for row in outcome.access}),
-        "confined": [row.as_dict() for row in outcome.confined],
-        "peers": [row.as_dict() for row in outcome.peers],
+        "access": [row.as_dict() for row in outcome.answers.access if not row.empty],
+        "asked": sorted({row.domain for row in outcome.answers.access}),
+        "confined": [row.as_dict() for row in outcome.answers.confined],
+        "peers": [row.as_dict() for row in outcome.answers.receivers],
         "owners": [dict(row._asdict()) for row in outcome.owners],
         "layers": list(outcome.layers),
         "backend": outcome.backend.backend,

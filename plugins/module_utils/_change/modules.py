@@ -152,7 +152,7 @@ def _labels_request(params: Mapping[str, Any]) -> requests.Alter:
 
 
 def _labels_returned(outcome: engine.Outcome) -> Dict[str, Any]:
-    received_by = {row.label.type: sorted(row.received_by) for row in outcome.peer_labels}
+    received_by = {row.label.type: sorted(row.received_by) for row in outcome.answers.peer_labels}
     return {
         "labels": [
             dict(
