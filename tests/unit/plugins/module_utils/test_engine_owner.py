@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from ansible_collections.senet.firewall.plugins.module_utils._agent import commands
-from ansible_collections.senet.firewall.plugins.module_utils._change import confirm, engine, load
+from ansible_collections.senet.firewall.plugins.module_utils._change import confirm, engine, kernel_answers, load
 from ansible_collections.senet.firewall.plugins.module_utils._change.change import Options
-from ansible_collections.senet.firewall.plugins.module_utils._compile import rule_families
+from ansible_collections.senet.firewall.plugins.module_utils._compile import rule_sets
 from ansible_collections.senet.firewall.plugins.module_utils._values import requests
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
 from ansible_collections.senet.firewall.plugins.module_utils._values.flows import flow_set
-from ansible_collections.senet.firewall.plugins.module_utils._values.layers import Owners
+from ansible_collections.senet.firewall.plugins.module_utils._values.layers import OWNER, Owners
 from tests.unit.flows import WEB_DB, flow
 from tests.unit.scripted_host import ScriptedHost, empty_families
 
@@ -44,7 +44,7 @@ def test_a_host_without_selinux_gets_rules_and_no_policy(backend: str, restores:
     assert (done.layers, done.steps, done.diffs) == (("owner",), predicted.steps, predicted.diffs)
     assert host.writes == [*restores, "install service", "write intent", "start service"]
     assert [(row.uids, row.running) for row in done.owners] == [((33,), ("apache2.service",))]
-    assert (done.access, done.confined, done.peers, done.cuts) == ((), (), (), ())
+    assert (done.answers, done.cuts) == (kernel_answers.NOT_ASKED, ())
     assert any("NO domain is checked on this host" in warning for warning in done.warnings)
 
     host.writes.clear()
@@ -67,7 +67,7 @@ def test_both_layers_beside_each_other_and_back() -> None:
     apply(host, requests.Replace(WEB_DB))
     only_labels = host.state()
     both = apply(host, requests.Replace(WEB_DB), layers=("selinux", "owner"))
-    assert both.access
+    assert both.answers.access
     assert both.owners
     assert "SENET_OWNER_OUTPUT" in host.families["ipv4"].save()
     assert "SENET_OUTPUT" in host.families["ipv4"].rules("OUTPUT")
@@ -141,7 +141,7 @@ def test_a_unit_that_was_started_again_is_known_again_when_it_says_so() -> None:
 def test_a_unit_that_stops_is_no_loss_of_rules_and_what_others_take_is(backend: str) -> None:
     host = without_selinux()
     apply(host, requests.Replace(WEB_DB), backend=backend)
-    families = list(rule_families.OWNER_FAMILIES[backend])
+    families = list(rule_sets.names_of(backend, OWNER))
     del host.accounts.groups["apache2.service"]
     with redirect_stderr(io.StringIO()):
         commands._repair(host.host())

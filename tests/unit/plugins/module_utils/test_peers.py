@@ -45,7 +45,7 @@ def apply(host: ScriptedHost, flows: Any, check_mode: bool = False) -> engine.Ou
 
 def test_nothing_is_asked_where_nothing_is_verified() -> None:
     assert peering(WEB_DB) == peers.Peering((), (), ())
-    assert netlabel.compile_rules(peering(WEB_DB), mls=True) == ()
+    assert netlabel.compile_rules(peering(WEB_DB)) == ()
 
 
 def test_a_same_host_peer_is_told_by_its_domain() -> None:
@@ -117,8 +117,9 @@ def test_the_policy_comes_before_the_labels_and_goes_after_them(flows: Any, monk
     outcome = apply(host, flows)
     assert host.writes.index("install policy") < host.writes.index("restore netlabel")
     assert host.netlabel.kernel.checks
-    assert {row.receiver.domain for row in outcome.peers} == {found.domain for found in peering(flows).receivers}
-    for row in outcome.peers:
+    rows = outcome.answers.receivers
+    assert {row.receiver.domain for row in rows} == {found.domain for found in peering(flows).receivers}
+    for row in rows:
         assert row.receives.issuperset(row.receiver.receives)
         assert row.receiver.mode == "observe" or not row.receives.intersection(row.receiver.refuses)
     assert not apply(host, flows).changed
@@ -144,7 +145,7 @@ def test_a_boot_loads_peer_labels_as_far_as_the_policy_knows_them() -> None:
     host = ScriptedHost()
     apply(host, LOOPBACK)
     host.reboot()
-    assert "netlabel" in load.load(host.host()).families
+    assert "netlabel" in load.load(host.host()).sets
     assert host.netlabel.kernel.lists().count("senet_loopback_peer_t") == 2
     host.reboot()
     assert host.policy
