@@ -14,6 +14,7 @@ MODULES = (
     "_change.change",
     "_change.change_warnings",
     "_change.confirm",
+    "_change.expire",
     "_change.engine",
     "_change.kernel_answers",
     "_change.load",
