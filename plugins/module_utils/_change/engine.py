@@ -288,8 +288,10 @@ def _take(host: Host, change: Change, options: Options, pending: Pending, step: 
     elif step.action == plan.VERIFY:
         _verify(host, change)
     elif step.action == plan.AWAIT_CONFIRMATION:
-        host.guard.write(pending._replace(complete=True, deadline=clock() + options.confirm_timeout))
+        # In this order a whole change has a timer, which comes when the time is over and not before
+        deadline = clock() + options.confirm_timeout
         host.guard.arm(options.token, "confirm", options.confirm_timeout)
+        host.guard.write(pending._replace(complete=True, deadline=deadline))
         if OWNER in change.layers:
             # A unit that was started meanwhile has asked in vain: we held the lock.
             load.refresh(host)

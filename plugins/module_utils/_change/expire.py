@@ -6,7 +6,7 @@
 from contextlib import suppress
 from typing import Any, Dict
 
-from ansible_collections.senet.firewall.plugins.module_utils._change.confirm import abort
+from ansible_collections.senet.firewall.plugins.module_utils._change.confirm import abort, overdue
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
 
@@ -17,16 +17,17 @@ _ALIVE_SECONDS = 600
 def expire(host: Host, token: str, reason: str) -> Dict[str, Any]:
     """Undo a pending change whose time is over; returns what became of it.
 
-    A run that is still at work has the lock, which the kernel takes from a dead one: it is waited for, and where it
-    ends well its change waits for the confirmation that has a time of its own.
+    A run that is still at work has the lock, which the kernel takes from a dead one: it is waited for. A whole change
+    has a timer of its own for its confirmation, and is left to that until its time is over.
 
     :raises SenetError: there is no such change, or undoing it failed.
     """
     if _unfinished(host, token):
         with suppress(SenetError), host.guard.lock(_ALIVE_SECONDS):
-            pending = host.guard.pending()
-            if pending is not None and pending.token == token and pending.complete:
-                return {"token": token, "rolled_back": False, "reason": ""}
+            pass
+    pending = host.guard.pending()
+    if pending is not None and pending.token == token and pending.complete and not overdue(pending):
+        return {"token": token, "rolled_back": False, "reason": ""}
     return abort(host, token, reason)
 
 

@@ -63,14 +63,22 @@ def guard(module: Any, open_host: OpenHost) -> None:
     host = open_host()
     try:
         token = parse_token(module.params["token"])
-        waited = host.guard.pending() is not None
+        pending = host.guard.pending()
         if module.params["state"] == "confirmed":
             outcome = confirm.confirm(host, token)
         else:
             outcome = confirm.abort(host, token, "it was aborted")
     except SenetError as exc:
         module.fail_json(msg=str(exc))
-    module.exit_json(changed=waited, **outcome)
+    if module.params["state"] == "confirmed" and outcome["rolled_back"]:
+        # Else a play goes on as if the flows were in force
+        module.fail_json(
+            msg="The change {0} cannot be confirmed, since the host has undone it: {1}.".format(
+                token, outcome["reason"]
+            ),
+            **outcome
+        )
+    module.exit_json(changed=pending is not None and pending.token == token, **outcome)
 
 
 def _flow_request(params: Mapping[str, Any], distribution: Optional[str]) -> requests.Request:

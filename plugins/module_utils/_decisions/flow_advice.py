@@ -212,9 +212,10 @@ def _flow_for(group: Group, known: Known) -> Advice:
         "protocol": protocol,
         "ports": [str(port)],
     }  # type: Dict[str, Any]
-    far = sorted((group.servers if client else group.clients) - _near(known))
-    if far:
-        flow["destination_addresses" if client else "source_addresses"] = far
+    # Those of this host too: without any, the flow would permit all other hosts as well
+    addresses = sorted(group.servers if client else group.clients)
+    if addresses:
+        flow["destination_addresses" if client else "source_addresses"] = addresses
     try:
         known.flows.with_flows([parse_flow(flow)])
     except SenetError:

@@ -33,7 +33,8 @@ had = json.loads(kept.read_text()) if kept.exists() else []
 
 def flows():
     module = AnsibleModule(supports_check_mode=True, **options.FLOWS)
-    given = [{{key: value for key, value in flow.items() if value is not None}} for flow in module.params["flows"]]
+    asked = module.params["flows"] or []
+    given = [{{key: value for key, value in flow.items() if value is not None}} for flow in asked]
     for flow in given:
         flow.setdefault("mode", module.params["mode"])
         flow.setdefault("name", flow.get("pair"))

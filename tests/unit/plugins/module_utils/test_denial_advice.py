@@ -119,7 +119,7 @@ def test_a_confined_domain_is_told_the_flow_that_it_lacks() -> None:
     assert advice.kind == "flow"
     assert advice.flow == {
         "name": "httpd_to_redis_6379", "source": ["httpd_t"], "destination": ["redis_t"], "protocol": "tcp",
-        "ports": ["6379"],
+        "ports": ["6379"], "destination_addresses": ["127.0.0.1"],
     }  # fmt: skip
     assert "or the pair httpd_to_redis," in advice.text
     assert "nobody else may use tcp/6379 there then" in advice.text
@@ -135,6 +135,13 @@ def test_a_confined_client_of_another_host_and_a_confined_server() -> None:
     assert server.flow is not None
     assert (server.flow["source"], server.flow["destination"]) == (["domain"], ["httpd_t"])
     assert server.flow["source_addresses"] == ["192.0.2.9"]
+
+
+def test_a_confined_server_that_refused_its_own_host_is_not_opened_to_others() -> None:
+    text = avc(domain="httpd_t", type=DEFAULT, permission="recv", dest="80", saddr="10.0.0.1", daddr="10.0.0.1")
+    server = only(text, flows=CONFINED, addresses=frozenset(["10.0.0.1"]))
+    assert server.flow is not None
+    assert server.flow["source_addresses"] == ["10.0.0.1"]
 
 
 def test_a_name_server_is_asked_by_udp() -> None:
