@@ -54,6 +54,7 @@ MODULES = (
     "_host",
     "_host.accounts",
     "_host.addresses",
+    "_host.command_types",
     "_host.commands",
     "_host.compiled",
     "_host.connecting",
