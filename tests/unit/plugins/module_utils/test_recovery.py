@@ -264,10 +264,10 @@ def test_the_timer_of_a_slow_run_leaves_its_change_the_time_to_be_confirmed() ->
     host = ScriptedHost()
     make(host, WEB_DB, GUARDED)
     host.writes.clear()
-    assert expire(host) == {"token": TOKEN, "rolled_back": False, "reason": ""}
+    assert timer_fires(host) == {"token": TOKEN, "rolled_back": False, "reason": ""}
     assert (host.writes, host.guard.record is not None) == ([], True)
     run_out(host)
-    assert expire(host)["rolled_back"]
+    assert timer_fires(host)["rolled_back"]
 
 
 def test_a_run_that_ends_when_the_time_to_confirm_is_over_too_is_undone() -> None:
@@ -280,7 +280,7 @@ def test_a_run_that_ends_when_the_time_to_confirm_is_over_too_is_undone() -> Non
         host.guard.record = record._replace(complete=True, deadline=0.0)
 
     host.guard.lock = Slow(host, complete)  # type: ignore[method-assign]
-    assert expire(host)["rolled_back"]
+    assert timer_fires(host)["rolled_back"]
 
 
 def test_the_timer_of_the_confirmation_does_not_come_before_its_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
