@@ -59,9 +59,11 @@ def test_a_change_beside_foreign_labels_is_refused_with_the_rule(enforced: Host)
             assert result["failed"], rule.add
             assert f"'{rule.quoted}'. Nothing was changed" in result["msg"]
             assert facts(enforced) == before, rule.add
-            # what is in force stays so, and a run that changes nothing says so
+            # Nor is a host called enforced that needs no change
             unchanged = controller.module(enforced, FLOWS, backend="iptables")
-            assert (unchanged["failed"], unchanged.get("changed")) == (False, False), unchanged
+            assert "may not be enforced" in unchanged["msg"], unchanged
+            assert f"'{rule.quoted}'. Remove that rule" in unchanged["msg"]
+            assert facts(enforced) == before, rule.add
             enforced.run(rule.remove)
 
 

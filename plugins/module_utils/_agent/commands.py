@@ -16,7 +16,14 @@ from contextlib import suppress
 from typing import List, Optional
 
 from ansible_collections.senet.firewall.plugins.module_utils._agent.this_host import this_host
-from ansible_collections.senet.firewall.plugins.module_utils._change import confirm, load, observation, repair, undo
+from ansible_collections.senet.firewall.plugins.module_utils._change import (
+    confirm,
+    expire,
+    load,
+    observation,
+    repair,
+    undo,
+)
 from ansible_collections.senet.firewall.plugins.module_utils._compile.systemd_units import WATCH_SECONDS
 from ansible_collections.senet.firewall.plugins.module_utils._host.commands import find_command
 from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Pending, boot_id, clock
@@ -138,7 +145,7 @@ def _rollback(host: Host, token: str) -> int:
     retry = _Backoff()
     while True:
         try:
-            outcome = confirm.expire(host, token, "it was not confirmed in time")
+            outcome = expire.expire(host, token, "it was not confirmed in time")
             break
         except (SenetError, OSError) as exc:
             if not _is_pending(host, token):

@@ -5,12 +5,11 @@
 
 from typing import Optional
 
-from ansible_collections.senet.firewall.plugins.module_utils._change import confirm
 from ansible_collections.senet.firewall.plugins.module_utils._change.change import Change, is_guarded
 from ansible_collections.senet.firewall.plugins.module_utils._compile import cil, rule_sets
 from ansible_collections.senet.firewall.plugins.module_utils._compile.rule_sets import RULE_SETS
 from ansible_collections.senet.firewall.plugins.module_utils._decisions import foreign_rules, preflight
-from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Pending, clock
+from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Pending, boot_id, clock
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
 from ansible_collections.senet.firewall.plugins.module_utils._host.policystore import locked_message
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
@@ -25,7 +24,7 @@ def unconfirmed(host: Host, check_mode: bool) -> Optional[Pending]:
     pending = host.guard.pending()
     if pending is None:
         return None
-    overdue = confirm.overdue(pending)
+    overdue = pending.overdue(boot_id(), clock())
     if pending.complete and not overdue:
         raise SenetError(
             "The change {0} of this host waits to be confirmed and is undone in {1:.0f} seconds otherwise; confirm it "

@@ -9,7 +9,7 @@ import re
 from typing import Dict, Iterable, List, Optional
 
 from ansible_collections.senet.firewall.plugins.module_utils._compile.owner import Accounts, Cgroup
-from ansible_collections.senet.firewall.plugins.module_utils._host.netfilter import FindCommand, RunCommand
+from ansible_collections.senet.firewall.plugins.module_utils._host.command_types import FindCommand, RunCommand
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
 
 _OS_RELEASE = re.compile(r'^(?:ID|ID_LIKE)="?([^"\n]*)"?$', re.MULTILINE)

@@ -13,8 +13,8 @@ import time
 from contextlib import contextmanager
 from typing import Any, Callable, Dict, Iterator, NamedTuple, Optional, Tuple
 
+from ansible_collections.senet.firewall.plugins.module_utils._host.command_types import FindCommand, RunCommand
 from ansible_collections.senet.firewall.plugins.module_utils._host.files import read_owned, remove, write_owned
-from ansible_collections.senet.firewall.plugins.module_utils._host.netfilter import FindCommand, RunCommand
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
 
 STATE_DIRECTORY = "/var/lib/senet-firewall"

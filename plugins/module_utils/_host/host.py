@@ -9,12 +9,13 @@ from typing import Callable, Dict, List, NamedTuple, Optional
 from ansible_collections.senet.firewall.plugins.module_utils._compile.rule_sets import NETLABEL, RULE_SETS
 from ansible_collections.senet.firewall.plugins.module_utils._host.accounts import HostAccounts
 from ansible_collections.senet.firewall.plugins.module_utils._host.addresses import interface_addresses
+from ansible_collections.senet.firewall.plugins.module_utils._host.command_types import FindCommand, RunCommand
 from ansible_collections.senet.firewall.plugins.module_utils._host.compiled import Sources
 from ansible_collections.senet.firewall.plugins.module_utils._host.connecting import refused_ports
 from ansible_collections.senet.firewall.plugins.module_utils._host.decisions import Decisions
 from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Guard
 from ansible_collections.senet.firewall.plugins.module_utils._host.mptcp import is_unlabelled_mptcp
-from ansible_collections.senet.firewall.plugins.module_utils._host.netfilter import FindCommand, Netfilter, RunCommand
+from ansible_collections.senet.firewall.plugins.module_utils._host.netfilter import Netfilter
 from ansible_collections.senet.firewall.plugins.module_utils._host.netlabel import NetLabel
 from ansible_collections.senet.firewall.plugins.module_utils._host.policystore import PolicyStore
 from ansible_collections.senet.firewall.plugins.module_utils._host.procfs import read_processes

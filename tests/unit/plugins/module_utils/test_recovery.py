@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 
 from ansible_collections.senet.firewall.plugins.module_utils._agent import commands
-from ansible_collections.senet.firewall.plugins.module_utils._change import change, confirm, engine, load
+from ansible_collections.senet.firewall.plugins.module_utils._change import change, confirm, engine, expire, load
 from ansible_collections.senet.firewall.plugins.module_utils._change.undo import undo_pending
 from ansible_collections.senet.firewall.plugins.module_utils._compile import cil, iptables
 from ansible_collections.senet.firewall.plugins.module_utils._host.guard import clock
@@ -206,8 +206,8 @@ def incomplete(host: ScriptedHost) -> None:
     host.writes.clear()
 
 
-def expire(host: ScriptedHost) -> dict[str, Any]:
-    return confirm.expire(host.host(), TOKEN, "it was not confirmed in time")
+def timer_fires(host: ScriptedHost) -> dict[str, Any]:
+    return expire.expire(host.host(), TOKEN, "it was not confirmed in time")
 
 
 def test_a_run_that_is_slow_and_ends_well_is_left_to_its_confirmation() -> None:
@@ -220,7 +220,7 @@ def test_a_run_that_is_slow_and_ends_well_is_left_to_its_confirmation() -> None:
         host.guard.record = record._replace(complete=True)
 
     slow = host.guard.lock = Slow(host, complete)  # type: ignore[method-assign]
-    assert expire(host) == {"token": TOKEN, "rolled_back": False, "reason": ""}
+    assert timer_fires(host) == {"token": TOKEN, "rolled_back": False, "reason": ""}
     assert (host.writes, host.guard.record is not None) == ([], True)
     assert slow.waited > 300
 
@@ -230,7 +230,7 @@ def test_a_run_that_is_slow_and_dies_is_undone() -> None:
     before = view(host)
     incomplete(host)
     host.guard.lock = Slow(host, lambda: None)  # type: ignore[method-assign]
-    assert expire(host) == {"token": TOKEN, "rolled_back": True, "reason": "it was not confirmed in time"}
+    assert timer_fires(host) == {"token": TOKEN, "rolled_back": True, "reason": "it was not confirmed in time"}
     assert view(host) == before
 
 
@@ -242,7 +242,7 @@ def test_a_run_that_is_slow_and_undoes_its_change_has_said_what_became_of_it() -
         host.guard.record, host.guard.last = None, {"token": TOKEN, "rolled_back": True, "reason": "a step failed"}
 
     host.guard.lock = Slow(host, undo)  # type: ignore[method-assign]
-    assert expire(host)["reason"] == "a step failed"
+    assert timer_fires(host)["reason"] == "a step failed"
 
 
 def test_beside_a_run_that_is_stuck_traffic_is_let_through_in_the_end() -> None:
@@ -250,7 +250,7 @@ def test_beside_a_run_that_is_stuck_traffic_is_let_through_in_the_end() -> None:
     incomplete(host)
     host.guard.locked = True
     with pytest.raises(SenetError, match="Another run"):
-        expire(host)
+        timer_fires(host)
     assert host.writes == ["restore ipv4", "restore ipv6"]
 
 
@@ -264,10 +264,10 @@ def test_the_timer_of_a_slow_run_leaves_its_change_the_time_to_be_confirmed() ->
     host = ScriptedHost()
     make(host, WEB_DB, GUARDED)
     host.writes.clear()
-    assert expire(host) == {"token": TOKEN, "rolled_back": False, "reason": ""}
+    assert timer_fires(host) == {"token": TOKEN, "rolled_back": False, "reason": ""}
     assert (host.writes, host.guard.record is not None) == ([], True)
     run_out(host)
-    assert expire(host)["rolled_back"]
+    assert timer_fires(host)["rolled_back"]
 
 
 def test_a_run_that_ends_when_the_time_to_confirm_is_over_too_is_undone() -> None:
@@ -280,7 +280,7 @@ def test_a_run_that_ends_when_the_time_to_confirm_is_over_too_is_undone() -> Non
         host.guard.record = record._replace(complete=True, deadline=0.0)
 
     host.guard.lock = Slow(host, complete)  # type: ignore[method-assign]
-    assert expire(host)["rolled_back"]
+    assert timer_fires(host)["rolled_back"]
 
 
 def test_the_timer_of_the_confirmation_does_not_come_before_its_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -307,7 +307,7 @@ def test_a_change_that_nobody_confirmed_is_undone_without_waiting() -> None:
     host.writes.clear()
     host.guard.locked = True
     with pytest.raises(SenetError, match="Another run"):
-        expire(host)
+        timer_fires(host)
     assert host.writes == ["restore ipv4", "restore ipv6"]
 
 
