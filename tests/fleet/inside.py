@@ -11,14 +11,16 @@ import platform
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from tests.lab.building import timed
 
 from . import quiet, scenarios
 from .controller import Controller
 from .hosts import Hosts
-from .scene import Scene
+from .scene import Outcome, Scene
 
 
 def main(output: Path, count: int, rounds: int, lower: Path, scratch: Path, cgroups: Path, only: list[str]) -> int:
@@ -32,36 +34,38 @@ def main(output: Path, count: int, rounds: int, lower: Path, scratch: Path, cgro
     addresses = {name: host.address for name, host in hosts.all.items()}
     (archive,) = scratch.glob("*.tar.gz")
     scene = Scene(hosts, Controller(scratch, archive, scratch / "key", addresses))
-    found = {}
-    progress("full rollout")
-    found["full"] = scenarios.full(scene)
-    figures = quiet.measure(scene, rounds, progress) if rounds else {}
-    for name in only or scenarios.SCENARIOS:
+    found: dict[str, Outcome] = {}
+    figures: dict[str, Any] = {}
+
+    def roll(name: str, scenario: Callable[[Scene], Outcome]) -> None:
         progress(name)
-        found[name] = scenarios.SCENARIOS[name](scene)
+        found[name] = scenario(scene)
+        progress(f"{'BAD' if found[name].wrong else 'ok'}: {found[name].status} {' '.join(found[name].wrong)}")
+        _write(output, count, round(time.monotonic() - begun), figures, found)
+
+    roll("full", scenarios.full)
+    if rounds:
+        figures.update(quiet.measure(scene, rounds, progress))
+    for name in only or scenarios.SCENARIOS:
+        roll(name, scenarios.SCENARIOS[name])
     if not only:
-        progress("the rollout after all failures")
-        found["after_all"] = scenarios.full(scene)
-    for name, outcome in found.items():
-        print(f"{'BAD' if outcome.wrong else 'ok '} {name}: {outcome.status} {outcome.words} {outcome.wrong}")
+        roll("after_all", scenarios.full)
+    hosts.stop()
+    return 1 if any(outcome.wrong for outcome in found.values()) else 0
+
+
+def _write(output: Path, count: int, seconds: int, figures: dict[str, Any], found: dict[str, Outcome]) -> None:
     machine = {
         "kernel": platform.release(),
         "cpus": os.cpu_count(),
         "python": platform.python_version(),
         "load": round(os.getloadavg()[1], 2),
-        "seconds": round(time.monotonic() - begun),
+        "seconds": seconds,
     }
-    written = {
-        "machine": machine,
-        "hosts": count,
-        "figures": figures,
-        "failures": {name: outcome._asdict() for name, outcome in found.items()},
-    }
+    failures = {name: outcome._asdict() for name, outcome in found.items()}
+    written = {"machine": machine, "hosts": count, "figures": figures, "failures": failures}
     output.parent.mkdir(exist_ok=True)
     output.write_text(json.dumps(written, indent=1, ensure_ascii=False) + "\n")
-    print(f"{output} is written.")
-    hosts.stop()
-    return 1 if any(outcome.wrong for outcome in found.values()) else 0
 
 
 if __name__ == "__main__":
