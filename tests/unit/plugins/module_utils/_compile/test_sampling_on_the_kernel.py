@@ -13,7 +13,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._values.flows impor
 from tests.bench.packets import with_marks
 from tests.unit.flows import flow
 from tests.unit.network_namespace import NetworkNamespace
-from tests.unit.plugins.module_utils.test_labels_on_the_kernel import KINDS, done, packets_by_label
+from tests.unit.plugins.module_utils._compile.test_labels_on_the_kernel import KINDS, done, packets_by_label
 
 # More than a flat list of rules holds, and ranges side by side
 FLOWS = flow_set(
