@@ -13,6 +13,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._values.flows impor
 from ansible_collections.senet.firewall.plugins.module_utils._values.layers import AUTO, Owners, labelled
 from ansible_collections.senet.firewall.plugins.module_utils._values.peers import Peering
 from ansible_collections.senet.firewall.plugins.module_utils._values.processes import Process
+from ansible_collections.senet.firewall.plugins.module_utils._values.requests import Replace, Request
 
 
 class Options(NamedTuple):
@@ -27,8 +28,10 @@ class Options(NamedTuple):
 
 
 class Change(NamedTuple):
-    """What there is, what is wanted, and the steps between them."""
+    """What there is, what is wanted, and the steps between them. What was asked for is not to be looked up any more."""
 
+    request: Request
+    options: Options
     mode: str
     mls: bool
     backend: Choice
@@ -49,6 +52,11 @@ class Change(NamedTuple):
     def labelled(self) -> FlowSet:
         """What SELinux enforces."""
         return labelled(self.flows, self.layers)
+
+    @property
+    def reverts(self) -> bool:
+        """Whether it goes back to an earlier set of flows."""
+        return isinstance(self.request, Replace) and self.request.reverts
 
 
 def is_forgetful(change: Change) -> bool:

@@ -3,9 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The order of a change: observe, plan, apply, verify, wait for the confirmation."""
 
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple, Union
 
 from ansible_collections.senet.firewall.plugins.module_utils._change import (
+    history,
     kernel_answers,
     load,
     names,
@@ -77,7 +78,9 @@ class Outcome(NamedTuple):
     previous: Optional[Dict[str, Any]] = None
 
 
-def run(host: Host, request: requests.Request, options: Options, check_mode: bool) -> Outcome:
+def run(
+    host: Host, request: Union[requests.Request, requests.Revert], options: Options, check_mode: bool
+) -> Outcome:
     """Bring the host to what is requested, or say what that would take.
 
     :raises SenetError: the request cannot be met; the host is then as it was, or the message says what is not.
@@ -93,7 +96,7 @@ def run(host: Host, request: requests.Request, options: Options, check_mode: boo
             # What was seen without the lock may be somebody else's half-way house.
             change = _prepare(host, request, options)
             if change.steps:
-                _apply(host, change, options)
+                _apply(host, change)
         if change.steps and change.steps[-1].action == plan.PERSIST and not is_guarded(change):
             take.start_service(host, change.desired)
 
@@ -103,7 +106,7 @@ def run(host: Host, request: requests.Request, options: Options, check_mode: boo
         check_labels(host, change)
         kernel_answers.check_access(asked, answers.access, answers.confined)
         kernel_answers.check_peer_access(answers.receivers, answers.peer_labels)
-    warnings.extend(change_warnings(host, request, options, change, answers))
+    warnings.extend(change_warnings(host, change, answers))
     if not check_mode:
         host.decisions.keep()
         host.service.keep()
@@ -149,7 +152,9 @@ def nothing_done(host: Host, flows: FlowSet) -> Outcome:
     )
 
 
-def _prepare(host: Host, request: requests.Request, options: Options) -> Change:
+def _prepare(host: Host, request: Union[requests.Request, requests.Revert], options: Options) -> Change:
+    if isinstance(request, requests.Revert):
+        request, options = history.resolved(host, request, options)
     mode = host.selinux.status()
     if mode == "disabled" and isinstance(request, requests.Alter):
         raise SenetError(names.DISABLED)
@@ -162,6 +167,8 @@ def _prepare(host: Host, request: requests.Request, options: Options) -> Change:
     families = observation.families_to_read(host, backend.backend, intent, layers, requests.asks_peers(request))
     interfaces = request.interfaces if isinstance(request, requests.Alter) else {}
     observed = observation.observe(host, mls, families, interfaces)
+    if isinstance(request, requests.Replace) and request.reverts:
+        history.refuse_unrecorded(intent, observed)
     present = wanted_flows.present(observed, intent)
     flows = wanted_flows.wanted(request, observed, intent)
     if mode == "disabled":
@@ -190,8 +197,9 @@ def _prepare(host: Host, request: requests.Request, options: Options) -> Change:
     processes = host.processes(bool(steps))
     cuts = _cuts(host, wanted.labelled, interfaces, processes, mls) if steps else ()
     change = Change(
-        mode, mls, backend, observed, layers, intent.layers if intent is not None else (), present, flows, accounts,
-        desired, steps, processes, cuts, peering(wanted.labelled), wanted_flows.previous(observed, intent),
+        request, options, mode, mls, backend, observed, layers, intent.layers if intent is not None else (), present,
+        flows, accounts, desired, steps, processes, cuts, peering(wanted.labelled),
+        wanted_flows.previous(observed, intent),
     )
     if steps:
         refuse(host, change)
@@ -213,12 +221,11 @@ def _cuts(
     return tuple(cuts)
 
 
-def _apply(host: Host, change: Change, options: Options) -> None:
+def _apply(host: Host, change: Change) -> None:
     """Take the steps, undoing those taken if one fails. A guarded change stops short of what confirming does."""
     before = plan.as_desired(change.observed)
-    pending = Pending(
-        options.token, boot_id(), False, "", 0.0, plan.as_record(before), plan.as_record(change.desired)
-    )
+    token, states = change.options.token, (plan.as_record(before), plan.as_record(change.desired))
+    pending = Pending(token, boot_id(), False, "", 0.0, *states, reverts=change.reverts)
     armed = False
     try:
         for step in change.steps:
@@ -228,7 +235,7 @@ def _apply(host: Host, change: Change, options: Options) -> None:
             if armed or step.action == plan.ARM_GUARD:
                 host.guard.write(pending)
                 armed = True
-            _take(host, change, options, pending, step)
+            _take(host, change, before, pending, step)
     except (SenetError, OSError) as exc:
         try:
             if armed:
@@ -247,7 +254,8 @@ def _apply(host: Host, change: Change, options: Options) -> None:
     host.guard.forget_repairs()
 
 
-def _take(host: Host, change: Change, options: Options, pending: Pending, step: plan.Step) -> None:
+def _take(host: Host, change: Change, before: plan.Desired, pending: Pending, step: plan.Step) -> None:
+    options = change.options
     if step.action == plan.ARM_GUARD:
         # The boot unit is the guard's other half: it undoes the change if the host restarts meanwhile.
         units = observation.units_of(change.observed.intent) + observation.units_of(change.desired.intent)
@@ -277,7 +285,7 @@ def _take(host: Host, change: Change, options: Options, pending: Pending, step: 
             # A unit that was started meanwhile has asked in vain: we held the lock.
             load.refresh(host)
     elif step.action == plan.PERSIST:
-        take.persist(host, change.desired)
+        take.persist(host, before, change.desired, change.reverts)
         take.remove_service(host, change.desired)
     else:
         take.take(host, step)

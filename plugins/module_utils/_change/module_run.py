@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the modules that change flows have in common: how they run, and what they return."""
 
-from typing import Any, Callable, Dict, Mapping, Optional
+from typing import Any, Callable, Dict, Mapping, Optional, Union
 
 from ansible_collections.senet.firewall.plugins.module_utils._change import engine
 from ansible_collections.senet.firewall.plugins.module_utils._host.guard import boot_id, clock, new_token
@@ -23,7 +23,7 @@ def leaves_choice(params: Mapping[str, Any]) -> bool:
 def run(
     module: Any,
     open_host: Callable[[], Host],
-    request: Callable[[Mapping[str, Any], Optional[str]], requests.Request],
+    request: Callable[[Mapping[str, Any], Optional[str]], Union[requests.Request, requests.Revert]],
 ) -> None:
     """Bring the host to what the module's options ask for, and end the module. The request depends on the options and
     on the host's distribution family."""

@@ -5,7 +5,7 @@
 
 from typing import Iterable, List
 
-from ansible_collections.senet.firewall.plugins.module_utils._change import observation
+from ansible_collections.senet.firewall.plugins.module_utils._change import history, observation
 from ansible_collections.senet.firewall.plugins.module_utils._compile import rule_families
 from ansible_collections.senet.firewall.plugins.module_utils._decisions import plan
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
@@ -30,13 +30,15 @@ def take(host: Host, step: plan.Step) -> None:
         host.netfilter.drop_empty_table(rule_families.source(family), rule_families.table_name(family))
 
 
-def persist(host: Host, desired: plan.Desired) -> None:
-    """Make a change survive a reboot; :func:`remove_service` and :func:`start_service` come after.
+def persist(host: Host, before: plan.Desired, desired: plan.Desired, reverts: bool) -> None:
+    """Make a change survive a reboot, and the set before it one to go back to; :func:`remove_service` and
+    :func:`start_service` come after.
 
     :raises SenetError: a file cannot be written.
     """
     if desired.intent is not None:
         host.service.install(observation.units_of(desired.intent))
+    history.keep(host, before, desired, reverts)
     host.service.write_intent(desired.intent)
 
 
