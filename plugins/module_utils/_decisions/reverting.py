@@ -31,7 +31,9 @@ def set_at(entries: Sequence[Entry], current: Optional[Intent], text: str, now: 
 
     :raises SenetError: it is not a moment of the past, or it is not known what was in force then.
     """
-    moment = moment_text(parse_moment("revert_to", text, now) or now)
+    asked = parse_moment("revert_to", text, now)
+    # Nothing of ours is older than 1970, and a long span may end before the first year that there is
+    moment = moment_text(now if asked is None else max(0.0, asked))
     entries = _some(entries, current)
     if moment > moment_text(now):
         raise SenetError(
