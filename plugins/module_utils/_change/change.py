@@ -28,21 +28,26 @@ class Options(NamedTuple):
 
 
 class Change(NamedTuple):
-    """What there is, what is wanted, and the steps between them. What was asked for is not to be looked up any more."""
+    """What there is, what is wanted, and the steps between them.
+
+    ``request`` and ``options`` are what was asked for, with an earlier set in place of going back to it; ``mode`` is
+    SELinux's status, ``recorded`` the layers of before, ``present`` and ``flows`` the flows before and after,
+    ``previous`` the options that ask for those of before.
+    """
 
     request: Request
     options: Options
     mode: str
     mls: bool
     backend: Choice
-    observed: plan.HostState
     layers: Tuple[str, ...]
     recorded: Tuple[str, ...]
+    observed: plan.HostState
+    desired: plan.Desired
+    steps: Tuple[plan.Step, ...]
     present: FlowSet
     flows: FlowSet
     accounts: Accounts
-    desired: plan.Desired
-    steps: Tuple[plan.Step, ...]
     processes: List[Process]
     cuts: Tuple[preflight.Cut, ...]
     peers: Peering

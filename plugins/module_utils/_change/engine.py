@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The order of a change: observe, plan, apply, verify, wait for the confirmation."""
 
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple, Union
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._change import (
     history,
@@ -52,41 +52,35 @@ _LOCK_SECONDS = 5
 class Outcome(NamedTuple):
     """What was done, or in check mode would be.
 
-    ``access``, ``confined``, ``peers`` and ``peer_labels`` are empty while the kernel cannot be asked yet, and without
-    the layer selinux, ``owners`` without the layer owner; ``pending`` says that the change waits for confirmation;
-    ``interfaces`` has the context before and after of each that was asked about; ``previous`` are the options that ask
-    for the flows of before.
+    ``answers`` is empty while the kernel cannot be asked yet, and without the layer selinux, ``owners`` without the
+    layer owner; ``pending`` says that the change waits for confirmation; ``interfaces`` has the context before and
+    after of each that was asked about; ``previous`` are the options that ask for the flows of before.
     """
 
-    changed: bool
     flows: FlowSet
-    removed: Tuple[str, ...]
-    steps: Tuple[str, ...]
-    access: Tuple[Access, ...]
-    confined: Tuple[Elsewhere, ...]
-    peers: Tuple[ReceiverAccess, ...]
-    peer_labels: Tuple[LabelAccess, ...]
-    owners: Tuple[OwnerRow, ...]
-    cuts: Tuple[preflight.Cut, ...]
-    diffs: List[Dict[str, Any]]
-    warnings: Tuple[str, ...]
     selinux: str
-    backend: Choice
-    layers: Tuple[str, ...]
-    pending: bool
+    changed: bool = False
+    removed: Tuple[str, ...] = ()
+    steps: Tuple[str, ...] = ()
+    answers: kernel_answers.Answers = kernel_answers.NOT_ASKED
+    owners: Tuple[OwnerRow, ...] = ()
+    cuts: Tuple[preflight.Cut, ...] = ()
+    diffs: Tuple[Dict[str, Any], ...] = ()
+    warnings: Tuple[str, ...] = ()
+    backend: Choice = Choice("", "nothing is to be done")
+    layers: Tuple[str, ...] = ()
+    pending: bool = False
     interfaces: Mapping[str, Tuple[Optional[str], Optional[str]]] = {}
     previous: Optional[Dict[str, Any]] = None
 
 
-def run(
-    host: Host, request: Union[requests.Request, requests.Revert], options: Options, check_mode: bool
-) -> Outcome:
+def run(host: Host, request: requests.Asked, options: Options, check_mode: bool) -> Outcome:
     """Bring the host to what is requested, or say what that would take.
 
     :raises SenetError: the request cannot be met; the host is then as it was, or the message says what is not.
     """
     left_over = unconfirmed(host, check_mode)
-    change = _prepare(host, request, options)
+    change = _prepare(host, *history.resolved(host, request, options))
     warnings = []  # type: List[str]
     if not check_mode and (change.steps or left_over):
         with host.guard.lock(_LOCK_SECONDS):
@@ -94,41 +88,58 @@ def run(
             if dead:
                 warnings.append(_undo_dead(host, dead))
             # What was seen without the lock may be somebody else's half-way house.
-            change = _prepare(host, request, options)
+            change = _prepare(host, *history.resolved(host, request, options))
             if change.steps:
                 _apply(host, change)
         if change.steps and change.steps[-1].action == plan.PERSIST and not is_guarded(change):
             take.start_service(host, change.desired)
 
-    asked = FlowSet(()) if change.steps and check_mode else change.labelled
-    answers = kernel_answers.ask(host, asked, change.processes, change.mls)
-    if not change.steps:
-        check_labels(host, change)
-        kernel_answers.check_access(asked, answers.access, answers.confined)
-        kernel_answers.check_peer_access(answers.receivers, answers.peer_labels)
+    answers = _answers(host, change, check_mode)
     warnings.extend(change_warnings(host, change, answers))
     if not check_mode:
         host.decisions.keep()
         host.service.keep()
+    return _outcome(change, answers, warnings, check_mode)
+
+
+def nothing_done(host: Host, flows: FlowSet) -> Outcome:
+    """What is told of a request for which a host needs no change, and no look at it either."""
+    return Outcome(flows=flows, selinux=host.selinux.status())
+
+
+def _answers(host: Host, change: Change, check_mode: bool) -> kernel_answers.Answers:
+    """What the kernel grants the flows of a change.
+
+    :raises SenetError: nothing was to be changed, and yet it does not enforce them.
+    """
+    if change.steps and check_mode:
+        return kernel_answers.NOT_ASKED
+    answers = kernel_answers.ask(host, change.labelled, change.processes, change.mls)
+    if not change.steps:
+        check_labels(host, change)
+        kernel_answers.check_access(change.labelled, answers.access, answers.confined)
+        kernel_answers.check_peer_access(answers.receivers, answers.peer_labels)
+    return answers
+
+
+def _outcome(change: Change, answers: kernel_answers.Answers, warnings: List[str], check_mode: bool) -> Outcome:
+    before, after = change.observed.interfaces, change.desired.interfaces
     return Outcome(
-        bool(change.steps),
-        change.flows,
-        wanted_flows.removed(change.present, change.flows),
-        tuple(str(step) for step in change.steps),
-        tuple(answers.access),
-        tuple(answers.confined),
-        tuple(answers.receivers),
-        tuple(answers.peer_labels),
-        tuple(owner_rows(change.flows, change.accounts) if OWNER in change.layers else ()),
-        change.cuts,
-        plan.diffs(change.observed, change.desired, change.steps) if change.steps else [],
-        tuple(warnings),
-        change.mode,
-        change.backend,
-        change.layers,
-        is_guarded(change) and not check_mode,
-        {name: (change.observed.interfaces.get(name), text) for name, text in change.desired.interfaces.items()},
-        change.previous,
+        flows=change.flows,
+        selinux=change.mode,
+        changed=bool(change.steps),
+        removed=wanted_flows.removed(change.present, change.flows),
+        steps=tuple(str(step) for step in change.steps),
+        answers=answers,
+        owners=tuple(owner_rows(change.flows, change.accounts) if OWNER in change.layers else ()),
+        cuts=change.cuts,
+        diffs=tuple(plan.diffs(change.observed, change.desired, change.steps) if change.steps else ()),
+        warnings=tuple(warnings),
+        backend=change.backend,
+        layers=change.layers,
+        pending=is_guarded(change) and not check_mode,
+        interfaces={name: (before.get(name), context) for name, context in after.items()},
+        previous=change.previous,
     )
 
 
@@ -144,17 +155,7 @@ def _undo_dead(host: Host, dead: Pending) -> str:
     )
 
 
-def nothing_done(host: Host, flows: FlowSet) -> Outcome:
-    """What is told of a request for which a host needs no change, and no look at it either."""
-    backend = Choice("", "nothing is to be done")
-    return Outcome(
-        False, flows, (), (), (), (), (), (), (), (), [], (), host.selinux.status(), backend, (), False
-    )
-
-
-def _prepare(host: Host, request: Union[requests.Request, requests.Revert], options: Options) -> Change:
-    if isinstance(request, requests.Revert):
-        request, options = history.resolved(host, request, options)
+def _prepare(host: Host, request: requests.Request, options: Options) -> Change:
     mode = host.selinux.status()
     if mode == "disabled" and isinstance(request, requests.Alter):
         raise SenetError(names.DISABLED)
@@ -163,24 +164,15 @@ def _prepare(host: Host, request: Union[requests.Request, requests.Revert], opti
     layers = choose_layers(options.layers, intent.layers if intent is not None else None, mode != "disabled")
     recorded = intent.backend if intent is not None else None
     backend = choose_backend(options.backend, recorded, host.netfilter.backends())
-    asked = requests.asked_flows(request)
     families = observation.families_to_read(host, backend.backend, intent, layers, requests.asks_peers(request))
     interfaces = request.interfaces if isinstance(request, requests.Alter) else {}
     observed = observation.observe(host, mls, families, interfaces)
     if isinstance(request, requests.Replace) and request.reverts:
         history.refuse_unrecorded(intent, observed)
-    present = wanted_flows.present(observed, intent)
-    flows = wanted_flows.wanted(request, observed, intent)
-    if mode == "disabled":
-        flows = without_types(flows)
-    if SELINUX in layers:
-        flows = names.resolve_domains(host, flows, mls)
-    else:
-        refuse_what_owner_cannot(flows)
-        types = names.resolve_domains(host, labelled(flows, layers), mls)
-        flows = types.with_the_flows_of(flows)
+    asked = wanted_flows.wanted(request, observed, intent)
+    flows = _known_flows(host, asked if mode != "disabled" else without_types(asked), layers, mls)
     if OWNER in layers:
-        names.check_owners(host, asked)
+        names.check_owners(host, requests.asked_flows(request))
         before = intent.flows if intent is not None else None
         cgroups = host.accounts.matches_cgroups()
         flows = with_owners(flows, options.owners, before, host.processes(False), cgroups, mode != "disabled")
@@ -195,15 +187,39 @@ def _prepare(host: Host, request: Union[requests.Request, requests.Revert], opti
     steps = plan.plan(observed, desired, options.confirm_timeout > 0, between)
     # Only a change can cut somebody's sockets.
     processes = host.processes(bool(steps))
-    cuts = _cuts(host, wanted.labelled, interfaces, processes, mls) if steps else ()
     change = Change(
-        request, options, mode, mls, backend, observed, layers, intent.layers if intent is not None else (), present,
-        flows, accounts, desired, steps, processes, cuts, peering(wanted.labelled),
-        wanted_flows.previous(observed, intent),
+        request=request,
+        options=options,
+        mode=mode,
+        mls=mls,
+        backend=backend,
+        layers=layers,
+        recorded=intent.layers if intent is not None else (),
+        observed=observed,
+        desired=desired,
+        steps=steps,
+        present=wanted_flows.present(observed, intent),
+        flows=flows,
+        accounts=accounts,
+        processes=processes,
+        cuts=_cuts(host, wanted.labelled, interfaces, processes, mls) if steps else (),
+        peers=peering(wanted.labelled),
+        previous=wanted_flows.previous(observed, intent),
     )
     if steps:
         refuse(host, change)
     return change
+
+
+def _known_flows(host: Host, flows: FlowSet, layers: Tuple[str, ...], mls: bool) -> FlowSet:
+    """The flows with the domains as the loaded policy spells them, as far as these layers compare domains.
+
+    :raises SenetError: the policy does not know one, or the layer owner cannot limit a flow alone.
+    """
+    if SELINUX in layers:
+        return names.resolve_domains(host, flows, mls)
+    refuse_what_owner_cannot(flows)
+    return names.resolve_domains(host, labelled(flows, layers), mls).with_the_flows_of(flows)
 
 
 def _cuts(

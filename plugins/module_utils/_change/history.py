@@ -21,7 +21,12 @@ from ansible_collections.senet.firewall.plugins.module_utils._values.history imp
 )
 from ansible_collections.senet.firewall.plugins.module_utils._values.intent import Intent, parse_intent
 from ansible_collections.senet.firewall.plugins.module_utils._values.moments import moment_text
-from ansible_collections.senet.firewall.plugins.module_utils._values.requests import Replace, Revert
+from ansible_collections.senet.firewall.plugins.module_utils._values.requests import (
+    Asked,
+    Replace,
+    Request,
+    Revert,
+)
 
 KEPT = 10
 
@@ -54,11 +59,13 @@ def keep(host: Host, before: plan.Desired, after: plan.Desired, reverts: bool) -
             host.history.remove(surplus)
 
 
-def resolved(host: Host, request: Revert, options: Options) -> Tuple[Replace, Options]:
-    """What going back asks of the host, with the backend and the layers of that set.
+def resolved(host: Host, request: Asked, options: Options) -> Tuple[Request, Options]:
+    """A request with an earlier set in place of going back to it, and the backend and the layers of that set.
 
     :raises SenetError: there is nothing to go back to, or a file of the history is damaged.
     """
+    if not isinstance(request, Revert):
+        return request, options
     entries = [_read(host, number) for number in host.history.numbers()]
     current = flows_alone(observation.stored_intent(host))
     if request.moment is None:

@@ -40,19 +40,22 @@ _FORWARDED = frozenset(["forward_in", "forward_out"])
 class Answers(NamedTuple):
     """What the kernel grants: packets of flows and of none, peers, peer labels."""
 
-    access: List[Access]
-    confined: List[Elsewhere]
-    receivers: List[ReceiverAccess]
-    peer_labels: List[LabelAccess]
+    access: Tuple[Access, ...] = ()
+    confined: Tuple[Elsewhere, ...] = ()
+    receivers: Tuple[ReceiverAccess, ...] = ()
+    peer_labels: Tuple[LabelAccess, ...] = ()
+
+
+NOT_ASKED = Answers()
 
 
 def ask(host: Host, flows: FlowSet, processes: Sequence[Process], mls: bool) -> Answers:
     """All that the kernel says of these flows."""
     return Answers(
-        access_matrix(host, flows, processes, mls),
-        confined_access(host, flows, mls),
-        receiver_access(host, peering(flows), mls),
-        label_access(host, flows, processes, mls),
+        access=tuple(access_matrix(host, flows, processes, mls)),
+        confined=tuple(confined_access(host, flows, mls)),
+        receivers=tuple(receiver_access(host, peering(flows), mls)),
+        peer_labels=tuple(label_access(host, flows, processes, mls)),
     )
 
 

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the modules that change flows have in common: how they run, and what they return."""
 
-from typing import Any, Callable, Dict, Mapping, Optional, Union
+from typing import Any, Callable, Dict, Mapping, Optional
 
 from ansible_collections.senet.firewall.plugins.module_utils._change import engine
 from ansible_collections.senet.firewall.plugins.module_utils._host.guard import boot_id, clock, new_token
@@ -23,7 +23,7 @@ def leaves_choice(params: Mapping[str, Any]) -> bool:
 def run(
     module: Any,
     open_host: Callable[[], Host],
-    request: Callable[[Mapping[str, Any], Optional[str]], Union[requests.Request, requests.Revert]],
+    request: Callable[[Mapping[str, Any], Optional[str]], requests.Asked],
 ) -> None:
     """Bring the host to what the module's options ask for, and end the module. The request depends on the options and
     on the host's distribution family."""
@@ -64,7 +64,7 @@ def run_guarded(
     for warning in outcome.warnings:
         module.warn(warning)
     result = returned(outcome)
-    result.update(changed=outcome.changed, steps=list(outcome.steps), selinux=outcome.selinux, diff=outcome.diffs)
+    result.update(changed=outcome.changed, steps=list(outcome.steps), selinux=outcome.selinux, diff=list(outcome.diffs))
     result["cut"] = [cut.as_dict() for cut in outcome.cuts]
     if outcome.pending:
         result["guard"] = {"token": params["token"], "confirmed": False}
@@ -83,10 +83,10 @@ def _flows_returned(outcome: engine.Outcome) -> Dict[str, Any]:
     result = {
         "flows": [flow.as_dict() for flow in outcome.flows.flows],
         "removed": list(outcome.removed),
-        "access": [row.as_dict() for row in outcome.access if not row.empty],
-        "asked": sorted({row.domain for row in outcome.access}),
-        "confined": [row.as_dict() for row in outcome.confined],
-        "peers": [row.as_dict() for row in outcome.peers],
+        "access": [row.as_dict() for row in outcome.answers.access if not row.empty],
+        "asked": sorted({row.domain for row in outcome.answers.access}),
+        "confined": [row.as_dict() for row in outcome.answers.confined],
+        "peers": [row.as_dict() for row in outcome.answers.receivers],
         "owners": [dict(row._asdict()) for row in outcome.owners],
         "layers": list(outcome.layers),
         "backend": outcome.backend.backend,

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the modules that change flows do with their options. Each gets an AnsibleModule, or what stands in for it."""
 
-from typing import Any, Callable, Dict, Mapping, Optional, Union
+from typing import Any, Callable, Dict, Mapping, Optional
 
 from ansible_collections.senet.firewall.plugins.module_utils._change import (
     confirm,
@@ -85,9 +85,7 @@ def _flow_request(params: Mapping[str, Any], family: Optional[str]) -> requests.
     return requests.Merge(tuple(parse_flow(dict(flow, mode=params["mode"])) for flow in flows))
 
 
-def _flows_request(
-    params: Mapping[str, Any], family: Optional[str]
-) -> Union[requests.Request, requests.Revert]:
+def _flows_request(params: Mapping[str, Any], family: Optional[str]) -> requests.Asked:
     if params["state"] == REVERTED:
         _refuse_beside_reverted(params)
         return requests.Revert(params["revert_to"])
@@ -168,7 +166,7 @@ def _labels_request(params: Mapping[str, Any]) -> requests.Alter:
 
 
 def _labels_returned(outcome: engine.Outcome) -> Dict[str, Any]:
-    received_by = {row.label.type: sorted(row.received_by) for row in outcome.peer_labels}
+    received_by = {row.label.type: sorted(row.received_by) for row in outcome.answers.peer_labels}
     return {
         "labels": [
             dict(

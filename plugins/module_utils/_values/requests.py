@@ -46,6 +46,7 @@ class Revert(NamedTuple):
 
 
 Request = Union[Replace, Merge, Remove, Alter]
+Asked = Union[Request, Revert]
 
 
 def asked_flows(request: Request) -> Tuple[Flow, ...]:

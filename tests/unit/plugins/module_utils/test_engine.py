@@ -67,7 +67,7 @@ def test_the_second_run_changes_and_writes_nothing_and_reads_once() -> None:
     assert not outcome.changed
     assert host.writes == []
     assert sorted(host.reads) == ["other variants", "policy", "ruleset", "save ipv4", "save ipv6"]
-    assert outcome.access
+    assert outcome.answers.access
 
 
 def test_check_mode_says_what_the_run_then_does_and_writes_nothing() -> None:
@@ -210,7 +210,7 @@ def test_a_grant_of_another_module_is_not_called_enforced() -> None:
 
 def test_the_access_matrix_is_the_kernels_answer() -> None:
     host = ScriptedHost(process(1, "init_t"), process(2, "httpd_t"), process(3, "kernel_t"))
-    rows = {row.domain: row.as_dict() for row in apply(host, requests.Replace(WEB_DB)).access}
+    rows = {row.domain: row.as_dict() for row in apply(host, requests.Replace(WEB_DB)).answers.access}
     assert {domain: (row["can_connect"], row["can_serve"]) for domain, row in rows.items()} == {
         "httpd_t": (True, False),
         "postgresql_t": (False, True),
@@ -224,7 +224,7 @@ def test_a_source_that_the_policy_lets_connect_to_no_such_port_is_told() -> None
     host = ScriptedHost()
     host.no_name_connect = {("httpd_t", 5432), ("postgresql_t", 5432), ("httpd_t", 5440)}
     outcome = apply(host, requests.Replace(flow_set([flow(ports=["5432", "5440-5449", "6000"])])))
-    rows = {row.domain: row.as_dict() for row in outcome.access}
+    rows = {row.domain: row.as_dict() for row in outcome.answers.access}
     assert (rows["httpd_t"]["can_connect"], rows["httpd_t"]["refused_ports"]) == (False, [5432, 5440])
     assert "refused_ports" not in rows["postgresql_t"]
     said = "The policy does not let 'httpd_t' connect to port 5432, 5440 of the flow 'web_db'"
@@ -239,7 +239,7 @@ def test_only_named_sources_of_tcp_are_asked_for_their_ports(change: dict[str, A
     host = ScriptedHost()
     host.no_name_connect = {("httpd_t", 5432), ("init_t", 5432)}
     outcome = apply(host, requests.Replace(flow_set([flow(**change)])))
-    assert not [row for row in outcome.access if row.refused_ports]
+    assert not [row for row in outcome.answers.access if row.refused_ports]
 
 
 @pytest.mark.parametrize(
@@ -636,7 +636,8 @@ def test_observing_cuts_nobody_and_audits_whoever_would_be() -> None:
         process(1, "init_t"), process(2, "httpd_t"), process(3, "postgresql_t"), process(7, "unconfined_t")
     )
     outcome = apply(host, requests.Replace(OBSERVED))
-    assert {(row.domain, row.as_dict()["can_connect"], row.as_dict()["can_serve"]) for row in outcome.access} == {
+    rows = [row.as_dict() for row in outcome.answers.access]
+    assert {(row["domain"], row["can_connect"], row["can_serve"]) for row in rows} == {
         (domain, True, True) for domain in ("init_t", "httpd_t", "postgresql_t", "unconfined_t")
     }
     assert host.policy is not None
@@ -659,7 +660,7 @@ def test_from_observing_to_enforcing_the_policy_changes_and_then_what_is_sampled
     outcome = apply(host, requests.Replace(WEB_DB))
     assert host.writes == ["install policy", "restore ipv4", "restore ipv6", "write intent"]
     assert not any("_unlogged_" in host.families[family].save() for family in ("ipv4", "ipv6"))
-    assert not any(row.as_dict()["can_connect"] for row in outcome.access if row.domain == "init_t")
+    assert not any(row.as_dict()["can_connect"] for row in outcome.answers.access if row.domain == "init_t")
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 2, "backend": "iptables", "flows": []}', "\0"])

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.senet.firewall.plugins.module_utils._agent import commands
-from ansible_collections.senet.firewall.plugins.module_utils._change import confirm, engine, load
+from ansible_collections.senet.firewall.plugins.module_utils._change import confirm, engine, kernel_answers, load
 from ansible_collections.senet.firewall.plugins.module_utils._change.change import Options
 from ansible_collections.senet.firewall.plugins.module_utils._compile import rule_families
 from ansible_collections.senet.firewall.plugins.module_utils._values import requests
@@ -44,7 +44,7 @@ def test_a_host_without_selinux_gets_rules_and_no_policy(backend: str, restores:
     assert (done.layers, done.steps, done.diffs) == (("owner",), predicted.steps, predicted.diffs)
     assert host.writes == [*restores, "install service", "write intent", "start service"]
     assert [(row.uids, row.running) for row in done.owners] == [((33,), ("apache2.service",))]
-    assert (done.access, done.confined, done.peers, done.cuts) == ((), (), (), ())
+    assert (done.answers, done.cuts) == (kernel_answers.NOT_ASKED, ())
     assert any("NO domain is checked on this host" in warning for warning in done.warnings)
 
     host.writes.clear()
@@ -67,7 +67,7 @@ def test_both_layers_beside_each_other_and_back() -> None:
     apply(host, requests.Replace(WEB_DB))
     only_labels = host.state()
     both = apply(host, requests.Replace(WEB_DB), layers=("selinux", "owner"))
-    assert both.access
+    assert both.answers.access
     assert both.owners
     assert "SENET_OWNER_OUTPUT" in host.families["ipv4"].save()
     assert "SENET_OUTPUT" in host.families["ipv4"].rules("OUTPUT")

@@ -117,8 +117,9 @@ def test_the_policy_comes_before_the_labels_and_goes_after_them(flows: Any, monk
     outcome = apply(host, flows)
     assert host.writes.index("install policy") < host.writes.index("restore netlabel")
     assert host.netlabel.kernel.checks
-    assert {row.receiver.domain for row in outcome.peers} == {found.domain for found in peering(flows).receivers}
-    for row in outcome.peers:
+    rows = outcome.answers.receivers
+    assert {row.receiver.domain for row in rows} == {found.domain for found in peering(flows).receivers}
+    for row in rows:
         assert row.receives.issuperset(row.receiver.receives)
         assert row.receiver.mode == "observe" or not row.receives.intersection(row.receiver.refuses)
     assert not apply(host, flows).changed
