@@ -178,6 +178,7 @@ def test_a_rollback_stops_like_a_rollout(fleet: Fleet) -> None:
 
 def test_no_host_goes_back_where_one_is_down_or_refuses_or_the_time_is_a_span(fleet: Fleet) -> None:
     fleet.run("rollout", "--limit", "web1,web2,web3")
+    refused(fleet.run("rollback", senet_revert=TIME), "'senet_revert' is none of the playbooks of senet.firewall")
     refused(fleet.run("rollback", senet_revert_to="2h"), "senet_revert_to is not a time; give one such as 2026")
     fleet.does("web2", "refuse")
     job = fleet.run("rollback", senet_revert_to=TIME)
