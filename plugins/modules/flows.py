@@ -202,7 +202,7 @@ options:
       - With V(enforce), only the flow's domains can use its ports.
       - Domains in O(confine) are confined in this mode.
       - With V(observe), nobody is refused, and the kernel logs everybody who would be, as C(avc:\ \ granted) for the
-        flow's packet types. Going on to V(enforce) changes the policy only.
+        flow's packet types. Of a busy connection few packets are logged, the first ones among them.
     type: str
     choices: [enforce, observe]
     default: enforce

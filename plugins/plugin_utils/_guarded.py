@@ -135,11 +135,11 @@ class GuardedAction(ActionBase):
                     return self._recover(result, token, timeout, lost.strip())
                 time.sleep(_RETRY_SECONDS)
                 self._renew_connection()
-        if answer.get("failed"):
-            return self._recover(result, token, timeout, f"The change could not be confirmed: {answer.get('msg')}")
-        if answer["rolled_back"]:
+        if answer.get("rolled_back"):
             message = f"{lost}The host has undone the change: {answer['reason']}."
             return {**result, "failed": True, "changed": False, "rolled_back": True, "msg": message}
+        if answer.get("failed"):
+            return self._recover(result, token, timeout, f"The change could not be confirmed: {answer.get('msg')}")
         result["guard"]["confirmed"] = True
         return result
 

@@ -28,11 +28,11 @@ def emitted(wish: Wish) -> Emitted:
     """What is installed on a host that has nothing of ours yet."""
     flows = _flow_set(wish)
     none = iptables.parse_save("")
-    rules = {family: iptables.compile_rules(flows, True, family) for family in ("ipv4", "ipv6")}
+    rules = {family: iptables.compile_rules(flows, family) for family in ("ipv4", "ipv6")}
     return Emitted(
         xtables.restore_text(none, rules["ipv4"]),
         xtables.restore_text(none, rules["ipv6"]),
-        "\n".join(nftables.compile_rules(flows, mls=True)) + "\n",
+        "\n".join(nftables.compile_rules(flows)) + "\n",
         cil.compile_policy(flows),
     )
 

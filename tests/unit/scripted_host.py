@@ -360,6 +360,7 @@ class ScriptedHost:
 
     def __init__(self, *processes: Process, mode: str = "enforcing", fail: str = "") -> None:
         self.mode = mode
+        self.levels = True
         self.running = list(processes) or [process(1, "init_t"), process(2, "httpd_t"), process(3, "postgresql_t")]
         self.families = empty_families()
         self.policy: str | None = None
@@ -446,7 +447,13 @@ class ScriptedHost:
         return self.mode
 
     def mls(self) -> bool:
-        return True
+        return self.levels
+
+    def has_levels(self) -> bool:
+        return self.mode != "disabled" and self.levels
+
+    def context(self, name: str) -> str:
+        return f"system_u:object_r:{name}:s0" if self.has_levels() else f"system_u:object_r:{name}"
 
     def policy_name(self) -> str:
         return "default"
@@ -459,12 +466,13 @@ class ScriptedHost:
         declared = re.findall(r"^\(type (\S+)\)$", self.policy or "", re.MULTILINE)
         if name == "apache_t":
             return context.replace("apache_t", "httpd_t")
-        if context.split(":")[3][:2] != "s0":
+        levels = context.split(":")[3:]
+        if bool(levels) != self.levels or (levels and levels[0][:2] != "s0"):
             return None
         return context if name in (*STOCK_DOMAINS, *self.other_types, *declared) else None
 
     def initial(self, name: str) -> str:
-        return f"system_u:object_r:{name}_t:s0"
+        return self.context(f"{name}_t")
 
     def policy_load(self) -> None:
         return None

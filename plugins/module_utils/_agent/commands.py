@@ -86,8 +86,8 @@ def _refresh(host: Host) -> int:
 
 
 def _report(loaded: load.Loaded) -> int:
-    if loaded.families:
-        _say("Rules loaded for {0}.".format(" and ".join(loaded.families)))
+    if loaded.sets:
+        _say("Rules loaded for {0}.".format(" and ".join(loaded.sets)))
     for what in loaded.unknown:
         _say(
             "{0} is NOT enforced: its types are not in the loaded policy; run the play again, which "
@@ -101,7 +101,7 @@ def _clear(host: Host) -> int:
         intent = None
         with suppress(SenetError):  # a damaged file says nothing of what is in force
             intent = observation.stored_intent(host)
-        undo.release(host, observation.families_to_read(host, None, intent))
+        undo.release(host, observation.sets_to_read(host, None, intent))
     _say("Stopped: packets carry no labels, and NO flow is enforced until senet-firewall.service is started again.")
     return 0
 

@@ -36,7 +36,7 @@ MODULES = (
     "_compile.nft_text",
     "_compile.nftables",
     "_compile.owner",
-    "_compile.rule_families",
+    "_compile.rule_sets",
     "_compile.sampling",
     "_compile.systemd_units",
     "_compile.xtables",

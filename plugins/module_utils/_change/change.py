@@ -5,8 +5,9 @@
 
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
-from ansible_collections.senet.firewall.plugins.module_utils._compile import rule_families
+from ansible_collections.senet.firewall.plugins.module_utils._compile import rule_sets
 from ansible_collections.senet.firewall.plugins.module_utils._compile.owner import Accounts
+from ansible_collections.senet.firewall.plugins.module_utils._compile.rule_sets import RULE_SETS
 from ansible_collections.senet.firewall.plugins.module_utils._decisions import plan, preflight
 from ansible_collections.senet.firewall.plugins.module_utils._decisions.backend import AUTO_BACKEND, Choice
 from ansible_collections.senet.firewall.plugins.module_utils._values.flows import FlowSet
@@ -38,7 +39,6 @@ class Change(NamedTuple):
     request: Request
     options: Options
     mode: str
-    mls: bool
     backend: Choice
     layers: Tuple[str, ...]
     recorded: Tuple[str, ...]
@@ -66,8 +66,8 @@ class Change(NamedTuple):
 
 def is_forgetful(change: Change) -> bool:
     """Whether the rules do without labels on connections."""
-    families = rule_families.FAMILIES[change.backend.backend]
-    return not all(rule_families.remember(family, change.desired.rules.get(family)) for family in families)
+    sets = rule_sets.names_of(change.backend.backend)
+    return not all(RULE_SETS[name].remember(change.desired.rules.get(name)) for name in sets)
 
 
 def is_guarded(change: Change) -> bool:

@@ -23,7 +23,7 @@ def change_warnings(host: Host, change: Change, answers: kernel_answers.Answers)
     else:
         found += warnings.repair_warnings(host.guard.repairs())
     found += foreign_rules.stale_files(host.saved_rules(), change.labelled.packet_types)
-    permissive = kernel_answers.permissive_domains(host, change.labelled, change.processes, change.mls)
+    permissive = kernel_answers.permissive_domains(host, change.labelled, change.processes)
     found += warnings.owner_warnings(change.layers, change.mode != "disabled", change.flows, change.accounts)
     if AUTO in change.options.layers and OWNER not in change.layers:
         found += warnings.unused_owners(asked_flows(change.request))

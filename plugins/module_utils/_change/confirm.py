@@ -91,16 +91,17 @@ def abort(host: Host, token: str, reason: str) -> Dict[str, Any]:
 def expire(host: Host, token: str, reason: str) -> Dict[str, Any]:
     """Undo a pending change whose time is over; returns what became of it.
 
-    A run that is still at work has the lock, which the kernel takes from a dead one: it is waited for, and where it
-    ends well its change waits for the confirmation that has a time of its own.
+    A run that is still at work has the lock, which the kernel takes from a dead one: it is waited for. A whole change
+    has a timer of its own for its confirmation, and is left to that until its time is over.
 
     :raises SenetError: there is no such change, or undoing it failed.
     """
     if _unfinished(host, token):
         with suppress(SenetError), host.guard.lock(_ALIVE_SECONDS):
-            pending = host.guard.pending()
-            if pending is not None and pending.token == token and pending.complete:
-                return {"token": token, "rolled_back": False, "reason": ""}
+            pass
+    pending = host.guard.pending()
+    if pending is not None and pending.token == token and pending.complete and not overdue(pending):
+        return {"token": token, "rolled_back": False, "reason": ""}
     return abort(host, token, reason)
 
 

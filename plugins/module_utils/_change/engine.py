@@ -114,7 +114,7 @@ def _answers(host: Host, change: Change, check_mode: bool) -> kernel_answers.Ans
     """
     if change.steps and check_mode:
         return kernel_answers.NOT_ASKED
-    answers = kernel_answers.ask(host, change.labelled, change.processes, change.mls)
+    answers = kernel_answers.ask(host, change.labelled, change.processes)
     if not change.steps:
         check_labels(host, change)
         kernel_answers.check_access(change.labelled, answers.access, answers.confined)
@@ -159,18 +159,17 @@ def _prepare(host: Host, request: requests.Request, options: Options) -> Change:
     mode = host.selinux.status()
     if mode == "disabled" and isinstance(request, requests.Alter):
         raise SenetError(names.DISABLED)
-    mls = observation.mls(host)
     intent = observation.stored_intent(host)
     layers = choose_layers(options.layers, intent.layers if intent is not None else None, mode != "disabled")
     recorded = intent.backend if intent is not None else None
     backend = choose_backend(options.backend, recorded, host.netfilter.backends())
-    families = observation.families_to_read(host, backend.backend, intent, layers, requests.asks_peers(request))
+    sets = observation.sets_to_read(host, backend.backend, intent, layers, requests.asks_peers(request))
     interfaces = request.interfaces if isinstance(request, requests.Alter) else {}
-    observed = observation.observe(host, mls, families, interfaces)
+    observed = observation.observe(host, sets, interfaces)
     if isinstance(request, requests.Replace) and request.reverts:
         history.refuse_unrecorded(intent, observed)
     asked = wanted_flows.wanted(request, observed, intent)
-    flows = _known_flows(host, asked if mode != "disabled" else without_types(asked), layers, mls)
+    flows = _known_flows(host, asked if mode != "disabled" else without_types(asked), layers)
     if OWNER in layers:
         names.check_owners(host, requests.asked_flows(request))
         before = intent.flows if intent is not None else None
@@ -178,10 +177,10 @@ def _prepare(host: Host, request: requests.Request, options: Options) -> Change:
         flows = with_owners(flows, options.owners, before, host.processes(False), cgroups, mode != "disabled")
     wanted = Intent(flows, backend.backend, layers)
     accounts = target.look_up(host, wanted)
-    names.check_types(host, flows, observed.policy, mls)
-    desired = target.fit(host, observed.tables, target.desired_state(wanted, mls, accounts, families))
+    names.check_types(host, flows, observed.policy)
+    desired = target.fit(host, observed.tables, target.desired_state(wanted, accounts, sets))
     desired = desired._replace(interfaces=interfaces)
-    between = target.state_between(observed, desired, wanted, mls, intent)
+    between = target.state_between(observed, desired, wanted, intent)
     if between is not None:
         between = target.fit(host, observed.tables, between)
     steps = plan.plan(observed, desired, options.confirm_timeout > 0, between)
@@ -191,7 +190,6 @@ def _prepare(host: Host, request: requests.Request, options: Options) -> Change:
         request=request,
         options=options,
         mode=mode,
-        mls=mls,
         backend=backend,
         layers=layers,
         recorded=intent.layers if intent is not None else (),
@@ -202,7 +200,7 @@ def _prepare(host: Host, request: requests.Request, options: Options) -> Change:
         flows=flows,
         accounts=accounts,
         processes=processes,
-        cuts=_cuts(host, wanted.labelled, interfaces, processes, mls) if steps else (),
+        cuts=_cuts(host, wanted.labelled, interfaces, processes) if steps else (),
         peers=peering(wanted.labelled),
         previous=wanted_flows.previous(observed, intent),
     )
@@ -211,29 +209,29 @@ def _prepare(host: Host, request: requests.Request, options: Options) -> Change:
     return change
 
 
-def _known_flows(host: Host, flows: FlowSet, layers: Tuple[str, ...], mls: bool) -> FlowSet:
+def _known_flows(host: Host, flows: FlowSet, layers: Tuple[str, ...]) -> FlowSet:
     """The flows with the domains as the loaded policy spells them, as far as these layers compare domains.
 
     :raises SenetError: the policy does not know one, or the layer owner cannot limit a flow alone.
     """
     if SELINUX in layers:
-        return names.resolve_domains(host, flows, mls)
+        return names.resolve_domains(host, flows)
     refuse_what_owner_cannot(flows)
-    return names.resolve_domains(host, labelled(flows, layers), mls).with_the_flows_of(flows)
+    return names.resolve_domains(host, labelled(flows, layers)).with_the_flows_of(flows)
 
 
 def _cuts(
-    host: Host, flows: FlowSet, interfaces: Mapping[str, Optional[str]], processes: List[Process], mls: bool
+    host: Host, flows: FlowSet, interfaces: Mapping[str, Optional[str]], processes: List[Process]
 ) -> Tuple[preflight.Cut, ...]:
     """The sockets that lose their traffic: by labels, and by the contexts of interfaces that change, or that begin to
     count with peer labels."""
     peers = peering(flows)
     cuts = preflight.find_cuts(flows, processes, host.pid)
     if interfaces:
-        cuts += kernel_answers.interface_cuts(host, interfaces, peers, processes, mls)
+        cuts += kernel_answers.interface_cuts(host, interfaces, peers, processes)
     elif not peers.empty:
         contexts = host.store.interface_contexts()
-        cuts += kernel_answers.interface_cuts(host, contexts, peering(FlowSet(())), processes, mls)
+        cuts += kernel_answers.interface_cuts(host, contexts, peering(FlowSet(())), processes)
     return tuple(cuts)
 
 
@@ -280,14 +278,14 @@ def _take(host: Host, change: Change, before: plan.Desired, pending: Pending, st
         rebuilds = sum(step.action == plan.INSTALL_POLICY for step in change.steps)
         host.guard.arm(options.token, "apply", options.confirm_timeout + APPLY_SECONDS * max(1, rebuilds))
     elif step.action == plan.CHECK_ACCESS:
-        kernel_answers.check_nobody_is_cut(host, change.labelled, change.processes, change.mls)
+        kernel_answers.check_nobody_is_cut(host, change.labelled, change.processes)
         kernel_answers.check_peers_are_received(
-            host, change.peers, change.processes, change.mls, change.labelled.labels_packets
+            host, change.peers, change.processes, change.labelled.labels_packets
         )
         # Of types that were not declared before the kernel could not be asked
         if change.desired.interfaces:
             cuts = kernel_answers.interface_cuts(
-                host, change.desired.interfaces, change.peers, change.processes, change.mls
+                host, change.desired.interfaces, change.peers, change.processes
             )
             error = preflight.refusal(cuts)
             if error:
@@ -295,8 +293,10 @@ def _take(host: Host, change: Change, before: plan.Desired, pending: Pending, st
     elif step.action == plan.VERIFY:
         _verify(host, change)
     elif step.action == plan.AWAIT_CONFIRMATION:
-        host.guard.write(pending._replace(complete=True, deadline=clock() + options.confirm_timeout))
+        # In this order a whole change has a timer, which comes when the time is over and not before
+        deadline = clock() + options.confirm_timeout
         host.guard.arm(options.token, "confirm", options.confirm_timeout)
+        host.guard.write(pending._replace(complete=True, deadline=deadline))
         if OWNER in change.layers:
             # A unit that was started meanwhile has asked in vain: we held the lock.
             load.refresh(host)
@@ -308,7 +308,7 @@ def _take(host: Host, change: Change, before: plan.Desired, pending: Pending, st
 
 
 def _seen(host: Host, change: Change) -> plan.HostState:
-    return observation.observe(host, change.mls, change.desired.rules, change.desired.interfaces)
+    return observation.observe(host, change.desired.rules, change.desired.interfaces)
 
 
 def _verify(host: Host, change: Change) -> None:
@@ -320,10 +320,10 @@ def _verify(host: Host, change: Change) -> None:
         )
     kernel_answers.check_access(
         change.labelled,
-        kernel_answers.access_matrix(host, change.labelled, change.processes, change.mls),
-        kernel_answers.confined_access(host, change.labelled, change.mls),
+        kernel_answers.access_matrix(host, change.labelled, change.processes),
+        kernel_answers.confined_access(host, change.labelled),
     )
     kernel_answers.check_peer_access(
-        kernel_answers.receiver_access(host, change.peers, change.mls),
-        kernel_answers.label_access(host, change.flows, change.processes, change.mls),
+        kernel_answers.receiver_access(host, change.peers),
+        kernel_answers.label_access(host, change.flows, change.processes),
     )

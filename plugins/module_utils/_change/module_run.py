@@ -26,15 +26,15 @@ def run(
     request: Callable[[Mapping[str, Any], Optional[str]], requests.Asked],
 ) -> None:
     """Bring the host to what the module's options ask for, and end the module. The request depends on the options and
-    on the host's distribution family."""
+    on the host's distribution."""
 
     def change(host: Host, params: Mapping[str, Any]) -> engine.Outcome:
         flows = params.get("flows", [params])
-        family = host.accounts.family()
-        owners = pairs.owners(flows or [], family)
+        distribution = host.accounts.distribution()
+        owners = pairs.owners(flows or [], distribution)
         layers = tuple(params["layers"])
         options = engine.Options(params["confirm_timeout"], params["token"], params["backend"], layers, owners)
-        return engine.run(host, request(params, family), options, module.check_mode)
+        return engine.run(host, request(params, distribution), options, module.check_mode)
 
     run_guarded(module, open_host, change, _flows_returned)
 

@@ -67,25 +67,33 @@ def guard(module: Any, open_host: OpenHost) -> None:
     host = open_host()
     try:
         token = parse_token(module.params["token"])
-        waited = host.guard.pending() is not None
+        pending = host.guard.pending()
         if module.params["state"] == "confirmed":
             outcome = confirm.confirm(host, token)
         else:
             outcome = confirm.abort(host, token, "it was aborted")
     except SenetError as exc:
         module.fail_json(msg=str(exc))
-    module.exit_json(changed=waited, **outcome)
+    if module.params["state"] == "confirmed" and outcome["rolled_back"]:
+        # Else a play goes on as if the flows were in force
+        module.fail_json(
+            msg="The change {0} cannot be confirmed, since the host has undone it: {1}.".format(
+                token, outcome["reason"]
+            ),
+            **outcome
+        )
+    module.exit_json(changed=pending is not None and pending.token == token, **outcome)
 
 
-def _flow_request(params: Mapping[str, Any], family: Optional[str]) -> requests.Request:
+def _flow_request(params: Mapping[str, Any], distribution: Optional[str]) -> requests.Request:
     raw = {key: params[key] for key in FLOW_OPTIONS}
     if params["state"] == "absent":
         return requests.Remove(tuple(parse_name(name) for name in pairs.names(raw)))
-    flows = pairs.expand(raw, family)
+    flows = pairs.expand(raw, distribution)
     return requests.Merge(tuple(parse_flow(dict(flow, mode=params["mode"])) for flow in flows))
 
 
-def _flows_request(params: Mapping[str, Any], family: Optional[str]) -> requests.Asked:
+def _flows_request(params: Mapping[str, Any], distribution: Optional[str]) -> requests.Asked:
     if params["state"] == REVERTED:
         _refuse_beside_reverted(params)
         return requests.Revert(params["revert_to"])
@@ -100,7 +108,7 @@ def _flows_request(params: Mapping[str, Any], family: Optional[str]) -> requests
     flows = tuple(
         parse_flow(dict(flow, mode=flow.get("mode") or params["mode"]))
         for raw in given
-        for flow in pairs.expand(raw, family)
+        for flow in pairs.expand(raw, distribution)
     )
     if params["flows"] is None and params["confine"] is None and module_run.leaves_choice(params):
         raise SenetError(
@@ -128,7 +136,7 @@ def _change_context(host: Host, params: Mapping[str, Any], check_mode: bool) -> 
     name = parse_interface_name(params["interface"])
     if params["state"] == "absent" and host.selinux.status() == "disabled":
         return engine.nothing_done(host, FlowSet(()))._replace(interfaces={name: (None, None)})
-    level = params["level"] if observation.mls(host) else ""
+    level = params["level"] if host.selinux.has_levels() else ""
     wanted = parse_context(name, params["type"], level) if params["state"] == "present" else None
     request = names.interface_request(host, name, wanted, params["create_type"])
     return engine.run(host, request, engine.Options(params["confirm_timeout"], params["token"]), check_mode)

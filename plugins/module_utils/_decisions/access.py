@@ -3,14 +3,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What each domain may do with each flow's packets by the kernel's answers, compared with the flows. No I/O."""
 
-from typing import Any, Callable, Dict, FrozenSet, Iterable, List, NamedTuple, Optional, Set, Tuple
+from typing import Any, Callable, Dict, FrozenSet, Iterable, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._values.flows import (
     ENFORCE,
     OBSERVE,
     Flow,
     FlowSet,
-    packet_context,
 )
 from ansible_collections.senet.firewall.plugins.module_utils._values.processes import Process
 
@@ -93,16 +92,14 @@ def contexts_by_domain(processes: Iterable[Process]) -> Dict[str, str]:
 def cut_domains(
     ask: Callable[[str, str, str], Any],
     processes: Iterable[Process],
-    types: Iterable[str],
-    mls: bool,
+    targets: Sequence[str],
     meant: Iterable[str] = (),
 ) -> List[str]:
-    """The running domains that may not both send and receive packets of each of these types, but for those that are
+    """The running domains that may not both send and receive packets of each of these contexts, but for those that are
     meant to be cut.
 
     ``ask`` answers (source context, target context, class) with a :class:`Decision` of the kernel.
     """
-    targets = [packet_context(packet_type, mls) for packet_type in types]
     return [
         domain
         for domain, context in sorted(contexts_by_domain(processes).items())

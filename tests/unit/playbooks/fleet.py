@@ -34,11 +34,12 @@ had = json.loads(kept.read_text()) if kept.exists() else []
 
 def flows():
     module = AnsibleModule(supports_check_mode=True, **options.FLOWS)
+    asked = module.params["flows"] or []
     back = module.params["state"] == "reverted"
     if back:
         (host / "asked").write_text(module.params["revert_to"])
-        module.params["flows"] = json.loads(earlier.read_text()) if earlier.exists() else had
-    given = [{{key: value for key, value in flow.items() if value is not None}} for flow in module.params["flows"]]
+        asked = json.loads(earlier.read_text()) if earlier.exists() else had
+    given = [{{key: value for key, value in flow.items() if value is not None}} for flow in asked]
     for flow in given:
         flow.setdefault("mode", module.params["mode"])
         flow.setdefault("name", flow.get("pair"))

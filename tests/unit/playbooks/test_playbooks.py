@@ -120,6 +120,19 @@ def test_observing_refuses_a_host_that_enforces(fleet: Fleet) -> None:
     assert touched(fleet) == {"web1": 2}
 
 
+def test_a_host_that_no_flow_names_any_more_loses_its_flows_with_purge_alone(fleet: Fleet) -> None:
+    assert fleet.run("rollout", "--limit", "web1,web2").status == "successful"
+    only = {"name": "web_db", "pair": "httpd_to_postgresql", "clients": "web1", "servers": "databases"}
+    fleet.set(senet_flows=[only], senet_confine=["httpd_t"])
+    kept = fleet.run("rollout", "--limit", "web2")
+    assert (kept.status, kept.batches) == ("successful", []), kept.output
+    assert kept.verdicts["web2"] == "unchanged: no flow names this host, so senet_confine does not apply to it"
+    fleet.set(senet_purge=True)
+    gone = fleet.run("rollout", "--limit", "web2")
+    assert (gone.status, gone.batches) == ("successful", [["web2"]]), gone.output
+    assert fleet.has("web2") == []
+
+
 def test_an_audit_changes_nobody_and_says_what_is_wrong_where(fleet: Fleet) -> None:
     fleet.down("web2")
     fleet.does("web3", "drift")

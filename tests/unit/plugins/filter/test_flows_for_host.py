@@ -94,6 +94,13 @@ def test_addresses_of_facts_are_those_that_others_reach() -> None:
     assert "no facts with addresses of the host 'db1'; gather the facts of all hosts before" in said(facts=True)
 
 
+@pytest.mark.parametrize("text", ["192.0.2.0/24", "2001:db8::/64", "0.0.0.0/0"])
+def test_a_network_is_not_the_address_of_a_host(text: str) -> None:
+    hostvars = {**HOSTVARS, "web1": {"addresses": ["192.0.2.10", text]}, "web2": {"addresses": ["192.0.2.11/32"]}}
+    with pytest.raises(AnsibleFilterError, match=f"The addresses {text} of the host 'web1' is a network; give the"):
+        flows_for_host([WEB_DB], "db1", GROUPS, hostvars, variable="addresses")
+
+
 def test_a_name_is_resolved_on_request_only(monkeypatch: pytest.MonkeyPatch) -> None:
     hostvars = {**HOSTVARS, "db1": {"ansible_host": "db1.example.com"}}
     with pytest.raises(AnsibleFilterError, match="'db1.example.com' of the host 'db1' is not an address.*resolve=true"):

@@ -98,9 +98,10 @@ def test_the_running_domains_that_lack_a_permission_are_cut() -> None:
         process(1, "sshd_t"), process(2, "httpd_t"), process(3, "httpd_t"),
         process(4, "kernel_t")._replace(context=None),
     ]  # fmt: skip
-    assert cut_domains(ask, running, ["unlabeled_t"], mls=True) == ["sshd_t"]
-    assert ("system_u:system_r:httpd_t:s0", "system_u:object_r:unlabeled_t:s0", "packet") in asked
-    assert cut_domains(ask, running, ["unlabeled_t", "other_t"], mls=True) == ["httpd_t", "sshd_t"]
+    unlabelled, other = "system_u:object_r:unlabeled_t:s0", "system_u:object_r:other_t:s0"
+    assert cut_domains(ask, running, [unlabelled]) == ["sshd_t"]
+    assert ("system_u:system_r:httpd_t:s0", unlabelled, "packet") in asked
+    assert cut_domains(ask, running, [unlabelled, other]) == ["httpd_t", "sshd_t"]
     assert sorted(contexts_by_domain(running)) == ["httpd_t", "sshd_t"]
 
 

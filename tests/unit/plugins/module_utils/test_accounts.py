@@ -33,11 +33,11 @@ def accounts(root: Path, answer: str = "", code: int = 0) -> tuple[HostAccounts,
 )
 def test_the_distribution_family(tmp_path: Path, text: str, family: Optional[str]) -> None:
     (tmp_path / "os-release").write_text(text)
-    assert accounts(tmp_path)[0].family() == family
+    assert accounts(tmp_path)[0].distribution() == family
 
 
 def test_without_os_release_there_is_no_family(tmp_path: Path) -> None:
-    assert accounts(tmp_path)[0].family() is None
+    assert accounts(tmp_path)[0].distribution() is None
 
 
 def test_users_are_looked_up_by_name_and_numbers_are_taken_as_they_are(tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.senet.firewall.plugins.module_utils._change import change, confirm, engine, load
-from ansible_collections.senet.firewall.plugins.module_utils._compile.rule_families import FAMILIES
+from ansible_collections.senet.firewall.plugins.module_utils._change import change, confirm, drift, engine, load
+from ansible_collections.senet.firewall.plugins.module_utils._compile.rule_sets import names_of
 from ansible_collections.senet.firewall.plugins.module_utils._decisions.backend import choose_backend
 from ansible_collections.senet.firewall.plugins.module_utils._values import requests
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
@@ -55,6 +55,20 @@ def test_a_host_without_the_commands_is_told_what_to_install(asked: str, availab
         choose_backend(asked, None, available)
 
 
+@pytest.mark.parametrize("backend", BOTH)
+def test_a_policy_without_levels_gets_contexts_without_one(backend: str) -> None:
+    host = ScriptedHost()
+    host.levels = False
+    flows = flow_set([flow(verify_source="address", source_addresses=["192.0.2.7"])])
+    assert apply(host, flows, backend).changed
+    kept = [host.host().save(family) for family in (*names_of(backend), "netlabel")]
+    assert all("senet_web_db" in text for text in kept)
+    assert not any(":s0" in text for text in kept)
+    assert load.in_force(host.host())
+    assert not apply(host, flows, backend).changed
+    assert drift.report(host.host())["drift"] == []
+
+
 @settings(max_examples=40)
 @given(flow_sets(), flow_sets(), st.sampled_from(BOTH), st.sampled_from(BOTH))
 def test_from_any_set_by_any_backend_to_any_other_and_to_nothing(
@@ -66,8 +80,8 @@ def test_from_any_set_by_any_backend_to_any_other_and_to_nothing(
         apply(host, flows, name)
         assert not apply(host, flows, name).changed
         assert not apply(host, flows, "auto").changed
-        for family in (family for families in FAMILIES.values() for family in families):
-            assert bool(host.families[family].save()) == (not flows.empty and family in FAMILIES[name])
+        for family in (family for each in BOTH for family in names_of(each)):
+            assert bool(host.families[family].save()) == (not flows.empty and family in names_of(name))
     apply(host, FlowSet(()), "auto")
     assert host.state() == empty
 
@@ -79,7 +93,7 @@ def test_a_host_that_changes_its_backend_is_never_without_labels(backend: str, o
     host.writes.clear()
     apply(host, WEB_DB, other)
     restores = [write.split()[1] for write in host.writes if write.startswith("restore")]
-    assert restores == [*FAMILIES[other], *FAMILIES[backend]]
+    assert restores == [*names_of(other), *names_of(backend)]
     assert "install policy" not in host.writes
 
 
@@ -113,5 +127,5 @@ def test_labels_of_maps_that_were_flushed_are_loaded_again() -> None:
     apply(host, WEB_DB, "nftables")
     text = host.families["inet"].save()
     host.families["inet"].text = ""
-    assert load.load(host.host()).families == ["inet"]
+    assert load.load(host.host()).sets == ["inet"]
     assert host.families["inet"].save() == text

@@ -15,7 +15,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._values.fields impo
 from ansible_collections.senet.firewall.plugins.module_utils._values.flows import flow_set
 from ansible_collections.senet.firewall.plugins.module_utils._values.pairs import PAIRS, expand, names, owners
 from ansible_collections.senet.firewall.plugins.module_utils._values.parsing import parse_flow
-from ansible_collections.senet.firewall.plugins.module_utils._values.services import FAMILIES
+from ansible_collections.senet.firewall.plugins.module_utils._values.services import DISTRIBUTIONS
 
 PAIR = "httpd_to_postgresql"
 RESOLVER = "domain_to_unbound"
@@ -26,7 +26,7 @@ def needed(name: str) -> dict[str, Any]:
     return {option: ADDRESSES[option] for option in PAIRS[name].needs}
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", DISTRIBUTIONS)
 @pytest.mark.parametrize("name", sorted(PAIRS))
 def test_a_pair_alone_is_a_flow_for_each_of_its_protocols(name: str, family: str) -> None:
     pair = PAIRS[name]
@@ -43,8 +43,8 @@ def test_a_pair_alone_is_a_flow_for_each_of_its_protocols(name: str, family: str
 def test_what_a_pair_says_of_each_family_is_fit_for_a_flow(name: str) -> None:
     pair = PAIRS[name]
     assert re.fullmatch("[a-z0-9]+(_[a-z0-9]+)*_to_[a-z0-9]+(_[a-z0-9]+)*", name)
-    assert set(pair.client) == set(pair.server) == set(FAMILIES)
-    assert set(pair.booleans) in ({*FAMILIES}, set())
+    assert set(pair.client) == set(pair.server) == set(DISTRIBUTIONS)
+    assert set(pair.booleans) in ({*DISTRIBUTIONS}, set())
     assert re.fullmatch("([a-z_]+_port_t)?", pair.port_type)
     for service in (*pair.client.values(), *pair.server.values()):
         assert service.units == () or parse_units(name, service.units)
@@ -64,7 +64,7 @@ def test_what_is_given_goes_before_what_the_pair_knows_and_nothing_is_no_gift() 
 
 
 def test_a_family_may_have_domains_of_its_own() -> None:
-    sources = {family: expand({"pair": "haproxy_to_httpd"}, family)[0]["source"] for family in FAMILIES}
+    sources = {family: expand({"pair": "haproxy_to_httpd"}, family)[0]["source"] for family in DISTRIBUTIONS}
     assert sources == {"Debian": ("initrc_t",), "RedHat": ("haproxy_t",)}
 
 

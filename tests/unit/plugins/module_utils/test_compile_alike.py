@@ -68,7 +68,7 @@ def known(packet: dict[str, str], family: str) -> dict[str, str]:
 def test_both_backends_label_alike(
     data: st.DataObject, flows: FlowSet, hook: str, family: str, forgetful: bool
 ) -> None:
-    rules, lines = iptables.compile_rules(flows, True, family), nftables.compile_rules(flows, mls=True)
+    rules, lines = iptables.compile_rules(flows, family), nftables.compile_rules(flows)
     if forgetful:
         rules, lines = iptables.forgetful(rules), nftables.forgetful(lines)
     chains, table = chains_of(rules), Table(lines)

@@ -41,17 +41,11 @@ FORTY = flow_set(
     ],
 )
 def test_the_rules_are_the_golden_ones(name: str, flows: FlowSet, family: str) -> None:
-    assert_golden(name, xtables.restore_text(EMPTY, iptables.compile_rules(flows, True, family)))
+    assert_golden(name, xtables.restore_text(EMPTY, iptables.compile_rules(flows, family)))
 
 
 def test_flows_without_addresses_have_the_same_rules_in_both_families() -> None:
-    assert iptables.compile_rules(SEVERAL, True, "ipv4") == iptables.compile_rules(SEVERAL, True, "ipv6")
-
-
-def test_without_mls_contexts_have_no_level() -> None:
-    labels = [rule for rule in iptables.compile_rules(WEB_DB, mls=False) if "SECMARK" in rule]
-    assert labels
-    assert all(rule.endswith("packet_t") for rule in labels)
+    assert iptables.compile_rules(SEVERAL, "ipv4") == iptables.compile_rules(SEVERAL, "ipv6")
 
 
 def matches(options: dict[str, str], packet: dict[str, str]) -> bool:
@@ -135,7 +129,7 @@ class Traversal:
 
 
 def label(hook: str, packet: dict[str, str], flows: FlowSet, family: str = "ipv4") -> str:
-    return Traversal(chains_of(iptables.compile_rules(flows, True, family)), hook, packet).type
+    return Traversal(chains_of(iptables.compile_rules(flows, family)), hook, packet).type
 
 
 CLIENT, SERVER = flow().client_type, flow().server_type
@@ -263,9 +257,9 @@ def packets(draw: st.DrawFn, flows: FlowSet) -> dict[str, str]:
 
 @given(st.data(), crowds(), st.sampled_from(xtables.HOOKS))
 def test_the_tree_labels_as_the_list_does(data: st.DataObject, flows: FlowSet, hook: str) -> None:
-    tree = chains_of(iptables.compile_rules(flows, mls=True))
+    tree = chains_of(iptables.compile_rules(flows))
     with mock.patch.object(iptables, "_FLAT_CLAIMS", 1 << 16):
-        flat = chains_of(iptables.compile_rules(flows, mls=True))
+        flat = chains_of(iptables.compile_rules(flows))
     for dummy in range(10):
         packet = data.draw(packets(flows))
         assert Traversal(tree, hook, packet).type == Traversal(flat, hook, packet).type
@@ -273,7 +267,7 @@ def test_the_tree_labels_as_the_list_does(data: st.DataObject, flows: FlowSet, h
 
 def test_a_packet_meets_few_rules_however_many_flows_there_are() -> None:
     flows = flow_set([flow(f"f{port}", ports=[port]) for port in range(1000, 2000)])
-    chains = chains_of(iptables.compile_rules(flows, mls=True))
+    chains = chains_of(iptables.compile_rules(flows))
     for port in map(str, range(1000, 2000, 7)):
         for packet in (tracked("ORIGINAL", port), tracked("REPLY", port, port), tracked("REPLY", "22", port)):
             assert Traversal(chains, "INPUT", packet).met < 60
@@ -283,8 +277,8 @@ def test_a_packet_meets_few_rules_however_many_flows_there_are() -> None:
 
 def test_chains_have_names_that_iptables_takes() -> None:
     ports = range(1, 65536, 9)
-    with mock.patch.object(iptables, "_label", lambda name, match, packet_type, mls: f"-A {name} -j ACCEPT"):
-        rules = iptables.compile_rules(FlowSet((flow(protocol="sctp", ports=list(ports)),)), mls=True)
+    with mock.patch.object(iptables, "_label", lambda name, match, packet_type: f"-A {name} -j ACCEPT"):
+        rules = iptables.compile_rules(FlowSet((flow(protocol="sctp", ports=list(ports)),)))
     names = {rule.split()[1] for rule in rules}
     assert len(names) > 8 * len(ports) / 4
     assert max(map(len, names)) <= 28
@@ -296,7 +290,7 @@ def test_the_chains_of_an_earlier_set_go_and_those_of_others_stay(first: FlowSet
     host.restore("*security\n:SENET_LOCAL - [0:0]\n-A SENET_LOCAL -j ACCEPT\n-A INPUT -j SENET_LOCAL\nCOMMIT\n")
     before = host.save()
     for flows in (first, second):
-        rules = iptables.compile_rules(flows, mls=True)
+        rules = iptables.compile_rules(flows)
         host.restore(xtables.restore_text(iptables.parse_save(host.save()), rules))
         table = iptables.parse_save(host.save())
         assert table.installed(rules)
@@ -308,7 +302,7 @@ def test_the_chains_of_an_earlier_set_go_and_those_of_others_stay(first: FlowSet
 
 @pytest.mark.parametrize("drift", ["stale chain", "empty chain", "rule in a chain below", "other part"])
 def test_drift_below_the_hooks_chains_is_noticed(drift: str) -> None:
-    rules = iptables.compile_rules(FORTY, mls=True)
+    rules = iptables.compile_rules(FORTY)
     host = Xtables()
     host.restore(xtables.restore_text(EMPTY, rules))
     if drift == "stale chain":
@@ -329,7 +323,7 @@ def test_drift_below_the_hooks_chains_is_noticed(drift: str) -> None:
 
 @given(flow_sets(), st.lists(st.sampled_from(xtables.HOOKS)), st.booleans())
 def test_what_is_restored_is_read_back_as_installed(flows: FlowSet, foreign: list[str], crowded: bool) -> None:
-    rules = iptables.compile_rules(flows, mls=True)
+    rules = iptables.compile_rules(flows)
     host = Xtables()
     if crowded:
         host.restore("*security\n:LOCAL - [0:0]\n-A LOCAL -j ACCEPT\nCOMMIT\n")
@@ -350,7 +344,7 @@ def test_what_is_restored_is_read_back_as_installed(flows: FlowSet, foreign: lis
 
 
 def test_rules_spelled_by_another_release_are_the_same_rules() -> None:
-    rules = iptables.compile_rules(WEB_DB, mls=True)
+    rules = iptables.compile_rules(WEB_DB)
     host = Xtables()
     host.restore(xtables.restore_text(EMPTY, rules))
     respelled = host.save().replace("-p tcp", "-p 6").replace(
@@ -366,7 +360,7 @@ def test_rules_spelled_by_another_release_are_the_same_rules() -> None:
     "drift", ["missing rule", "extra rule", "rules swapped", "jump second", "jump twice", "no jump"]
 )
 def test_drift_is_noticed(drift: str) -> None:
-    rules = iptables.compile_rules(WEB_DB, mls=True)
+    rules = iptables.compile_rules(WEB_DB)
     host = Xtables()
     host.restore(xtables.restore_text(EMPTY, rules))
     chain = host.chains["SENET_OUTPUT"]
@@ -410,7 +404,7 @@ def test_labels_of_others_are_found_in_every_table() -> None:
 
 
 def test_rules_of_a_type_are_left_out() -> None:
-    rules = iptables.compile_rules(SEVERAL, mls=True)
+    rules = iptables.compile_rules(SEVERAL)
     kept = iptables.without_types(rules, [CLIENT, SERVER])
     assert len(rules) - len(kept) == 12
     assert not any("5432" in rule for rule in kept)

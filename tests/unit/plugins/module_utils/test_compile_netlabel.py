@@ -17,7 +17,7 @@ from tests.unit.flows import LABELLED, PEERS
 from tests.unit.golden_files import assert_golden
 from tests.unit.netlabel_kernel import NetLabelKernel
 
-RULES = netlabel.compile_rules(peering(PEERS), mls=True)
+RULES = netlabel.compile_rules(peering(PEERS))
 LOOPBACK_RULES = tuple(rule for rule in RULES if not rule.startswith("unlbl default "))
 STOCK = "# cipsov4\n\n# map\ndomain:DEFAULT,UNLABELED\n# unlbl\naccept:on\n"
 DOMAINS = peering(PEERS).mapped
@@ -44,13 +44,13 @@ def loaded(kernel: NetLabelKernel, rules: Optional[tuple[str, ...]]) -> netlabel
 
 def test_the_rules_are_the_golden_ones() -> None:
     for name, flows in (("peers", PEERS), ("labelled", LABELLED)):
-        rules = netlabel.compile_rules(peering(flows), mls=True)
+        rules = netlabel.compile_rules(peering(flows))
         assert_golden(f"{name}.netlabel", "".join(f"{rule}\n" for rule in rules))
 
 
 def test_labels_of_a_declared_type_are_ours_and_others_are_not() -> None:
     kernel = NetLabelKernel()
-    rules = netlabel.compile_rules(peering(LABELLED), mls=True)
+    rules = netlabel.compile_rules(peering(LABELLED))
     for line in netlabel.restore_text(netlabel.Table(None), rules).splitlines():
         kernel.command(line)
     types = [label.type for label in LABELLED.peers]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables, nft_text, nftables
-from ansible_collections.senet.firewall.plugins.module_utils._values.flows import FlowSet, flow_set
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import FlowSet, flow_set, without_levels
 from tests.unit.flows import PLACED, SEVERAL, WEB_DB, flow, flow_sets
 from tests.unit.golden_files import DIRECTORY, assert_golden
 from tests.unit.nft_packets import Table
@@ -25,17 +25,16 @@ LISTED = (DIRECTORY / "nft_listed.txt").read_text()
 
 @pytest.mark.parametrize(("name", "flows"), [("web_db.nft", WEB_DB), ("several.nft", SEVERAL), ("placed.nft", PLACED)])
 def test_the_table_is_the_golden_one(name: str, flows: FlowSet) -> None:
-    assert_golden(name, nft_text.restore_text(EMPTY, nftables.compile_rules(flows, mls=True)))
+    assert_golden(name, nft_text.restore_text(EMPTY, nftables.compile_rules(flows)))
 
 
 def test_what_nft_lists_is_what_was_compiled() -> None:
     table = nftables.parse_list(LISTED)
-    assert table.installed(nftables.compile_rules(WEB_DB, mls=True))
+    assert table.installed(nftables.compile_rules(WEB_DB))
     assert table.rules is not None
     assert table.installed(table.rules)
-    assert not table.installed(nftables.compile_rules(SEVERAL, mls=True))
-    assert not table.installed(nftables.compile_rules(WEB_DB, mls=False))
-    assert not EMPTY.installed(nftables.compile_rules(WEB_DB, mls=True))
+    assert not table.installed(nftables.compile_rules(SEVERAL))
+    assert not EMPTY.installed(nftables.compile_rules(WEB_DB))
 
 
 def listed(text: str) -> str:
@@ -44,8 +43,10 @@ def listed(text: str) -> str:
 
 
 @given(flow_sets(), st.booleans())
-def test_what_is_restored_is_read_back_as_installed(flows: FlowSet, mls: bool) -> None:
-    rules = nftables.compile_rules(flows, mls)
+def test_what_is_restored_is_read_back_as_installed(flows: FlowSet, levels: bool) -> None:
+    rules = nftables.compile_rules(flows)
+    if not levels:
+        rules = tuple(map(without_levels, rules))
     printed = listed(nft_text.restore_text(EMPTY, rules))
     table = nftables.parse_list(printed)
     assert table == nft_text.Table(nftables.TABLE, True, rules)
@@ -74,7 +75,7 @@ def test_what_is_restored_is_read_back_as_installed(flows: FlowSet, mls: bool) -
 def test_tables_printed_by_another_release_are_the_same(printed: str, respelled: str) -> None:
     other = LISTED.replace(printed, respelled)
     assert other != LISTED
-    assert nftables.parse_list(other).installed(nftables.compile_rules(WEB_DB, mls=True))
+    assert nftables.parse_list(other).installed(nftables.compile_rules(WEB_DB))
 
 
 @pytest.mark.parametrize(
@@ -101,7 +102,7 @@ def test_tables_printed_by_another_release_are_the_same(printed: str, respelled:
 def test_drift_is_noticed(was: str, became: str) -> None:
     drifted = LISTED.replace(was, became)
     assert drifted != LISTED
-    rules = nftables.compile_rules(WEB_DB, mls=True)
+    rules = nftables.compile_rules(WEB_DB)
     table = nftables.parse_list(drifted)
     assert table.ours
     assert not table.installed(rules)
@@ -110,9 +111,9 @@ def test_drift_is_noticed(was: str, became: str) -> None:
 
 
 def test_a_table_of_ours_is_replaced_in_one_transaction_and_taken_away_alone() -> None:
-    rules = nftables.compile_rules(WEB_DB, mls=True)
+    rules = nftables.compile_rules(WEB_DB)
     present = nftables.parse_list(LISTED)
-    replaced = nft_text.restore_text(present, nftables.compile_rules(SEVERAL, mls=True))
+    replaced = nft_text.restore_text(present, nftables.compile_rules(SEVERAL))
     assert replaced.startswith("table inet senet\ndelete table inet senet\ntable inet senet {\n")
     assert nft_text.restore_text(EMPTY, rules).startswith("table inet senet {\n")
     assert nft_text.restore_text(present, None) == "table inet senet\ndelete table inet senet\n"
@@ -121,7 +122,7 @@ def test_a_table_of_ours_is_replaced_in_one_transaction_and_taken_away_alone() -
 
 def test_the_number_of_rules_does_not_grow_with_the_flows() -> None:
     def chains(flows: FlowSet) -> list[str]:
-        rules = nftables.compile_rules(flows, mls=True)
+        rules = nftables.compile_rules(flows)
         return list(rules[rules.index("\tchain input {"):])
 
     assert chains(WEB_DB) == chains(flow_set([flow(f"f{port}", ports=[port]) for port in range(1, 1001)]))
@@ -163,7 +164,7 @@ def untracked(state: str, sport: str, dport: str, flags: str = "ack") -> dict[st
     ],
 )
 def test_each_packet_gets_the_type_of_its_side(hook: str, packet: dict[str, str], expected: str) -> None:
-    assert Table(nftables.compile_rules(SEVERAL, mls=True)).label(hook, packet) == expected
+    assert Table(nftables.compile_rules(SEVERAL)).label(hook, packet) == expected
 
 
 FOREIGN = (DIRECTORY / "nft_foreign.txt").read_text()
@@ -182,26 +183,26 @@ def test_labels_of_others_are_found_in_every_table() -> None:
 
 def test_the_chains_of_the_other_backend_are_not_foreign() -> None:
     flows = flow_set([flow(f"f{port}", ports=[port]) for port in range(1, 41)])
-    names = {rule.split()[1] for rule in iptables.compile_rules(flows, mls=True)}
+    names = {rule.split()[1] for rule in iptables.compile_rules(flows)}
     text = "".join(f"\tchain {name} {{\n\t\txt target SECMARK\n\t}}\n" for name in sorted(names))
     assert nftables.foreign_labels("table ip6 security {\n" + text + "}\n") == []
 
 
 def test_a_type_is_left_out_with_its_object_and_elements() -> None:
-    kept = nftables.without_types(nftables.compile_rules(SEVERAL, mls=True), [CLIENT, SERVER])
+    kept = nftables.without_types(nftables.compile_rules(SEVERAL), [CLIENT, SERVER])
     assert not any("web_db" in line for line in kept)
     less = flow_set(flow for flow in SEVERAL.flows if flow.name != "web_db")
-    assert kept == nftables.compile_rules(less, mls=True)
+    assert kept == nftables.compile_rules(less)
 
 
 def test_a_map_that_loses_its_last_element_stays_for_its_rules() -> None:
-    kept = nftables.without_types(nftables.compile_rules(WEB_DB, mls=True), [CLIENT, SERVER])
+    kept = nftables.without_types(nftables.compile_rules(WEB_DB), [CLIENT, SERVER])
     assert not any("web_db" in line or "elements" in line for line in kept)
     assert nftables.parse_list("\n".join(kept)).rules == kept
 
 
 def test_a_set_is_the_same_in_any_order() -> None:
-    rules = nftables.compile_rules(flow_set([flow(interfaces=["eth0", "lo"])]), mls=True)
+    rules = nftables.compile_rules(flow_set([flow(interfaces=["eth0", "lo"])]))
     # nft 1.0.6 on x86-64
     listed_so = [line.replace('{ "eth0", "lo" }', '{ "lo", "eth0" }') for line in rules]
     assert listed_so != list(rules)

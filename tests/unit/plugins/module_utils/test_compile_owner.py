@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.senet.firewall.plugins.module_utils._compile import owner, rule_families
+from ansible_collections.senet.firewall.plugins.module_utils._compile import owner, rule_sets
 from ansible_collections.senet.firewall.plugins.module_utils._compile.owner import Accounts, Cgroup
+from ansible_collections.senet.firewall.plugins.module_utils._compile.rule_sets import RULE_SETS
 from ansible_collections.senet.firewall.plugins.module_utils._host.netfilter import Netfilter
 from ansible_collections.senet.firewall.plugins.module_utils._values.flows import FlowSet, flow_set
 from tests.unit.flows import flow, flow_sets
@@ -166,24 +167,24 @@ def space(request: pytest.FixtureRequest) -> Iterator[Space]:
         yield Space(backend, namespace, Netfilter(namespace.run, namespace.find))
 
 
-def put_in_force(space: Space, flows: FlowSet, labelled: bool = False) -> dict[str, rule_families.Rules]:
-    wanted = rule_families.compile_owner_rules(space.backend, flows, ACCOUNTS, labelled)
+def put_in_force(space: Space, flows: FlowSet, labelled: bool = False) -> dict[str, rule_sets.Rules]:
+    wanted = rule_sets.compile_owner_rules(space.backend, flows, ACCOUNTS, labelled)
     for family, rules in wanted.items():
-        source = rule_families.source(family)
-        table = rule_families.parse(family, space.netfilter.save(source))
-        space.netfilter.restore(source, rule_families.restore_text(family, table, rules))
+        source = RULE_SETS[family].source
+        table = RULE_SETS[family].parse(space.netfilter.save(source))
+        space.netfilter.restore(source, RULE_SETS[family].restore_text(table, rules))
     return wanted
 
 
 def test_what_a_kernel_lists_is_what_was_loaded(space: Space) -> None:
     put_in_force(space, flow_set([]))
     for family, rules in put_in_force(space, FLOWS).items():
-        table = rule_families.parse(family, space.netfilter.save(rule_families.source(family)))
+        table = RULE_SETS[family].parse(space.netfilter.save(RULE_SETS[family].source))
         assert table.installed(rules)
-        space.netfilter.restore(rule_families.source(family), rule_families.restore_text(family, table, None))
-        gone = rule_families.parse(family, space.netfilter.save(rule_families.source(family)))
+        space.netfilter.restore(RULE_SETS[family].source, RULE_SETS[family].restore_text(table, None))
+        gone = RULE_SETS[family].parse(space.netfilter.save(RULE_SETS[family].source))
         assert not gone.ours
-        assert "senet" not in space.netfilter.save(rule_families.source(family)).lower()
+        assert "senet" not in space.netfilter.save(RULE_SETS[family].source).lower()
 
 
 @settings(max_examples=5, deadline=None)
@@ -191,7 +192,7 @@ def test_what_a_kernel_lists_is_what_was_loaded(space: Space) -> None:
 def test_any_set_is_listed_as_it_was_loaded(space: Space, flows: FlowSet) -> None:
     owned = flow_set(one._replace(users=("www-data", "65533")) for one in flows.flows)
     for family, rules in put_in_force(space, owned).items():
-        assert rule_families.parse(family, space.netfilter.save(rule_families.source(family))).installed(rules)
+        assert RULE_SETS[family].parse(space.netfilter.save(RULE_SETS[family].source)).installed(rules)
 
 
 def ask(space: Space, *questions: tuple[int, str, str, int]) -> list[str]:

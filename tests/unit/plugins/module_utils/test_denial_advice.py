@@ -115,11 +115,11 @@ def test_what_has_to_be_looked_at_first(flows: FlowSet, text: str, says: str) ->
 
 def test_a_confined_domain_is_told_the_flow_that_it_lacks() -> None:
     text = avc(domain="httpd_t", type=DEFAULT, dest="6379")
-    advice = only(text, flows=CONFINED, listening={("tcp", 6379): frozenset(["redis_t"])}, family="Debian")
+    advice = only(text, flows=CONFINED, listening={("tcp", 6379): frozenset(["redis_t"])}, distribution="Debian")
     assert advice.kind == "flow"
     assert advice.flow == {
         "name": "httpd_to_redis_6379", "source": ["httpd_t"], "destination": ["redis_t"], "protocol": "tcp",
-        "ports": ["6379"],
+        "ports": ["6379"], "destination_addresses": ["127.0.0.1"],
     }  # fmt: skip
     assert "or the pair httpd_to_redis," in advice.text
     assert "nobody else may use tcp/6379 there then" in advice.text
@@ -137,6 +137,13 @@ def test_a_confined_client_of_another_host_and_a_confined_server() -> None:
     assert server.flow["source_addresses"] == ["192.0.2.9"]
 
 
+def test_a_confined_server_that_refused_its_own_host_is_not_opened_to_others() -> None:
+    text = avc(domain="httpd_t", type=DEFAULT, permission="recv", dest="80", saddr="10.0.0.1", daddr="10.0.0.1")
+    server = only(text, flows=CONFINED, addresses=frozenset(["10.0.0.1"]))
+    assert server.flow is not None
+    assert server.flow["source_addresses"] == ["10.0.0.1"]
+
+
 def test_a_name_server_is_asked_by_udp() -> None:
     listening = {("udp", 123): frozenset(["chronyd_t"])}
     ntp = only(avc(domain="httpd_t", type=DEFAULT, dest="123", daddr="192.0.2.9"), flows=CONFINED, listening=listening)
@@ -146,7 +153,7 @@ def test_a_name_server_is_asked_by_udp() -> None:
 
 
 def test_a_boolean_comes_before_the_flow() -> None:
-    first = only(records.CONNECT, family="Debian")
+    first = only(records.CONNECT, distribution="Debian")
     assert (first.kind, first.booleans) == ("boolean", ("httpd_can_network_connect_db",))
     assert "setsebool -P httpd_can_network_connect_db on" in first.text
     both = told(records.CONNECT.replace("httpd_t", "redis_t"), avc())

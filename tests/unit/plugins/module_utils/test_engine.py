@@ -182,7 +182,7 @@ def test_a_failed_removal_is_undone(fail: str) -> None:
         apply(host, NOTHING)
     assert host.policy == before[0]
     for family in ("ipv4", "ipv6"):
-        assert iptables.parse_save(host.save(family)).installed(iptables.compile_rules(WEB_DB, mls=True))
+        assert iptables.parse_save(host.save(family)).installed(iptables.compile_rules(WEB_DB))
 
 
 def test_a_failed_undo_says_how_to_let_traffic_through() -> None:
@@ -415,7 +415,7 @@ def test_a_guarded_run_writes_down_what_was_before_anything_else_and_stops_short
 ) -> None:
     host = ScriptedHost()
     apply(host, requests.Replace(SEVERAL))
-    rules = iptables.compile_rules(SEVERAL, mls=True)
+    rules = iptables.compile_rules(SEVERAL)
     both = {"ipv4": rules, "ipv6": rules}
     earlier = {"policy": host.policy, "rules": both, "intent": host.service.text, "interfaces": {}}
     host.writes.clear()

@@ -12,11 +12,11 @@ import pytest
 from ansible_collections.senet.firewall.plugins.module_utils._agent import commands
 from ansible_collections.senet.firewall.plugins.module_utils._change import confirm, engine, kernel_answers, load
 from ansible_collections.senet.firewall.plugins.module_utils._change.change import Options
-from ansible_collections.senet.firewall.plugins.module_utils._compile import rule_families
+from ansible_collections.senet.firewall.plugins.module_utils._compile import rule_sets
 from ansible_collections.senet.firewall.plugins.module_utils._values import requests
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
 from ansible_collections.senet.firewall.plugins.module_utils._values.flows import flow_set
-from ansible_collections.senet.firewall.plugins.module_utils._values.layers import Owners
+from ansible_collections.senet.firewall.plugins.module_utils._values.layers import OWNER, Owners
 from tests.unit.flows import WEB_DB, flow
 from tests.unit.scripted_host import ScriptedHost, empty_families
 
@@ -141,7 +141,7 @@ def test_a_unit_that_was_started_again_is_known_again_when_it_says_so() -> None:
 def test_a_unit_that_stops_is_no_loss_of_rules_and_what_others_take_is(backend: str) -> None:
     host = without_selinux()
     apply(host, requests.Replace(WEB_DB), backend=backend)
-    families = list(rule_families.OWNER_FAMILIES[backend])
+    families = list(rule_sets.names_of(backend, OWNER))
     del host.accounts.groups["apache2.service"]
     with redirect_stderr(io.StringIO()):
         commands._repair(host.host())

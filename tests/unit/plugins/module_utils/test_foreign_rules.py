@@ -96,7 +96,7 @@ def change(netfilter: Netfilter, flows: FlowSet) -> None:
     host = Host(None, None, netfilter, None, None, None, None, None, None, None, 0)  # type: ignore[arg-type]
     found = {family: iptables.parse_save(netfilter.save(family)) for family in FAMILIES}
     state = plan.HostState(None, True, found, None, False)
-    desired = desired_state(Intent(flows, IPTABLES), True, Accounts({}, {}), FAMILIES)
+    desired = desired_state(Intent(flows, IPTABLES), Accounts({}, {}), FAMILIES)
     for step in plan.enforcement_steps(state, desired):
         if step.action in (plan.RESTORE_RULES, plan.DROP_TABLE):
             take.take(host, step)

@@ -17,7 +17,7 @@ from tests.unit.flows import WEB_DB
 from tests.unit.scripted_host import ScriptedHost
 
 LABEL = "-j SECMARK --selctx system_u:object_r:http_server_packet_t:s0"
-OURS = iptables.compile_rules(WEB_DB, mls=True)
+OURS = iptables.compile_rules(WEB_DB)
 
 
 def saved(table: str, *rules: str, default: bool = True, family: str = "ipv4", variant: str = "nf_tables") -> Saved:
@@ -49,7 +49,7 @@ def test_ours_are_not_foreign_but_those_of_the_other_variant_are() -> None:
 
 
 def test_our_table_of_nft_is_not_foreign() -> None:
-    assert foreign_labels([saved("security")], "\n".join(nftables.compile_rules(WEB_DB, mls=True))) == []
+    assert foreign_labels([saved("security")], "\n".join(nftables.compile_rules(WEB_DB))) == []
 
 
 @pytest.mark.parametrize("rule", ["meta secmark set 0x1", "ct secmark set meta secmark", 'meta secmark set "web"'])
@@ -119,7 +119,7 @@ def test_the_policy_stays_while_a_label_does(left: str, check_mode: bool) -> Non
         said = "'nft inet mine: secmark web'"
     else:
         # of a run by the other backend, which this host has no record of
-        host.listed = "\n".join(nftables.compile_rules(WEB_DB, mls=True))
+        host.listed = "\n".join(nftables.compile_rules(WEB_DB))
         said = "'nft inet senet: secmark senet_default_packet_t' .and 2 more."
     host.writes.clear()
     message = f"Labels would stay on this host: {said}.*cut off domains such as sshd_t. Nothing was changed"

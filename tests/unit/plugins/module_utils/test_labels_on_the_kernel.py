@@ -93,12 +93,12 @@ def packets_by_label(kind: str, flows: FlowSet, talk: str) -> dict[tuple[str, in
         assert talking.stdout is not None
         assert talking.stdout.readline() == "ready\n"
         if kind == "nft":
-            text = "\n".join(nftables.compile_rules(flows, mls=True)) + "\n"
+            text = "\n".join(nftables.compile_rules(flows)) + "\n"
             done(space.run(["nft", "-f", "-"], with_marks(text)))
             found = sorted(set(re.findall(r"\tsecmark (\w+) \{\n", text)))
             names = {str(number): name for number, name in enumerate(found, 1)}
         else:
-            rules = xtables.restore_text(iptables.parse_save(""), iptables.compile_rules(flows, mls=True))
+            rules = xtables.restore_text(iptables.parse_save(""), iptables.compile_rules(flows))
             done(space.run([str(space.find("iptables-restore")), "--noflush"], rules))
             names = {str(mark): context.split(":")[2] for mark, context in space.contexts.items()}
         done(space.run(["nft", "-f", "-"], WATCH))

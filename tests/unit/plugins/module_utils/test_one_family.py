@@ -54,11 +54,11 @@ def test_clients_of_one_family_need_no_warning_since_the_other_is_refused() -> N
     flows = flow_set([flow(source_addresses=["192.0.2.7"])])
     assert warnings(ScriptedHost(), flows) == []
     refused = flows.flows[0].refused_type
-    rules = iptables.compile_rules(flows, True, "ipv6")
+    rules = iptables.compile_rules(flows, "ipv6")
     assert any(refused in rule for rule in rules)
     assert not any(name in rule for rule in rules for name in flows.flows[0].packet_types if name != refused)
     # nft says the family in the rule: none for IPv6, and the refusal without one.
-    lines = [line for line in nftables.compile_rules(flows, True) if f'set "{refused}"' in line]
+    lines = [line for line in nftables.compile_rules(flows) if f'set "{refused}"' in line]
     assert lines
     assert not any(" ip " in line or " ip6 " in line or "nfproto" in line for line in lines)
 

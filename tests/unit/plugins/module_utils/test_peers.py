@@ -45,7 +45,7 @@ def apply(host: ScriptedHost, flows: Any, check_mode: bool = False) -> engine.Ou
 
 def test_nothing_is_asked_where_nothing_is_verified() -> None:
     assert peering(WEB_DB) == peers.Peering((), (), ())
-    assert netlabel.compile_rules(peering(WEB_DB), mls=True) == ()
+    assert netlabel.compile_rules(peering(WEB_DB)) == ()
 
 
 def test_a_same_host_peer_is_told_by_its_domain() -> None:
@@ -145,7 +145,7 @@ def test_a_boot_loads_peer_labels_as_far_as_the_policy_knows_them() -> None:
     host = ScriptedHost()
     apply(host, LOOPBACK)
     host.reboot()
-    assert "netlabel" in load.load(host.host()).families
+    assert "netlabel" in load.load(host.host()).sets
     assert host.netlabel.kernel.lists().count("senet_loopback_peer_t") == 2
     host.reboot()
     assert host.policy

@@ -20,7 +20,7 @@ FAMILIES = ("ipv4", "ipv6")
 
 
 def wanted(flows: FlowSet) -> plan.Desired:
-    return target.desired_state(Intent(flows, "iptables"), True, Accounts({}, {}), FAMILIES)
+    return target.desired_state(Intent(flows, "iptables"), Accounts({}, {}), FAMILIES)
 
 
 def observed(flows: FlowSet) -> plan.HostState:
@@ -96,11 +96,11 @@ def test_the_table_stays_if_something_else_is_in_it() -> None:
 def test_releasing_leaves_no_label_and_is_not_repeated(flows: FlowSet) -> None:
     before = observed(flows)
     steps = plan.release_steps(before.tables)
-    assert [step.family for step in steps] == (list(FAMILIES) if not flows.empty else [])
+    assert [step.name for step in steps] == (list(FAMILIES) if not flows.empty else [])
     for step in steps:
         assert step.payload is not None
         kernel = Xtables()
-        kernel.restore(xtables.restore_text(iptables.parse_save(""), iptables.compile_rules(flows, mls=True)))
+        kernel.restore(xtables.restore_text(iptables.parse_save(""), iptables.compile_rules(flows)))
         kernel.restore(step.payload)
         table = iptables.parse_save(kernel.save())
         assert "SECMARK" not in kernel.save()

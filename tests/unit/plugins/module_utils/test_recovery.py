@@ -14,6 +14,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._agent import comma
 from ansible_collections.senet.firewall.plugins.module_utils._change import change, confirm, engine, load
 from ansible_collections.senet.firewall.plugins.module_utils._change.undo import undo_pending
 from ansible_collections.senet.firewall.plugins.module_utils._compile import cil, iptables
+from ansible_collections.senet.firewall.plugins.module_utils._host.guard import clock
 from ansible_collections.senet.firewall.plugins.module_utils._values import requests
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
 from ansible_collections.senet.firewall.plugins.module_utils._values.flows import FlowSet, flow_set
@@ -49,7 +50,7 @@ def view(host: ScriptedHost) -> tuple[object, ...]:
 
 
 def is_in_force(host: ScriptedHost, flows: FlowSet) -> bool:
-    rules = iptables.compile_rules(flows, mls=True)
+    rules = iptables.compile_rules(flows)
     return all(iptables.parse_save(host.save(family)).installed(rules) for family in ("ipv4", "ipv6"))
 
 
@@ -253,9 +254,56 @@ def test_beside_a_run_that_is_stuck_traffic_is_let_through_in_the_end() -> None:
     assert host.writes == ["restore ipv4", "restore ipv6"]
 
 
+def run_out(host: ScriptedHost) -> None:
+    """Let the time of the change that waits be over."""
+    assert host.guard.record is not None
+    host.guard.record = host.guard.record._replace(deadline=0.0)
+
+
+def test_the_timer_of_a_slow_run_leaves_its_change_the_time_to_be_confirmed() -> None:
+    host = ScriptedHost()
+    make(host, WEB_DB, GUARDED)
+    host.writes.clear()
+    assert expire(host) == {"token": TOKEN, "rolled_back": False, "reason": ""}
+    assert (host.writes, host.guard.record is not None) == ([], True)
+    run_out(host)
+    assert expire(host)["rolled_back"]
+
+
+def test_a_run_that_ends_when_the_time_to_confirm_is_over_too_is_undone() -> None:
+    host = ScriptedHost()
+    incomplete(host)
+    record = host.guard.record
+    assert record is not None
+
+    def complete() -> None:
+        host.guard.record = record._replace(complete=True, deadline=0.0)
+
+    host.guard.lock = Slow(host, complete)  # type: ignore[method-assign]
+    assert expire(host)["rolled_back"]
+
+
+def test_the_timer_of_the_confirmation_does_not_come_before_its_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = ScriptedHost()
+    armed: list[float] = []
+    arm = host.guard.arm
+
+    def late(token: str, phase: str, seconds: int) -> None:
+        armed.append(clock() + seconds)
+        arm(token, phase, seconds)
+
+    monkeypatch.setattr(host.guard, "arm", late)
+    make(host, WEB_DB, GUARDED)
+    assert host.guard.record is not None
+    assert host.guard.record.deadline < armed[-1]
+    # Whoever reads a whole change can rely on a timer
+    assert host.guard.stages[-2].complete is False
+
+
 def test_a_change_that_nobody_confirmed_is_undone_without_waiting() -> None:
     host = ScriptedHost()
     make(host, WEB_DB, GUARDED)
+    run_out(host)
     host.writes.clear()
     host.guard.locked = True
     with pytest.raises(SenetError, match="Another run"):
@@ -349,6 +397,7 @@ def test_the_timers_rollback_tries_until_it_works_with_ever_longer_pauses(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     host = host_with(NOTHING, pending=WEB_DB)
+    run_out(host)
     slept = Slept(monkeypatch)
     failures = ["remove policy"] * 9
 
@@ -366,6 +415,7 @@ def test_the_timers_rollback_tries_until_it_works_with_ever_longer_pauses(
 
 def test_the_timers_rollback_ends_when_somebody_else_has_ended_the_change(monkeypatch: pytest.MonkeyPatch) -> None:
     host = host_with(NOTHING, pending=WEB_DB)
+    run_out(host)
     slept = Slept(monkeypatch)
     host.guard.locked = True
 
@@ -583,7 +633,7 @@ def test_a_family_that_cannot_be_loaded_leaves_no_other_open(fail: str) -> None:
         load.load(host.host())
     assert host.writes == [{"restore ipv4": "restore ipv6", "restore ipv6": "restore ipv4"}[fail]]
     # only that one is left to do
-    assert load.load(host.host()).families == [fail.split()[1]]
+    assert load.load(host.host()).sets == [fail.split()[1]]
 
 
 def test_packets_are_labelled_where_the_tool_for_peers_has_gone() -> None:

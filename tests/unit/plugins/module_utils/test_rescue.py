@@ -68,7 +68,7 @@ def test_a_module_removed_by_hand_comes_back_with_nobody_cut_meanwhile(monkeypat
     assert labelled == [False]
     assert host.writes == ["restore ipv4", "restore ipv6", "install policy", "restore ipv4", "restore ipv6"]
     assert host.policy == policy
-    rules = iptables.compile_rules(SEVERAL, mls=True)
+    rules = iptables.compile_rules(SEVERAL)
     assert all(iptables.parse_save(host.families[name].save()).installed(rules) for name in ("ipv4", "ipv6"))
     assert "NOT enforced" in said
     assert "was missing and has been put back" in said

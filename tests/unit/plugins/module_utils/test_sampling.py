@@ -36,12 +36,12 @@ Label = Callable[..., str]
 
 
 def by_iptables(flows: FlowSet, hook: str, packet: dict[str, str], unknown: tuple[str, ...] = ()) -> str:
-    rules = iptables.without_types(iptables.compile_rules(flows, mls=True), unknown)
+    rules = iptables.without_types(iptables.compile_rules(flows), unknown)
     return Traversal(chains_of(rules), hook, packet).type
 
 
 def by_nftables(flows: FlowSet, hook: str, packet: dict[str, str], unknown: tuple[str, ...] = ()) -> str:
-    rules = nftables.without_types(nftables.compile_rules(flows, mls=True), unknown)
+    rules = nftables.without_types(nftables.compile_rules(flows), unknown)
     return Table(rules).label(hook.lower(), known(packet, "ipv4"))
 
 
@@ -138,8 +138,8 @@ def test_types_that_the_policy_lacks_leave_the_others(label: Label) -> None:
 def test_no_rule_has_a_type_for_what_is_unlogged_of_another_flow(flows: FlowSet) -> None:
     observed = {flow for flow in flows.flows if flow.mode == "observe"}
     types = {name for flow in observed for name in flow.unlogged_types}
-    both = iptables.compile_rules(flows, mls=True) + iptables.compile_rules(flows, True, "ipv6")
-    for rules in (both, nftables.compile_rules(flows, mls=True)):
+    both = iptables.compile_rules(flows) + iptables.compile_rules(flows, "ipv6")
+    for rules in (both, nftables.compile_rules(flows)):
         found = set(re.findall(r"object_r:(\w+_unlogged_\w+)", "\n".join(rules)))
         # Without an address of either family a flow has none of some.
         assert found <= types

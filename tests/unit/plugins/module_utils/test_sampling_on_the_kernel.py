@@ -121,7 +121,7 @@ def test_what_is_enforced_has_its_type_however_busy(found: Found) -> None:
 @pytest.mark.parametrize("kind", ["nf_tables", "legacy"])
 @pytest.mark.parametrize("family", ["ipv4", "ipv6"])
 def test_iptables_saves_what_was_compiled(kind: str, family: str) -> None:
-    rules = iptables.compile_rules(FLOWS, True, family)
+    rules = iptables.compile_rules(FLOWS, family)
     command = {"ipv4": "iptables", "ipv6": "ip6tables"}[family]
     with NetworkNamespace(kind) as space:
         text = xtables.restore_text(iptables.parse_save(""), rules)
@@ -130,7 +130,7 @@ def test_iptables_saves_what_was_compiled(kind: str, family: str) -> None:
 
 
 def test_nft_lists_what_was_compiled() -> None:
-    text = with_marks("\n".join(nftables.compile_rules(FLOWS, mls=True)) + "\n")
+    text = with_marks("\n".join(nftables.compile_rules(FLOWS)) + "\n")
     with NetworkNamespace("nf_tables") as space:
         done(space.run(["nft", "-f", "-"], text))
         listed = done(space.run(["nft", *nftables.LIST_FLAGS]))

@@ -32,7 +32,7 @@ def warnings(host: ScriptedHost, flows: FlowSet, check_mode: bool = False) -> li
 def test_saved_rules_with_types_that_go_are_told_by_file_and_line(backend: str, after: FlowSet) -> None:
     host = ScriptedHost()
     assert warnings(host, WEB_DB) == []
-    text = host.families["ipv4"].save() if backend == "iptables" else "\n".join(nftables.compile_rules(WEB_DB, True))
+    text = host.families["ipv4"].save() if backend == "iptables" else "\n".join(nftables.compile_rules(WEB_DB))
     host.saved_rules = dict.fromkeys(FILES[backend], text) | {"/etc/iptables/rules.v6": "*filter\nCOMMIT\n"}
     # As long as the flow is there its types are, too.
     assert warnings(host, WEB_DB) == []

@@ -45,9 +45,11 @@ def refusing(code: int) -> Callable[[str, str], str]:
 def test_a_host_is_what_selinuxfs_says(tree: Path) -> None:
     selinux = SELinuxFS(str(tree))
     assert (selinux.status(), selinux.mls(), selinux.policy_version()) == ("enforcing", True, 33)
+    assert selinux.context("senet_a_packet_t") == "system_u:object_r:senet_a_packet_t:s0"
     (tree / "enforce").write_text("0")
     (tree / "mls").write_text("0")
     assert (selinux.status(), selinux.mls()) == ("permissive", False)
+    assert selinux.context("senet_a_packet_t") == "system_u:object_r:senet_a_packet_t"
 
 
 def test_without_a_mount_or_a_policy_selinux_is_disabled(tmp_path: Path, tree: Path) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from ansible_collections.senet.firewall.plugins.module_utils._change import change, engine, load
+from ansible_collections.senet.firewall.plugins.module_utils._change import change, drift, engine, load
 from ansible_collections.senet.firewall.plugins.module_utils._compile import cil, iptables, nftables
 from ansible_collections.senet.firewall.plugins.module_utils._decisions import warnings
 from ansible_collections.senet.firewall.plugins.module_utils._values import requests
@@ -37,13 +37,13 @@ Label = Callable[[str, dict[str, str]], str]
 
 
 def by_iptables(flows: FlowSet, forgetful: bool = False) -> Label:
-    rules = iptables.compile_rules(flows, mls=True)
+    rules = iptables.compile_rules(flows)
     chains = chains_of(iptables.forgetful(rules) if forgetful else rules)
     return lambda hook, packet: Traversal(chains, hook, packet).type
 
 
 def by_nftables(flows: FlowSet, forgetful: bool = False) -> Label:
-    rules = nftables.compile_rules(flows, mls=True)
+    rules = nftables.compile_rules(flows)
     table = Table(nftables.forgetful(rules) if forgetful else rules)
 
     def label(hook: str, packet: dict[str, str]) -> str:
@@ -194,7 +194,7 @@ def test_flows_of_no_confined_domain_have_no_types_beside_their_two(compiled: Ca
 
 
 def test_what_leaves_a_second_time_keeps_its_label() -> None:
-    table = Table(nftables.compile_rules(FLOWS, mls=True))
+    table = Table(nftables.compile_rules(FLOWS))
     for protocol in ("esp", "ah", "gre"):
         packet = {"meta l4proto": protocol, "ct direction": "original", "ct state": "new"}
         assert table.label("output", packet, "senet_web_db_client_packet_t") == "senet_web_db_client_packet_t"
@@ -224,6 +224,7 @@ def test_a_kernel_without_labels_on_connections_gets_rules_without_them(backend:
     assert not any("label" in host.families[family].save() for family in ("ipv4", "ipv6"))
     assert "ct label" not in host.families["inet"].save()
     assert load.in_force(host.host())
+    assert drift.report(host.host())["drift"] == []
     assert not engine.run(host.host(), requests.Replace(flows), options, check_mode=False).changed
 
 

@@ -15,8 +15,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.senet.firewall.plugins.module_utils._change import change, engine, target
-from ansible_collections.senet.firewall.plugins.module_utils._compile import cil, rule_families
+from ansible_collections.senet.firewall.plugins.module_utils._compile import cil
 from ansible_collections.senet.firewall.plugins.module_utils._compile.owner import Accounts
+from ansible_collections.senet.firewall.plugins.module_utils._compile.rule_sets import RULE_SETS
 from ansible_collections.senet.firewall.plugins.module_utils._decisions import plan
 from ansible_collections.senet.firewall.plugins.module_utils._values import requests
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
@@ -127,7 +128,7 @@ def packets(*sets: FlowSet) -> Iterator[Packet]:
 
 
 def wanted(flows: FlowSet, backend: str) -> plan.Desired:
-    return target.desired_state(Intent(flows, backend), True, Accounts({}, {}), ALL_FAMILIES)
+    return target.desired_state(Intent(flows, backend), Accounts({}, {}), ALL_FAMILIES)
 
 
 def moments(
@@ -145,7 +146,7 @@ def moments(
                 known[family].append((flows, rules))
 
     def seen(family: str) -> Optional[FlowSet]:
-        table = rule_families.parse(family, tables[family].save())
+        table = RULE_SETS[family].parse(tables[family].save())
         if not table.rules:
             return None
         return next(flows for flows, rules in known[family] if table.installed(rules))
@@ -154,13 +155,13 @@ def moments(
     learn(second, after)
     for family, rules in before.rules.items():
         if rules is not None:
-            tables[family].restore(rule_families.restore_text(family, rule_families.parse(family, ""), rules))
-    parsed = {family: rule_families.parse(family, tables[family].save()) for family in ALL_FAMILIES}
+            tables[family].restore(RULE_SETS[family].restore_text(RULE_SETS[family].parse(""), rules))
+    parsed = {family: RULE_SETS[family].parse(tables[family].save()) for family in ALL_FAMILIES}
     policy = before.policy if module is None else cil.compile_policy(module)
     assert cil.alike(policy, before.policy)
     observed = plan.HostState(policy, True, parsed, before.intent, before.intent is not None)
     recorded = Intent(first, backends[0]) if record else None
-    between = target.state_between(observed, after, Intent(second, backends[1]), True, recorded)
+    between = target.state_between(observed, after, Intent(second, backends[1]), recorded)
     if between is not None:
         way = cil_flows(between)
         learn(way, between)
@@ -171,13 +172,13 @@ def moments(
         elif step.action == plan.REMOVE_POLICY:
             policy = None
         elif step.action == plan.RESTORE_RULES:
-            tables[step.family or ""].restore(step.payload or "")
+            tables[step.name or ""].restore(step.payload or "")
         else:
             continue
         found.append(Moment(policy, {family: seen(family) for family in ALL_FAMILIES}))
     assert cil.alike(policy, after.policy)
     # Run again, it changes nothing, whatever is retired.
-    parsed = {family: rule_families.parse(family, tables[family].save()) for family in ALL_FAMILIES}
+    parsed = {family: RULE_SETS[family].parse(tables[family].save()) for family in ALL_FAMILIES}
     assert plan.enforcement_steps(plan.HostState(policy, True, parsed, None, False), after) == ()
     return found
 
