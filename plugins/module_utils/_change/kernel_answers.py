@@ -34,6 +34,11 @@ from ansible_collections.senet.firewall.plugins.module_utils._values.peers impor
 from ansible_collections.senet.firewall.plugins.module_utils._values.processes import Process
 
 _FORWARDED = frozenset(["forward_in", "forward_out"])
+# A run of semodule that was killed has stored a policy, which the kernel has not yet
+_DISAGREES = (
+    "The kernel does not {0}: {1}; another policy module grants or denies it (find its rule with 'sesearch -A "
+    "-c {2}'), or the stored policy is not the loaded one (load it with 'load_policy')."
+)
 
 
 class Answers(NamedTuple):
@@ -115,10 +120,7 @@ def check_access(flows: FlowSet, matrix: Iterable[Access], confined: Iterable[El
     """
     found = deviations(flows, matrix, confined)
     if found:
-        raise SenetError(
-            "The kernel does not enforce the flows: {0}; another policy module decides otherwise, find its rule with "
-            "'sesearch -A -c packet'.".format("; ".join(found))
-        )
+        raise SenetError(_DISAGREES.format("enforce the flows", "; ".join(found), "packet"))
 
 
 def check_nobody_is_cut(host: Host, flows: FlowSet, processes: Iterable[Process]) -> None:
@@ -161,10 +163,7 @@ def check_peer_access(rows: Iterable[ReceiverAccess], labels: Iterable[LabelAcce
         ("limit the peer labels to their receivers", [clause for label in labels for clause in label.deviations()]),
     ):
         if found:
-            raise SenetError(
-                "The kernel does not {0}: {1}; another policy module decides otherwise, find its rule with 'sesearch "
-                "-A -c peer'.".format(what, "; ".join(found))
-            )
+            raise SenetError(_DISAGREES.format(what, "; ".join(found), "peer"))
 
 
 def check_peers_are_received(
