@@ -335,7 +335,7 @@ class ScriptedAccounts:
         self.cgroups = True
         self.answers = True
 
-    def family(self) -> str:
+    def distribution(self) -> str:
         return "Debian"
 
     def matches_cgroups(self) -> bool:
