@@ -85,6 +85,7 @@ _value:
 
 import socket
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
@@ -106,6 +107,8 @@ def flows_for_host(
 ) -> list[dict[str, Any]]:
     """The flows of one host out of those of the fleet; AnsibleFilterError says what is wrong with them."""
 
+    # Ansible takes a millisecond or more for the variables of a host, and several flows may have the same clients
+    @cache
     def addresses(name: str) -> list[str]:
         if facts:
             return _from_facts(name, hostvars[name].get("ansible_facts") or {})

@@ -14,12 +14,12 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from tests.collection_tree import link
+from tests.fleet.job import Job, read_job
 
 _BIN = Path(sys.executable).parent
-_VERDICTS = ("confirmed", "unchanged", "rolled_back", "refused", "to be changed", "drift", "pending")
 # The host knows itself by its interpreter
 _INTERPRETER = '#!/bin/sh\nSENET_HOST={host} exec {python} "$@"\n'
 _STUB = """
@@ -83,39 +83,6 @@ class ActionModule(GuardedAction):
             raise AnsibleConnectionFailure("No route to host")
         return super().run(tmp, task_vars)
 """
-
-
-class Job(NamedTuple):
-    """A job that ended: the events in order, and what it printed."""
-
-    status: str
-    rc: int
-    events: list[dict[str, Any]]
-    output: str
-
-    @property
-    def verdicts(self) -> dict[str, str]:
-        """The last word of each host, with its reason."""
-        found = {}
-        for event in self.events:
-            result = event.get("event_data", {}).get("res", {})
-            text = str(result.get("msg", ""))
-            if event["event"] in ("runner_on_ok", "runner_on_failed") and text.partition(":")[0] in _VERDICTS:
-                found[event["event_data"]["host"]] = text
-        return found
-
-    @property
-    def batches(self) -> list[list[str]]:
-        """The hosts that were changed together, in order."""
-        found: list[list[str]] = []
-        for event in self.events:
-            data = event.get("event_data", {})
-            if event["event"] == "playbook_on_play_start":
-                found.append([])
-            ended = event["event"] in ("runner_on_ok", "runner_on_failed", "runner_on_unreachable")
-            if ended and data["task"] == "Put the flows in place" and data["play"].startswith(("Canar", "Batches")):
-                found[-1].append(data["host"])
-        return [sorted(batch) for batch in found if batch]
 
 
 class Fleet:
@@ -189,11 +156,7 @@ class Fleet:
             env={**os.environ, "PATH": f"{_BIN}:{os.environ['PATH']}"},
             text=True, stdin=subprocess.DEVNULL, capture_output=True, check=False,
         )  # fmt: skip
-        artifacts = place / "artifacts" / "job"
-        events = [json.loads(path.read_text()) for path in (artifacts / "job_events").glob("*.json")]
-        events.sort(key=lambda event: event["counter"])
-        status = (artifacts / "status").read_text()
-        return Job(status, done.returncode, events, done.stdout + done.stderr)
+        return read_job(place / "artifacts" / "job", done.stdout + done.stderr)
 
     def _plugin(self, kind: str, name: str) -> Path:
         return self._collections / "ansible_collections/senet/firewall/plugins" / kind / f"{name}.py"

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.unit.playbooks.fleet import Fleet, Job
+from tests.fleet.job import Job
+from tests.unit.playbooks.fleet import Fleet
 
 CONFIRMED = "confirmed: over a new connection"
 UNCHANGED = "unchanged: the host has these flows"

@@ -83,6 +83,18 @@ def test_all_addresses_of_a_variable_count() -> None:
     assert flow["source_addresses"] == ["192.0.2.10/31", "2001:db8::11"]
 
 
+def test_a_host_is_looked_up_once_however_many_flows_it_has() -> None:
+    asked = []
+
+    class Asked(dict[str, Any]):
+        def __getitem__(self, name: str) -> Any:
+            asked.append(name)
+            return super().__getitem__(name)
+
+    flows_for_host([WEB_DB, {**WEB_DB, "name": "other", "ports": [5433]}], "db1", GROUPS, Asked(HOSTVARS))
+    assert sorted(asked) == ["web1", "web2"]
+
+
 def test_addresses_of_facts_are_those_that_others_reach() -> None:
     facts = {
         "all_ipv4_addresses": ["192.0.2.20", "169.254.1.1", "127.0.0.1"],
