@@ -15,6 +15,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._compile.owner impo
 from ansible_collections.senet.firewall.plugins.module_utils._compile.xtables import Saved
 from ansible_collections.senet.firewall.plugins.module_utils._host.decisions import Decisions
 from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Pending
+from ansible_collections.senet.firewall.plugins.module_utils._host.history import History
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
 from ansible_collections.senet.firewall.plugins.module_utils._host.netfilter import Tool
 from ansible_collections.senet.firewall.plugins.module_utils._host.selinuxfs import Decision
@@ -206,6 +207,38 @@ class ScriptedService:
         self.units = ()
 
 
+class ScriptedHistory(History):
+    """/etc/senet/history in memory. A write is one that may fail or be the last, and is in no log."""
+
+    def __init__(self, log: "ScriptedHost") -> None:
+        super().__init__()
+        self._log = log
+        self.texts: dict[int, str] = {}
+        self.time = 1_700_000_000.0
+
+    def numbers(self) -> list[int]:
+        return sorted(self.texts)
+
+    def read(self, number: int) -> str | None:
+        return self.texts.get(number)
+
+    def write(self, number: int, text: str) -> None:
+        self._log.touch()
+        if self._log.fail == "write history":
+            self._log.fail = ""
+            raise SenetError(f"{self.path(number)} cannot be written.")
+        self.texts[number] = text
+
+    def remove(self, number: int) -> None:
+        self._log.touch()
+        del self.texts[number]
+
+    def clock(self) -> float:
+        """A minute later each time."""
+        self.time += 60
+        return self.time
+
+
 class ScriptedGuard:
     """The record, the lock and the timers. ``stages`` are the records as they were written."""
 
@@ -363,13 +396,14 @@ class ScriptedHost:
         self.netlabel = ScriptedNetLabel(self)
         self.service = ScriptedService(self)
         self.guard = ScriptedGuard(self)
+        self.history = ScriptedHistory(self)
         self.accounts = ScriptedAccounts()
 
     def host(self) -> Host:
         decisions = Decisions(self, "/nonexistent/decisions.json")  # type: ignore[arg-type]
         edges: Any = (self, decisions, self, self.netlabel, self, self.service, self.guard, self.accounts,
                       self.processes, self.refused_ports, 999, lambda: self.unlabelled_mptcp,
-                      lambda: self.saved_rules, lambda: self.own_addresses)  # fmt: skip
+                      lambda: self.saved_rules, lambda: self.own_addresses, self.history)  # fmt: skip
         return Host(*edges)
 
     def interfaces(self) -> list[str]:

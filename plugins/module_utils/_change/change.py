@@ -14,6 +14,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._values.flows impor
 from ansible_collections.senet.firewall.plugins.module_utils._values.layers import AUTO, Owners, labelled
 from ansible_collections.senet.firewall.plugins.module_utils._values.peers import Peering
 from ansible_collections.senet.firewall.plugins.module_utils._values.processes import Process
+from ansible_collections.senet.firewall.plugins.module_utils._values.requests import Replace, Request
 
 
 class Options(NamedTuple):
@@ -30,10 +31,13 @@ class Options(NamedTuple):
 class Change(NamedTuple):
     """What there is, what is wanted, and the steps between them.
 
-    ``mode`` is SELinux's status, ``recorded`` the layers of before, ``present`` and ``flows`` the flows before and
-    after, ``previous`` the options that ask for those of before.
+    ``request`` and ``options`` are what was asked for, with an earlier set in place of going back to it; ``mode`` is
+    SELinux's status, ``recorded`` the layers of before, ``present`` and ``flows`` the flows before and after,
+    ``previous`` the options that ask for those of before.
     """
 
+    request: Request
+    options: Options
     mode: str
     backend: Choice
     layers: Tuple[str, ...]
@@ -53,6 +57,11 @@ class Change(NamedTuple):
     def labelled(self) -> FlowSet:
         """What SELinux enforces."""
         return labelled(self.flows, self.layers)
+
+    @property
+    def reverts(self) -> bool:
+        """Whether it goes back to an earlier set of flows."""
+        return isinstance(self.request, Replace) and self.request.reverts
 
 
 def is_forgetful(change: Change) -> bool:

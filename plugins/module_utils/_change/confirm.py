@@ -56,7 +56,7 @@ def _confirm(host: Host, token: str) -> Dict[str, Any]:
             raise SenetError("Undoing it has begun, or has failed so far.")
         after = plan.from_record(pending.after)
         try:
-            persist(host, after)
+            persist(host, plan.from_record(pending.before), after, pending.reverts)
         except (SenetError, OSError) as exc:
             undo_pending(host, pending, str(exc))
             raise SenetError("{0} The change was undone.".format(exc)) from exc

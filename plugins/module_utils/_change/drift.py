@@ -5,7 +5,7 @@
 
 from typing import Any, Dict, Optional, Tuple
 
-from ansible_collections.senet.firewall.plugins.module_utils._change import observation, target
+from ansible_collections.senet.firewall.plugins.module_utils._change import history, observation, target
 from ansible_collections.senet.firewall.plugins.module_utils._decisions import plan, wanted_flows
 from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Pending, boot_id, clock
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
@@ -24,6 +24,7 @@ def report(host: Host) -> Dict[str, Any]:
     pending = host.guard.pending()
     # What waits is in force, and not on record
     steps, diffs = drift(host, intent) if pending is None else (None, [])
+    earlier, problems = history.rows(host, intent)
     return {
         "flows": [flow.as_dict() for flow in flows.flows],
         "confine": dict(flows.confine),
@@ -36,7 +37,9 @@ def report(host: Host) -> Dict[str, Any]:
         "outcome": host.guard.outcome(),
         "repaired": host.guard.repairs(),
         "drift": None if steps is None else list(steps),
+        "history": earlier,
         "diff": diffs,
+        "warnings": problems,
     }
 
 

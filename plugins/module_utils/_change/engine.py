@@ -6,6 +6,7 @@
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._change import (
+    history,
     kernel_answers,
     load,
     names,
@@ -73,13 +74,13 @@ class Outcome(NamedTuple):
     previous: Optional[Dict[str, Any]] = None
 
 
-def run(host: Host, request: requests.Request, options: Options, check_mode: bool) -> Outcome:
+def run(host: Host, request: requests.Asked, options: Options, check_mode: bool) -> Outcome:
     """Bring the host to what is requested, or say what that would take.
 
     :raises SenetError: the request cannot be met; the host is then as it was, or the message says what is not.
     """
     left_over = unconfirmed(host, check_mode)
-    change = _prepare(host, request, options)
+    change = _prepare(host, *history.resolved(host, request, options))
     warnings = []  # type: List[str]
     if not check_mode and (change.steps or left_over):
         with host.guard.lock(_LOCK_SECONDS):
@@ -87,14 +88,14 @@ def run(host: Host, request: requests.Request, options: Options, check_mode: boo
             if dead:
                 warnings.append(_undo_dead(host, dead))
             # What was seen without the lock may be somebody else's half-way house.
-            change = _prepare(host, request, options)
+            change = _prepare(host, *history.resolved(host, request, options))
             if change.steps:
-                _apply(host, change, options)
+                _apply(host, change)
         if change.steps and change.steps[-1].action == plan.PERSIST and not is_guarded(change):
             take.start_service(host, change.desired)
 
     answers = _answers(host, change, check_mode)
-    warnings.extend(change_warnings(host, request, options, change, answers))
+    warnings.extend(change_warnings(host, change, answers))
     if not check_mode:
         host.decisions.keep()
         host.service.keep()
@@ -165,6 +166,8 @@ def _prepare(host: Host, request: requests.Request, options: Options) -> Change:
     sets = observation.sets_to_read(host, backend.backend, intent, layers, requests.asks_peers(request))
     interfaces = request.interfaces if isinstance(request, requests.Alter) else {}
     observed = observation.observe(host, sets, interfaces)
+    if isinstance(request, requests.Replace) and request.reverts:
+        history.refuse_unrecorded(intent, observed)
     asked = wanted_flows.wanted(request, observed, intent)
     flows = _known_flows(host, asked if mode != "disabled" else without_types(asked), layers)
     if OWNER in layers:
@@ -184,6 +187,8 @@ def _prepare(host: Host, request: requests.Request, options: Options) -> Change:
     # Only a change can cut somebody's sockets.
     processes = host.processes(bool(steps))
     change = Change(
+        request=request,
+        options=options,
         mode=mode,
         backend=backend,
         layers=layers,
@@ -230,12 +235,11 @@ def _cuts(
     return tuple(cuts)
 
 
-def _apply(host: Host, change: Change, options: Options) -> None:
+def _apply(host: Host, change: Change) -> None:
     """Take the steps, undoing those taken if one fails. A guarded change stops short of what confirming does."""
     before = plan.as_desired(change.observed)
-    pending = Pending(
-        options.token, boot_id(), False, "", 0.0, plan.as_record(before), plan.as_record(change.desired)
-    )
+    token, states = change.options.token, (plan.as_record(before), plan.as_record(change.desired))
+    pending = Pending(token, boot_id(), False, "", 0.0, *states, reverts=change.reverts)
     armed = False
     try:
         for step in change.steps:
@@ -245,7 +249,7 @@ def _apply(host: Host, change: Change, options: Options) -> None:
             if armed or step.action == plan.ARM_GUARD:
                 host.guard.write(pending)
                 armed = True
-            _take(host, change, options, pending, step)
+            _take(host, change, before, pending, step)
     except (SenetError, OSError) as exc:
         try:
             if armed:
@@ -264,7 +268,8 @@ def _apply(host: Host, change: Change, options: Options) -> None:
     host.guard.forget_repairs()
 
 
-def _take(host: Host, change: Change, options: Options, pending: Pending, step: plan.Step) -> None:
+def _take(host: Host, change: Change, before: plan.Desired, pending: Pending, step: plan.Step) -> None:
+    options = change.options
     if step.action == plan.ARM_GUARD:
         # The boot unit is the guard's other half: it undoes the change if the host restarts meanwhile.
         units = observation.units_of(change.observed.intent) + observation.units_of(change.desired.intent)
@@ -296,7 +301,7 @@ def _take(host: Host, change: Change, options: Options, pending: Pending, step: 
             # A unit that was started meanwhile has asked in vain: we held the lock.
             load.refresh(host)
     elif step.action == plan.PERSIST:
-        take.persist(host, change.desired)
+        take.persist(host, before, change.desired, change.reverts)
         take.remove_service(host, change.desired)
     else:
         take.take(host, step)

@@ -23,7 +23,7 @@ def leaves_choice(params: Mapping[str, Any]) -> bool:
 def run(
     module: Any,
     open_host: Callable[[], Host],
-    request: Callable[[Mapping[str, Any], Optional[str]], requests.Request],
+    request: Callable[[Mapping[str, Any], Optional[str]], requests.Asked],
 ) -> None:
     """Bring the host to what the module's options ask for, and end the module. The request depends on the options and
     on the host's distribution."""

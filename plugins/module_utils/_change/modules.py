@@ -18,7 +18,11 @@ from ansible_collections.senet.firewall.plugins.module_utils._values.errors impo
 from ansible_collections.senet.firewall.plugins.module_utils._values.fields import parse_confined, parse_interface_name
 from ansible_collections.senet.firewall.plugins.module_utils._values.flows import FlowSet, flow_set
 from ansible_collections.senet.firewall.plugins.module_utils._values.interface import parse_context
-from ansible_collections.senet.firewall.plugins.module_utils._values.options import FLOW_OPTIONS
+from ansible_collections.senet.firewall.plugins.module_utils._values.options import (
+    FLOW_OPTIONS,
+    OPTIONS,
+    REVERTED,
+)
 from ansible_collections.senet.firewall.plugins.module_utils._values.parsing import (
     parse_flow,
     parse_loopback_domains,
@@ -89,7 +93,12 @@ def _flow_request(params: Mapping[str, Any], distribution: Optional[str]) -> req
     return requests.Merge(tuple(parse_flow(dict(flow, mode=params["mode"])) for flow in flows))
 
 
-def _flows_request(params: Mapping[str, Any], distribution: Optional[str]) -> requests.Request:
+def _flows_request(params: Mapping[str, Any], distribution: Optional[str]) -> requests.Asked:
+    if params["state"] == REVERTED:
+        _refuse_beside_reverted(params)
+        return requests.Revert(params["revert_to"])
+    if params["revert_to"] is not None:
+        raise SenetError("The option revert_to is for state=reverted; set that, or leave revert_to out.")
     given = params["flows"] or ()
     if params["state"] == "absent":
         if params["flows"] is None and params["confine"] is None:
@@ -108,6 +117,19 @@ def _flows_request(params: Mapping[str, Any], distribution: Optional[str]) -> re
         )
     confine = tuple((domain, params["mode"]) for domain in parse_confined(params["confine"]))
     return requests.Replace(flow_set(flows, confine)) if params["purge"] else requests.Merge(flows, confine)
+
+
+def _refuse_beside_reverted(params: Mapping[str, Any]) -> None:
+    """Raise for what would be asked for and not had: the earlier set has flows, domains, modes, layers and backend."""
+    given = [option for option in ("confine", "flows") if params[option] is not None]
+    given += ["purge"] if params["purge"] else []
+    given += [option for option, spec in sorted(OPTIONS.items()) if params[option] != spec["default"]]
+    if given:
+        raise SenetError(
+            "With state=reverted all is as it was, so {0} cannot be chosen; leave {1} out.".format(
+                " and ".join(given), "it" if len(given) == 1 else "them"
+            )
+        )
 
 
 def _change_context(host: Host, params: Mapping[str, Any], check_mode: bool) -> engine.Outcome:

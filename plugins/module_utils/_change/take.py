@@ -5,7 +5,7 @@
 
 from typing import Iterable, List
 
-from ansible_collections.senet.firewall.plugins.module_utils._change import observation
+from ansible_collections.senet.firewall.plugins.module_utils._change import history, observation
 from ansible_collections.senet.firewall.plugins.module_utils._compile import rule_sets
 from ansible_collections.senet.firewall.plugins.module_utils._compile.rule_sets import RULE_SETS
 from ansible_collections.senet.firewall.plugins.module_utils._decisions import plan
@@ -31,13 +31,15 @@ def take(host: Host, step: plan.Step) -> None:
         host.netfilter.drop_empty_table(rules.source, rules.iptables_table or "")
 
 
-def persist(host: Host, desired: plan.Desired) -> None:
-    """Make a change survive a reboot; :func:`remove_service` and :func:`start_service` come after.
+def persist(host: Host, before: plan.Desired, desired: plan.Desired, reverts: bool) -> None:
+    """Make a change survive a reboot, and the set before it one to go back to; :func:`remove_service` and
+    :func:`start_service` come after.
 
     :raises SenetError: a file cannot be written.
     """
     if desired.intent is not None:
         host.service.install(observation.units_of(desired.intent))
+    history.keep(host, before, desired, reverts)
     host.service.write_intent(desired.intent)
 
 

@@ -14,12 +14,17 @@ from typing import Callable, Dict, Iterable, Iterator, List, NamedTuple, Sequenc
 from ansible_collections.senet.firewall.plugins.module_utils._compile import sampling, xtables
 from ansible_collections.senet.firewall.plugins.module_utils._compile.xtables import (
     HOOKS,
-    PROTOCOL_NUMBERS,
     Place,
     Table,
     name_order,
 )
-from ansible_collections.senet.firewall.plugins.module_utils._values.fields import Network, PortRange, address_text
+from ansible_collections.senet.firewall.plugins.module_utils._values.fields import (
+    PROTOCOL_NUMBERS,
+    Network,
+    PortRange,
+    address_text,
+    of_family,
+)
 from ansible_collections.senet.firewall.plugins.module_utils._values.flows import (
     DEFAULT_PACKET_TYPE,
     ENFORCE,
@@ -91,11 +96,6 @@ def forgetful(rules: Iterable[str]) -> Tuple[str, ...]:
 def remember(rules: Iterable[str]) -> bool:
     """Whether some of these rules use labels of connections."""
     return any(_REMEMBERS in rule for rule in rules)
-
-
-def parse_save(text: str) -> Table:
-    """What ``iptables-save`` (all tables) says about our chains."""
-    return xtables.parse_save(PLACE, text)
 
 
 def foreign_labels(text: str) -> List[str]:
@@ -344,7 +344,7 @@ def _placed_rules(
             for match in _placed_matches(hook, phase, flow, ("",), family):
                 yield _label(name, match, sampling.packet_types(flow, unlogged)[2])
     for flow in placed:
-        clients = _of_family(flow.source_addresses, family)
+        clients = _addresses(flow.source_addresses, family)
         types = phase.types(flows, flow)
         if unlogged and flow.mode == OBSERVE:
             types = dict(zip(("client", "server"), flow.unlogged_types))
@@ -357,7 +357,7 @@ def _placed_matches(hook: str, phase: _Phase, flow: Flow, clients: Sequence[str]
     way = "-o" if hook == "OUTPUT" else "-i"
     for interface in flow.interfaces or ("",):
         at = "{0} {1} ".format(way, interface) if interface else ""
-        for server in _of_family(flow.destination_addresses, family):
+        for server in _addresses(flow.destination_addresses, family):
             for client in clients:
                 ends = phase.ends(client, server)
                 for ports in flow.ports:
@@ -366,12 +366,11 @@ def _placed_matches(hook: str, phase: _Phase, flow: Flow, clients: Sequence[str]
                     yield at + (match + ends if phase.tracked else ends + match)
 
 
-def _of_family(networks: Sequence[Network], family: str) -> Tuple[str, ...]:
+def _addresses(networks: Sequence[Network], family: str) -> Tuple[str, ...]:
     """The networks of a family as iptables-save spells them; any address is an empty word."""
     if not networks:
         return ("",)
-    own = [network for network in networks if network.version == (4 if family == "ipv4" else 6)]
-    return tuple(address_text(network) if network.prefixlen else "" for network in own)
+    return tuple(address_text(network) if network.prefixlen else "" for network in of_family(networks, family))
 
 
 def _label(name: str, match: str, packet_type: str) -> str:

@@ -103,11 +103,6 @@ def remember(rules: Iterable[str]) -> bool:
     return any(_REMEMBERS.search(line) for line in rules)
 
 
-def parse_list(text: str) -> Table:
-    """What ``nft -s list table`` says about our table."""
-    return nft_text.parse_list(TABLE, text)
-
-
 def foreign_labels(text: str) -> List[str]:
     """The rules in what ``nft`` with :data:`LIST_FLAGS` prints that label packets or connections and are not ours, each
     as ``family table chain: rule``."""

@@ -11,6 +11,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._values.flows impor
     Flow,
     FlowSet,
 )
+from ansible_collections.senet.firewall.plugins.module_utils._values.peers import KERNEL
 from ansible_collections.senet.firewall.plugins.module_utils._values.processes import Process
 
 # The permissions of the class packet that a socket's own traffic is checked against (security/selinux/hooks.c)
@@ -129,7 +130,7 @@ def deviations(flows: FlowSet, matrix: Iterable[Access], confined: Iterable[Else
 def _row_deviations(flow: Flow, row: Access, confined: bool) -> List[str]:
     # A flow that only observes opens nothing to a confined domain that it does not name.
     if flow.mode == OBSERVE and not confined:
-        if (row.client == row.server == CHECKED and row.refused in (None, CHECKED)) or row.domain == "kernel_t":
+        if (row.client == row.server == CHECKED and row.refused in (None, CHECKED)) or row.domain == KERNEL:
             return []
         return ["'{0}' is cut by the flow '{1}', which only observes".format(row.domain, flow.name)]
     clauses = []
@@ -140,7 +141,7 @@ def _row_deviations(flow: Flow, row: Access, confined: bool) -> List[str]:
     if is_destination and row.server != CHECKED:
         clauses.append("'{0}' may not serve the flow '{1}'".format(row.domain, flow.name))
     # kernel_t answers for closed and dying sockets of either side, and never has one of its own to receive on
-    extra = set() if row.domain == "kernel_t" else {"send"}
+    extra = set() if row.domain == KERNEL else {"send"}
     if not is_source and not is_destination:
         extra.add("recv")
     gained = set()  # type: Set[str]
@@ -148,7 +149,7 @@ def _row_deviations(flow: Flow, row: Access, confined: bool) -> List[str]:
         gained |= row.client & extra
     if not is_destination:
         gained |= row.server & extra
-    if row.domain != "kernel_t":
+    if row.domain != KERNEL:
         gained |= row.refused or set()
     if gained:
         clauses.append(

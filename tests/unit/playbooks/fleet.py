@@ -28,12 +28,17 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.senet.firewall.plugins.module_utils._values import options
 host = pathlib.Path({hosts!r}) / os.environ["SENET_HOST"]
 kept = host / "flows.json"
+earlier = host / "earlier.json"
 does = (host / "does").read_text() if (host / "does").exists() else ""
 had = json.loads(kept.read_text()) if kept.exists() else []
 
 def flows():
     module = AnsibleModule(supports_check_mode=True, **options.FLOWS)
     asked = module.params["flows"] or []
+    back = module.params["state"] == "reverted"
+    if back:
+        (host / "asked").write_text(module.params["revert_to"])
+        asked = json.loads(earlier.read_text()) if earlier.exists() else had
     given = [{{key: value for key, value in flow.items() if value is not None}} for flow in asked]
     for flow in given:
         flow.setdefault("mode", module.params["mode"])
@@ -46,6 +51,7 @@ def flows():
         with open(host / "changes", "a") as log:
             log.write(json.dumps(given) + "\\n")
         if does != "roll back":
+            earlier.unlink() if back else earlier.write_text(json.dumps(had))
             kept.write_text(json.dumps(given))
         result["guard"] = {{"token": module.params["token"], "confirmed": False}}
     module.exit_json(**result)
@@ -59,7 +65,8 @@ def flows_info():
     module = AnsibleModule(argument_spec={{}}, supports_check_mode=True)
     waits = {{"token": "4f0c", "complete": True}} if does == "wait" else None
     drift = ["restore the ipv6 rules"] if does == "drift" else []
-    module.exit_json(flows=had, confine={{}}, pending=waits, drift=None if waits else drift)
+    history = [{{"flows": []}}] if earlier.exists() else []
+    module.exit_json(flows=had, confine={{}}, history=history, pending=waits, drift=None if waits else drift)
 
 {name}()
 """
@@ -130,6 +137,10 @@ class Fleet:
     def has(self, host: str) -> list[dict[str, Any]]:
         kept = self._hosts / host / "flows.json"
         return json.loads(kept.read_text()) if kept.exists() else []
+
+    def asked(self, host: str) -> str:
+        """The moment to which it was to go back."""
+        return (self._hosts / host / "asked").read_text()
 
     def run(self, playbook: str, *arguments: str, **extra: Any) -> Job:
         place = self._directory / "job"

@@ -9,11 +9,12 @@ from collections import Counter
 import pytest
 
 from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables, nftables, xtables
+from ansible_collections.senet.firewall.plugins.module_utils._compile.rule_sets import RULE_SETS
 from ansible_collections.senet.firewall.plugins.module_utils._values.flows import flow_set
 from tests.bench.packets import with_marks
 from tests.unit.flows import flow
 from tests.unit.network_namespace import NetworkNamespace
-from tests.unit.plugins.module_utils.test_labels_on_the_kernel import KINDS, done, packets_by_label
+from tests.unit.plugins.module_utils._compile.test_labels_on_the_kernel import KINDS, done, packets_by_label
 
 # More than a flat list of rules holds, and ranges side by side
 FLOWS = flow_set(
@@ -124,9 +125,9 @@ def test_iptables_saves_what_was_compiled(kind: str, family: str) -> None:
     rules = iptables.compile_rules(FLOWS, family)
     command = {"ipv4": "iptables", "ipv6": "ip6tables"}[family]
     with NetworkNamespace(kind) as space:
-        text = xtables.restore_text(iptables.parse_save(""), rules)
+        text = xtables.restore_text(RULE_SETS["ipv4"].parse(""), rules)
         done(space.run([str(space.find(f"{command}-restore")), "--noflush"], text))
-        assert iptables.parse_save(done(space.run([str(space.find(f"{command}-save"))]))).installed(rules)
+        assert RULE_SETS["ipv4"].parse(done(space.run([str(space.find(f"{command}-save"))]))).installed(rules)
 
 
 def test_nft_lists_what_was_compiled() -> None:
@@ -134,6 +135,6 @@ def test_nft_lists_what_was_compiled() -> None:
     with NetworkNamespace("nf_tables") as space:
         done(space.run(["nft", "-f", "-"], text))
         listed = done(space.run(["nft", *nftables.LIST_FLAGS]))
-    loaded = nftables.parse_list(text).rules
+    loaded = RULE_SETS["inet"].parse(text).rules
     assert loaded
-    assert nftables.parse_list(re.sub("0x[0-9a-f]+", lambda mark: str(int(mark[0], 16)), listed)).installed(loaded)
+    assert RULE_SETS["inet"].parse(re.sub("0x[0-9a-f]+", lambda mark: str(int(mark[0], 16)), listed)).installed(loaded)

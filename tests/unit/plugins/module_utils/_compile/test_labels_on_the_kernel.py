@@ -12,6 +12,7 @@ from collections import Counter
 import pytest
 
 from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables, nftables, xtables
+from ansible_collections.senet.firewall.plugins.module_utils._compile.rule_sets import RULE_SETS
 from ansible_collections.senet.firewall.plugins.module_utils._values.flows import FlowSet, flow_set
 from tests.bench.packets import with_marks
 from tests.unit.flows import flow
@@ -98,7 +99,7 @@ def packets_by_label(kind: str, flows: FlowSet, talk: str) -> dict[tuple[str, in
             found = sorted(set(re.findall(r"\tsecmark (\w+) \{\n", text)))
             names = {str(number): name for number, name in enumerate(found, 1)}
         else:
-            rules = xtables.restore_text(iptables.parse_save(""), iptables.compile_rules(flows))
+            rules = xtables.restore_text(RULE_SETS["ipv4"].parse(""), iptables.compile_rules(flows))
             done(space.run([str(space.find("iptables-restore")), "--noflush"], rules))
             names = {str(mark): context.split(":")[2] for mark, context in space.contexts.items()}
         done(space.run(["nft", "-f", "-"], WATCH))

@@ -10,7 +10,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._compile import ipt
 from ansible_collections.senet.firewall.plugins.module_utils._values.flows import FlowSet
 from tests.unit.flows import ADDRESSES, ADDRESSES6, INTERFACES, flow_sets
 from tests.unit.nft_packets import Table
-from tests.unit.plugins.module_utils.test_compile_iptables import ASSURED, Traversal, chains_of
+from tests.unit.plugins.module_utils._compile.test_compile_iptables import ASSURED, Traversal, chains_of
 
 FAMILIES = {"ipv4": ADDRESSES, "ipv6": ADDRESSES6}
 

@@ -15,8 +15,8 @@ from ansible_collections.senet.firewall.plugins.module_utils._values import requ
 from ansible_collections.senet.firewall.plugins.module_utils._values.flows import FlowSet, flow_set
 from tests.unit.flows import WEB_DB, flow
 from tests.unit.nft_packets import Table
-from tests.unit.plugins.module_utils.test_compile_alike import known
-from tests.unit.plugins.module_utils.test_compile_iptables import Traversal, chains_of
+from tests.unit.plugins.module_utils._compile.test_compile_alike import known
+from tests.unit.plugins.module_utils._compile.test_compile_iptables import Traversal, chains_of
 from tests.unit.scripted_host import ScriptedHost
 
 DEFAULT = "senet_default_packet_t"

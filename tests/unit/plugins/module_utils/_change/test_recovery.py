@@ -14,6 +14,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._agent import comma
 from ansible_collections.senet.firewall.plugins.module_utils._change import change, confirm, engine, expire, load
 from ansible_collections.senet.firewall.plugins.module_utils._change.undo import undo_pending
 from ansible_collections.senet.firewall.plugins.module_utils._compile import cil, iptables
+from ansible_collections.senet.firewall.plugins.module_utils._compile.rule_sets import RULE_SETS
 from ansible_collections.senet.firewall.plugins.module_utils._host.guard import clock
 from ansible_collections.senet.firewall.plugins.module_utils._values import requests
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
@@ -44,14 +45,14 @@ def host_with(flows: FlowSet, pending: Optional[FlowSet] = None) -> ScriptedHost
 def view(host: ScriptedHost) -> tuple[object, ...]:
     """What a host enforces and keeps, whatever the order of its chains, whether an empty table stayed behind, and
     which types are retired."""
-    tables = [iptables.parse_save(table.save()) for table in host.families.values()]
+    tables = [RULE_SETS["ipv4"].parse(table.save()) for table in host.families.values()]
     rules = [(table.rules, table.jumps) for table in tables]
     return (cil.live(host.policy), rules, host.service.text, host.service.installed)
 
 
 def is_in_force(host: ScriptedHost, flows: FlowSet) -> bool:
     rules = iptables.compile_rules(flows)
-    return all(iptables.parse_save(host.save(family)).installed(rules) for family in ("ipv4", "ipv6"))
+    return all(RULE_SETS["ipv4"].parse(host.save(family)).installed(rules) for family in ("ipv4", "ipv6"))
 
 
 def abort(host: ScriptedHost) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._values.flows impor
 from ansible_collections.senet.firewall.plugins.module_utils._values.records import AUDITD, JOURNALD, KERNEL, Line
 from tests.unit import records
 from tests.unit.flows import PEERS, PLACED, SEVERAL, WEB_DB
-from tests.unit.plugins.module_utils.test_records import mutated
+from tests.unit.plugins.module_utils._values.test_records import mutated
 from tests.unit.records import SECONDS, auditd, avc, journald, kernel
 
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from ansible_collections.senet.firewall.plugins.module_utils._change import take
 from ansible_collections.senet.firewall.plugins.module_utils._change.target import desired_state
-from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables
 from ansible_collections.senet.firewall.plugins.module_utils._compile.owner import Accounts
+from ansible_collections.senet.firewall.plugins.module_utils._compile.rule_sets import RULE_SETS
 from ansible_collections.senet.firewall.plugins.module_utils._decisions import plan
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
 from ansible_collections.senet.firewall.plugins.module_utils._host.netfilter import Netfilter
@@ -94,14 +94,14 @@ RULESETS = st.fixed_dictionaries({command: tables(base) for command, base in COM
 def change(netfilter: Netfilter, flows: FlowSet) -> None:
     """Bring the rules to those of the flows, by the steps that the engine takes."""
     host = Host(None, None, netfilter, None, None, None, None, None, None, None, 0)  # type: ignore[arg-type]
-    found = {family: iptables.parse_save(netfilter.save(family)) for family in FAMILIES}
+    found = {family: RULE_SETS["ipv4"].parse(netfilter.save(family)) for family in FAMILIES}
     state = plan.HostState(None, True, found, None, False)
     desired = desired_state(Intent(flows, IPTABLES), Accounts({}, {}), FAMILIES)
     for step in plan.enforcement_steps(state, desired):
         if step.action in (plan.RESTORE_RULES, plan.DROP_TABLE):
             take.take(host, step)
     for family in FAMILIES:
-        table, rules = iptables.parse_save(netfilter.save(family)), desired.rules[family]
+        table, rules = RULE_SETS["ipv4"].parse(netfilter.save(family)), desired.rules[family]
         assert not table.ours if rules is None else table.installed(rules)
 
 

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from ansible_collections.senet.firewall.plugins.module_utils._change import engine
 from ansible_collections.senet.firewall.plugins.module_utils._change.change import Options
 from ansible_collections.senet.firewall.plugins.module_utils._compile import cil, iptables
+from ansible_collections.senet.firewall.plugins.module_utils._compile.rule_sets import RULE_SETS
 from ansible_collections.senet.firewall.plugins.module_utils._decisions import plan
 from ansible_collections.senet.firewall.plugins.module_utils._host import guard
 from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Pending
@@ -182,7 +183,7 @@ def test_a_failed_removal_is_undone(fail: str) -> None:
         apply(host, NOTHING)
     assert host.policy == before[0]
     for family in ("ipv4", "ipv6"):
-        assert iptables.parse_save(host.save(family)).installed(iptables.compile_rules(WEB_DB))
+        assert RULE_SETS["ipv4"].parse(host.save(family)).installed(iptables.compile_rules(WEB_DB))
 
 
 def test_a_failed_undo_says_how_to_let_traffic_through() -> None:

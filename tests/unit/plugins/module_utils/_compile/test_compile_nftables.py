@@ -10,12 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables, nft_text, nftables
+from ansible_collections.senet.firewall.plugins.module_utils._compile.rule_sets import RULE_SETS
 from ansible_collections.senet.firewall.plugins.module_utils._values.flows import FlowSet, flow_set, without_levels
 from tests.unit.flows import PLACED, SEVERAL, WEB_DB, flow, flow_sets
 from tests.unit.golden_files import DIRECTORY, assert_golden
 from tests.unit.nft_packets import Table
 
-EMPTY = nftables.parse_list("")
+EMPTY = RULE_SETS["inet"].parse("")
 CLIENT, SERVER = flow().client_type, flow().server_type
 DEFAULT = "senet_default_packet_t"
 
@@ -29,7 +30,7 @@ def test_the_table_is_the_golden_one(name: str, flows: FlowSet) -> None:
 
 
 def test_what_nft_lists_is_what_was_compiled() -> None:
-    table = nftables.parse_list(LISTED)
+    table = RULE_SETS["inet"].parse(LISTED)
     assert table.installed(nftables.compile_rules(WEB_DB))
     assert table.rules is not None
     assert table.installed(table.rules)
@@ -48,7 +49,7 @@ def test_what_is_restored_is_read_back_as_installed(flows: FlowSet, levels: bool
     if not levels:
         rules = tuple(map(without_levels, rules))
     printed = listed(nft_text.restore_text(EMPTY, rules))
-    table = nftables.parse_list(printed)
+    table = RULE_SETS["inet"].parse(printed)
     assert table == nft_text.Table(nftables.TABLE, True, rules)
     assert table.ours
     assert nftables.without_types(rules, ["none_t"]) == rules
@@ -75,7 +76,7 @@ def test_what_is_restored_is_read_back_as_installed(flows: FlowSet, levels: bool
 def test_tables_printed_by_another_release_are_the_same(printed: str, respelled: str) -> None:
     other = LISTED.replace(printed, respelled)
     assert other != LISTED
-    assert nftables.parse_list(other).installed(nftables.compile_rules(WEB_DB))
+    assert RULE_SETS["inet"].parse(other).installed(nftables.compile_rules(WEB_DB))
 
 
 @pytest.mark.parametrize(
@@ -103,16 +104,16 @@ def test_drift_is_noticed(was: str, became: str) -> None:
     drifted = LISTED.replace(was, became)
     assert drifted != LISTED
     rules = nftables.compile_rules(WEB_DB)
-    table = nftables.parse_list(drifted)
+    table = RULE_SETS["inet"].parse(drifted)
     assert table.ours
     assert not table.installed(rules)
     # what was there can be put back, whoever wrote it
-    assert nftables.parse_list(nft_text.restore_text(EMPTY, table.rules)).rules == table.rules
+    assert RULE_SETS["inet"].parse(nft_text.restore_text(EMPTY, table.rules)).rules == table.rules
 
 
 def test_a_table_of_ours_is_replaced_in_one_transaction_and_taken_away_alone() -> None:
     rules = nftables.compile_rules(WEB_DB)
-    present = nftables.parse_list(LISTED)
+    present = RULE_SETS["inet"].parse(LISTED)
     replaced = nft_text.restore_text(present, nftables.compile_rules(SEVERAL))
     assert replaced.startswith("table inet senet\ndelete table inet senet\ntable inet senet {\n")
     assert nft_text.restore_text(EMPTY, rules).startswith("table inet senet {\n")
@@ -198,7 +199,7 @@ def test_a_type_is_left_out_with_its_object_and_elements() -> None:
 def test_a_map_that_loses_its_last_element_stays_for_its_rules() -> None:
     kept = nftables.without_types(nftables.compile_rules(WEB_DB), [CLIENT, SERVER])
     assert not any("web_db" in line or "elements" in line for line in kept)
-    assert nftables.parse_list("\n".join(kept)).rules == kept
+    assert RULE_SETS["inet"].parse("\n".join(kept)).rules == kept
 
 
 def test_a_set_is_the_same_in_any_order() -> None:
@@ -206,6 +207,6 @@ def test_a_set_is_the_same_in_any_order() -> None:
     # nft 1.0.6 on x86-64
     listed_so = [line.replace('{ "eth0", "lo" }', '{ "lo", "eth0" }') for line in rules]
     assert listed_so != list(rules)
-    assert nftables.parse_list("\n".join(listed_so)).installed(rules)
+    assert RULE_SETS["inet"].parse("\n".join(listed_so)).installed(rules)
     other = [line.replace('{ "eth0", "lo" }', '{ "eth1", "lo" }') for line in rules]
-    assert not nftables.parse_list("\n".join(other)).installed(rules)
+    assert not RULE_SETS["inet"].parse("\n".join(other)).installed(rules)

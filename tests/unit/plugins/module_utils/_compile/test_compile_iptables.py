@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables, xtables
+from ansible_collections.senet.firewall.plugins.module_utils._compile.rule_sets import RULE_SETS
 from ansible_collections.senet.firewall.plugins.module_utils._values.fields import PortRange
 from ansible_collections.senet.firewall.plugins.module_utils._values.flows import (
     MODES,
@@ -22,7 +23,7 @@ from tests.unit.flows import PLACED, SEVERAL, WEB_DB, flow, flow_sets
 from tests.unit.golden_files import assert_golden
 from tests.unit.scripted_host import Xtables
 
-EMPTY = iptables.parse_save("")
+EMPTY = RULE_SETS["ipv4"].parse("")
 
 FORTY = flow_set(
     [flow(f"service_{port}", protocol=PROTOCOLS[port % 9 == 0], ports=[port]) for port in range(4000, 4037)]
@@ -291,8 +292,8 @@ def test_the_chains_of_an_earlier_set_go_and_those_of_others_stay(first: FlowSet
     before = host.save()
     for flows in (first, second):
         rules = iptables.compile_rules(flows)
-        host.restore(xtables.restore_text(iptables.parse_save(host.save()), rules))
-        table = iptables.parse_save(host.save())
+        host.restore(xtables.restore_text(RULE_SETS["ipv4"].parse(host.save()), rules))
+        table = RULE_SETS["ipv4"].parse(host.save())
         assert table.installed(rules)
         assert table.rules == rules
         assert set(table.chains) == {rule.split()[1] for rule in rules}
@@ -314,10 +315,10 @@ def test_drift_below_the_hooks_chains_is_noticed(drift: str) -> None:
     else:
         parts = host.chains["SENET_tcp_osrc_server_0"]
         parts[0], parts[1] = parts[1], parts[0]
-    drifted = iptables.parse_save(host.save())
+    drifted = RULE_SETS["ipv4"].parse(host.save())
     assert not drifted.installed(rules)
     host.restore(xtables.restore_text(drifted, rules))
-    assert iptables.parse_save(host.save()).installed(rules)
+    assert RULE_SETS["ipv4"].parse(host.save()).installed(rules)
     assert "SENET_tcp_rsrc_client_99" not in host.chains
 
 
@@ -329,16 +330,16 @@ def test_what_is_restored_is_read_back_as_installed(flows: FlowSet, foreign: lis
         host.restore("*security\n:LOCAL - [0:0]\n-A LOCAL -j ACCEPT\nCOMMIT\n")
     for hook in foreign:
         host.restore(f"*security\n-A {hook} -j LOCAL\n-A {hook} -j SENET_{hook}\nCOMMIT\n")
-    before = iptables.parse_save(host.save())
+    before = RULE_SETS["ipv4"].parse(host.save())
     assert not before.installed(rules)
 
     host.restore(xtables.restore_text(before, rules))
-    after = iptables.parse_save(host.save())
+    after = RULE_SETS["ipv4"].parse(host.save())
     assert after.installed(rules)
     assert host.rules("INPUT", "OUTPUT", "LOCAL").count("-j LOCAL") == len(foreign)
 
     host.restore(xtables.restore_text(after, None))
-    gone = iptables.parse_save(host.save())
+    gone = RULE_SETS["ipv4"].parse(host.save())
     assert not gone.ours
     assert gone.bare == (not crowded and not foreign)
 
@@ -353,7 +354,7 @@ def test_rules_spelled_by_another_release_are_the_same_rules() -> None:
     respelled = respelled.replace('--label "107" --set', '--label "began here" --set')
     respelled = respelled.replace('--label "107"', "--label 107")
     assert respelled != host.save()
-    assert iptables.parse_save(respelled).installed(rules)
+    assert RULE_SETS["ipv4"].parse(respelled).installed(rules)
 
 
 @pytest.mark.parametrize(
@@ -377,10 +378,10 @@ def test_drift_is_noticed(drift: str) -> None:
         jumps.append(jumps[0])
     else:
         jumps.clear()
-    drifted = iptables.parse_save(host.save())
+    drifted = RULE_SETS["ipv4"].parse(host.save())
     assert not drifted.installed(rules)
     host.restore(xtables.restore_text(drifted, rules))
-    assert iptables.parse_save(host.save()).installed(rules)
+    assert RULE_SETS["ipv4"].parse(host.save()).installed(rules)
 
 
 def test_labels_of_others_are_found_in_every_table() -> None:

@@ -9,6 +9,7 @@ from hypothesis import given
 from ansible_collections.senet.firewall.plugins.module_utils._change import target
 from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables, xtables
 from ansible_collections.senet.firewall.plugins.module_utils._compile.owner import Accounts
+from ansible_collections.senet.firewall.plugins.module_utils._compile.rule_sets import RULE_SETS
 from ansible_collections.senet.firewall.plugins.module_utils._decisions import plan
 from ansible_collections.senet.firewall.plugins.module_utils._values.flows import FlowSet, flow_set
 from ansible_collections.senet.firewall.plugins.module_utils._values.intent import Intent
@@ -30,8 +31,8 @@ def observed(flows: FlowSet) -> plan.HostState:
     for family, rules in desired.rules.items():
         kernel = Xtables()
         if rules is not None:
-            kernel.restore(xtables.restore_text(iptables.parse_save(""), rules))
-        tables[family] = iptables.parse_save(kernel.save())
+            kernel.restore(xtables.restore_text(RULE_SETS["ipv4"].parse(""), rules))
+        tables[family] = RULE_SETS["ipv4"].parse(kernel.save())
     return plan.HostState(desired.policy, True, tables, desired.intent, not flows.empty)
 
 
@@ -100,9 +101,9 @@ def test_releasing_leaves_no_label_and_is_not_repeated(flows: FlowSet) -> None:
     for step in steps:
         assert step.payload is not None
         kernel = Xtables()
-        kernel.restore(xtables.restore_text(iptables.parse_save(""), iptables.compile_rules(flows)))
+        kernel.restore(xtables.restore_text(RULE_SETS["ipv4"].parse(""), iptables.compile_rules(flows)))
         kernel.restore(step.payload)
-        table = iptables.parse_save(kernel.save())
+        table = RULE_SETS["ipv4"].parse(kernel.save())
         assert "SECMARK" not in kernel.save()
         assert table.rules == ()
         assert plan.release_steps({"ipv4": table, "ipv6": table}) == ()

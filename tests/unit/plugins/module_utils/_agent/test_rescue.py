@@ -15,6 +15,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._agent import comma
 from ansible_collections.senet.firewall.plugins.module_utils._agent.commands import _Events, _watch
 from ansible_collections.senet.firewall.plugins.module_utils._change import change, engine
 from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables
+from ansible_collections.senet.firewall.plugins.module_utils._compile.rule_sets import RULE_SETS
 from ansible_collections.senet.firewall.plugins.module_utils._host import service
 from ansible_collections.senet.firewall.plugins.module_utils._values import requests
 from ansible_collections.senet.firewall.plugins.module_utils._values.flows import FlowSet
@@ -69,7 +70,7 @@ def test_a_module_removed_by_hand_comes_back_with_nobody_cut_meanwhile(monkeypat
     assert host.writes == ["restore ipv4", "restore ipv6", "install policy", "restore ipv4", "restore ipv6"]
     assert host.policy == policy
     rules = iptables.compile_rules(SEVERAL)
-    assert all(iptables.parse_save(host.families[name].save()).installed(rules) for name in ("ipv4", "ipv6"))
+    assert all(RULE_SETS["ipv4"].parse(host.families[name].save()).installed(rules) for name in ("ipv4", "ipv6"))
     assert "NOT enforced" in said
     assert "was missing and has been put back" in said
     assert host.service.shown == [True]

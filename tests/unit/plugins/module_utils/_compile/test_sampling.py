@@ -14,8 +14,8 @@ from ansible_collections.senet.firewall.plugins.module_utils._values.fields impo
 from ansible_collections.senet.firewall.plugins.module_utils._values.flows import FlowSet, flow_set
 from tests.unit.flows import flow, flow_sets
 from tests.unit.nft_packets import Table
-from tests.unit.plugins.module_utils.test_compile_alike import known
-from tests.unit.plugins.module_utils.test_compile_iptables import Traversal, chains_of
+from tests.unit.plugins.module_utils._compile.test_compile_alike import known
+from tests.unit.plugins.module_utils._compile.test_compile_iptables import Traversal, chains_of
 
 OLD = flow("old", ports=[6379], mode="observe")
 NEAR = flow("near", ports=[7000], mode="observe", interfaces=["lo"], source_addresses=["127.0.0.1"])
