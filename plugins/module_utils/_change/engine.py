@@ -8,6 +8,7 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 from ansible_collections.senet.firewall.plugins.module_utils._change import (
     kernel_answers,
     load,
+    metrics,
     names,
     observation,
     take,
@@ -32,6 +33,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._host.guard import 
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
 from ansible_collections.senet.firewall.plugins.module_utils._values import requests
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._values.fields import NO_METRICS
 from ansible_collections.senet.firewall.plugins.module_utils._values.flows import FlowSet
 from ansible_collections.senet.firewall.plugins.module_utils._values.intent import Intent
 from ansible_collections.senet.firewall.plugins.module_utils._values.layers import (
@@ -177,7 +179,8 @@ def _prepare(host: Host, request: requests.Request, options: Options) -> Change:
         before = intent.flows if intent is not None else None
         cgroups = host.accounts.matches_cgroups()
         flows = with_owners(flows, options.owners, before, host.processes(False), cgroups, mode != "disabled")
-    wanted = Intent(flows, backend.backend, layers)
+    directory = metrics.choose(host, options.metrics_directory, intent, flows, request)
+    wanted = Intent(flows, backend.backend, layers, directory)
     accounts = target.look_up(host, wanted)
     names.check_types(host, flows, observed.policy, mls)
     desired = target.fit(host, observed.tables, target.desired_state(wanted, mls, accounts, families))
@@ -191,11 +194,21 @@ def _prepare(host: Host, request: requests.Request, options: Options) -> Change:
     cuts = _cuts(host, wanted.labelled, interfaces, processes, mls) if steps else ()
     change = Change(
         mode, mls, backend, observed, layers, intent.layers if intent is not None else (), present, flows, accounts,
-        desired, steps, processes, cuts, peering(wanted.labelled), wanted_flows.previous(observed, intent),
+        desired, steps, processes, cuts, peering(wanted.labelled), _previous(observed, intent, directory),
     )
     if steps:
         refuse(host, change)
     return change
+
+
+def _previous(
+    observed: plan.HostState, recorded: Optional[Intent], directory: Optional[str]
+) -> Optional[Dict[str, Any]]:
+    """The options that bring back what the host has, and the directory for metrics if that is to change."""
+    options = wanted_flows.previous(observed, recorded)
+    if recorded is not None and options is not None and recorded.metrics_directory != directory:
+        options["metrics_directory"] = recorded.metrics_directory or NO_METRICS
+    return options
 
 
 def _cuts(

@@ -5,7 +5,7 @@
 
 from typing import Iterable, List
 
-from ansible_collections.senet.firewall.plugins.module_utils._change import observation
+from ansible_collections.senet.firewall.plugins.module_utils._change import metrics, observation
 from ansible_collections.senet.firewall.plugins.module_utils._compile import rule_families
 from ansible_collections.senet.firewall.plugins.module_utils._decisions import plan
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
@@ -37,7 +37,10 @@ def persist(host: Host, desired: plan.Desired) -> None:
     """
     if desired.intent is not None:
         host.service.install(observation.units_of(desired.intent))
+    before = host.service.intent()
     host.service.write_intent(desired.intent)
+    # After it: the watch reads it once more when it has written
+    metrics.leave(host, before, desired.intent)
 
 
 def remove_service(host: Host, desired: plan.Desired) -> None:

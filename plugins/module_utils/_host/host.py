@@ -13,6 +13,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._host.compiled impo
 from ansible_collections.senet.firewall.plugins.module_utils._host.connecting import refused_ports
 from ansible_collections.senet.firewall.plugins.module_utils._host.decisions import Decisions
 from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Guard
+from ansible_collections.senet.firewall.plugins.module_utils._host.metrics import MetricsFile
 from ansible_collections.senet.firewall.plugins.module_utils._host.mptcp import is_unlabelled_mptcp
 from ansible_collections.senet.firewall.plugins.module_utils._host.netfilter import FindCommand, Netfilter, RunCommand
 from ansible_collections.senet.firewall.plugins.module_utils._host.netlabel import NetLabel
@@ -44,6 +45,7 @@ class Host(NamedTuple):
     unlabelled_mptcp: Callable[[], bool] = is_unlabelled_mptcp
     saved_rules: Callable[[], Dict[str, str]] = saved_rules
     addresses: Callable[[], Dict[str, List[str]]] = interface_addresses
+    metrics: MetricsFile = MetricsFile()
 
     def save(self, family: str) -> str:
         """What the tool of a family prints of its rules.

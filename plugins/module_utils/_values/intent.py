@@ -5,9 +5,10 @@
 
 import json
 from functools import lru_cache
-from typing import NamedTuple, Tuple
+from typing import NamedTuple, Optional, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._values.fields import parse_metrics_directory
 from ansible_collections.senet.firewall.plugins.module_utils._values.flows import FlowSet
 from ansible_collections.senet.firewall.plugins.module_utils._values.layers import LAYERS, OWNER, SELINUX, labelled
 from ansible_collections.senet.firewall.plugins.module_utils._values.parsing import parse_flow_set
@@ -19,11 +20,12 @@ _FORMAT = 1
 
 
 class Intent(NamedTuple):
-    """The flows, the backend of their rules, and the layers that enforce them."""
+    """The flows, the backend of their rules, the layers that enforce them, and where the watch writes its figures."""
 
     flows: FlowSet
     backend: str
     layers: Tuple[str, ...] = (SELINUX,)
+    metrics_directory: Optional[str] = None
 
     @property
     def labelled(self) -> FlowSet:
@@ -39,6 +41,8 @@ class Intent(NamedTuple):
 def compile_intent(intent: Intent) -> str:
     """The file's text (ASCII, the same bytes for the same intent)."""
     content = dict(intent.flows.as_dict(), format=_FORMAT, backend=intent.backend, layers=list(intent.layers))
+    if intent.metrics_directory is not None:
+        content["metrics_directory"] = intent.metrics_directory
     return json.dumps(content, sort_keys=True, indent=1) + "\n"
 
 
@@ -58,7 +62,9 @@ def parse_intent(text: str, path: str) -> Intent:
         layers = tuple(content["layers"])
         if not layers or not set(layers) <= set(LAYERS):
             raise ValueError("layers {0}".format(content["layers"]))
-        return Intent(parse_flow_set(content), content["backend"], layers)
+        directory = content.get("metrics_directory")
+        metrics = None if directory is None else parse_metrics_directory(directory)
+        return Intent(parse_flow_set(content), content["backend"], layers, metrics)
     except (ValueError, TypeError, KeyError, AttributeError, SenetError) as exc:
         raise SenetError(
             "The file {0} is damaged ({1}: {2}), so it does not say what is to be enforced after a reboot; remove it "
