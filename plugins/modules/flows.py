@@ -42,7 +42,7 @@ options:
     description:
       - The flows. An empty list is an error.
       - O(state=present) needs this option or O(confine), or else O(backend) or O(layers), to which it then moves the
-        flows that the host has.
+        flows that the host has, or O(metrics_directory).
       - With O(state=absent) only their names count. Without this option and O(confine), every flow is removed. What
         M(senet.firewall.peer_label) and M(senet.firewall.interface_context) made stays.
       - With O(state=reverted) this option, O(confine), O(purge), O(mode), O(layers) and O(backend) are errors, since
@@ -197,6 +197,13 @@ options:
     type: str
     choices: [auto, manual]
     default: auto
+  metrics_directory:
+    description:
+      - A directory of the host in which C(senet-firewall-watch.service) keeps the file C(senet_firewall.prom), for the
+        textfile collector of Prometheus' node exporter. V(none) ends that and removes the file.
+      - An absolute path. The directory must exist, be no link, belong to root and be writable for nobody else.
+      - Without this option it stays as it is. When the last flow goes, the file goes too.
+    type: str
   mode:
     description:
       - With V(enforce), only the flow's domains can use its ports.
@@ -296,6 +303,10 @@ EXAMPLES = r"""
         destination: [httpd_t]
         ports: [80, 443]
     confine: [httpd_t]
+
+- name: Let the node exporter of Debian tell of the flows that the host has
+  senet.firewall.flows:
+    metrics_directory: /var/lib/prometheus/node-exporter
 
 - name: Remove one flow
   senet.firewall.flows:

@@ -90,6 +90,11 @@ backend:
   returned: success
   type: str
   sample: iptables
+metrics_directory:
+  description: Where the watch writes metrics. Null where it does not.
+  returned: success
+  type: str
+  sample: /var/lib/prometheus/node-exporter
 selinux:
   description: The mode of SELinux. In C(permissive) the layer C(selinux) enforces nothing, in C(disabled) there is
     none.

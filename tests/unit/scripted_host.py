@@ -354,6 +354,25 @@ class ScriptedAccounts:
         return Accounts({user: self.uids[user] for user in users if user in self.uids}, groups)
 
 
+class ScriptedMetrics:
+    """The files of metrics by directory, and the directories that there are."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, str] = {}
+        self.directories = {"/var/lib/metrics", "/srv/metrics", "/var/lib/prometheus/node-exporter"}
+
+    def check(self, directory: str) -> None:
+        if directory not in self.directories:
+            raise SenetError(f"The metrics_directory {directory} cannot be used.")
+
+    def write(self, directory: str, text: str) -> None:
+        self.check(directory)
+        self.files[directory] = text
+
+    def remove(self, directory: str) -> None:
+        self.files.pop(directory, None)
+
+
 class ScriptedHost:
     """A host whose every write is logged in ``writes``. ``fail`` names the write that raises, by its start; the process
     ends before the write of number ``die_at``, those of the guard's record counted too."""
@@ -398,12 +417,14 @@ class ScriptedHost:
         self.guard = ScriptedGuard(self)
         self.history = ScriptedHistory(self)
         self.accounts = ScriptedAccounts()
+        self.metrics = ScriptedMetrics()
 
     def host(self) -> Host:
         decisions = Decisions(self, "/nonexistent/decisions.json")  # type: ignore[arg-type]
         edges: Any = (self, decisions, self, self.netlabel, self, self.service, self.guard, self.accounts,
                       self.processes, self.refused_ports, 999, lambda: self.unlabelled_mptcp,
-                      lambda: self.saved_rules, lambda: self.own_addresses, self.history)  # fmt: skip
+                      lambda: self.saved_rules, lambda: self.own_addresses, self.history,
+                      self.metrics)  # fmt: skip
         return Host(*edges)
 
     def interfaces(self) -> list[str]:

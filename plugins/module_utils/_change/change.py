@@ -19,13 +19,15 @@ from ansible_collections.senet.firewall.plugins.module_utils._values.requests im
 
 class Options(NamedTuple):
     """How to go about a change: seconds until it is undone unless confirmed (0: no guard), its name, the backend, the
-    layers, and by flow the clients that the catalogue knows."""
+    layers, by flow the clients that the catalogue knows, and the directory for metrics: "none" for none, None for that
+    of before."""
 
     confirm_timeout: int
     token: str
     backend: str = AUTO_BACKEND
     layers: Tuple[str, ...] = (AUTO,)
     owners: Mapping[str, Owners] = {}
+    metrics_directory: Optional[str] = None
 
 
 class Change(NamedTuple):

@@ -32,6 +32,7 @@ def report(host: Host) -> Dict[str, Any]:
         "loopback_domains": list(flows.loopback_domains),
         "layers": list(intent.layers) if intent is not None else [],
         "backend": intent.backend if intent is not None else None,
+        "metrics_directory": intent.metrics_directory if intent is not None else None,
         "selinux": host.selinux.status(),
         "pending": None if pending is None else _pending(pending),
         "outcome": host.guard.outcome(),

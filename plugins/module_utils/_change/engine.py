@@ -9,6 +9,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._change import (
     history,
     kernel_answers,
     load,
+    metrics,
     names,
     observation,
     take,
@@ -33,6 +34,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._host.guard import 
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
 from ansible_collections.senet.firewall.plugins.module_utils._values import requests
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._values.fields import NO_METRICS
 from ansible_collections.senet.firewall.plugins.module_utils._values.flows import FlowSet
 from ansible_collections.senet.firewall.plugins.module_utils._values.intent import Intent
 from ansible_collections.senet.firewall.plugins.module_utils._values.layers import (
@@ -175,7 +177,8 @@ def _prepare(host: Host, request: requests.Request, options: Options) -> Change:
         before = intent.flows if intent is not None else None
         cgroups = host.accounts.matches_cgroups()
         flows = with_owners(flows, options.owners, before, host.processes(False), cgroups, mode != "disabled")
-    wanted = Intent(flows, backend.backend, layers)
+    directory = metrics.choose(host, options.metrics_directory, intent, flows, request)
+    wanted = Intent(flows, backend.backend, layers, directory)
     accounts = target.look_up(host, wanted)
     names.check_types(host, flows, observed.policy)
     desired = target.fit(host, observed.tables, target.desired_state(wanted, accounts, sets))
@@ -202,7 +205,7 @@ def _prepare(host: Host, request: requests.Request, options: Options) -> Change:
         processes=processes,
         cuts=_cuts(host, wanted.labelled, interfaces, processes) if steps else (),
         peers=peering(wanted.labelled),
-        previous=wanted_flows.previous(observed, intent),
+        previous=_previous(observed, intent, directory),
     )
     if steps:
         refuse(host, change)
@@ -218,6 +221,16 @@ def _known_flows(host: Host, flows: FlowSet, layers: Tuple[str, ...]) -> FlowSet
         return names.resolve_domains(host, flows)
     refuse_what_owner_cannot(flows)
     return names.resolve_domains(host, labelled(flows, layers)).with_the_flows_of(flows)
+
+
+def _previous(
+    observed: plan.HostState, recorded: Optional[Intent], directory: Optional[str]
+) -> Optional[Dict[str, Any]]:
+    """The options that bring back what the host has, and the directory for metrics if that is to change."""
+    options = wanted_flows.previous(observed, recorded)
+    if recorded is not None and options is not None and recorded.metrics_directory != directory:
+        options["metrics_directory"] = recorded.metrics_directory or NO_METRICS
+    return options
 
 
 def _cuts(

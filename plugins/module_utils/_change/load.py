@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The rules on record are put in force: at boot, after another program has flushed them, when a unit starts."""
 
-from typing import Dict, Iterable, List, NamedTuple, Optional, Set
+from typing import Dict, Iterable, List, NamedTuple, Optional, Set, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._change import observation, target
 from ansible_collections.senet.firewall.plugins.module_utils._change.take import take_all
@@ -31,6 +31,13 @@ class Loaded(NamedTuple):
     lost: List[str]
 
 
+class Standing(NamedTuple):
+    """Whether :func:`load` would write nothing, and the types on record that the loaded policy does not have."""
+
+    complete: bool
+    lacking: Tuple[str, ...]
+
+
 class _Missing(NamedTuple):
     """The restore input of each set whose rules are not in force, what the policy does not know, those of the
     sets that somebody has changed, and why others could not be looked at."""
@@ -39,17 +46,26 @@ class _Missing(NamedTuple):
     unknown: List[str]
     lost: List[str]
     failures: List[SenetError]
+    lacking: Tuple[str, ...] = ()
 
 
 def in_force(host: Host) -> bool:
-    """Whether :func:`load` would write nothing. It writes nothing itself, so it needs no lock.
+    """Whether :func:`load` would write nothing.
+
+    :raises SenetError: the file is damaged, or the rules cannot be read.
+    """
+    return standing(host).complete
+
+
+def standing(host: Host) -> Standing:
+    """What :func:`load` would find. It writes nothing itself, so it needs no lock.
 
     :raises SenetError: the file is damaged, or the rules cannot be read.
     """
     missing = _missing(host, observation.stored_intent(host))
     if missing.failures and not missing.texts:
         raise missing.failures[0]
-    return not missing.texts
+    return Standing(not missing.texts, missing.lacking)
 
 
 def load(host: Host) -> Loaded:
@@ -96,7 +112,7 @@ def _missing(host: Host, intent: Optional[Intent]) -> _Missing:
     if DEFAULT_PACKET_TYPE in unknown:
         # Not even what no flow names can be labelled
         intent = intent._replace(layers=tuple(layer for layer in intent.layers if layer != SELINUX))
-    missing = _Missing({}, untold, [], [])
+    missing = _Missing({}, untold, [], [], tuple(unknown))
     try:
         accounts = target.look_up(host, intent)
     except SenetError as exc:

@@ -33,7 +33,8 @@ def run(
         distribution = host.accounts.distribution()
         owners = pairs.owners(flows or [], distribution)
         layers = tuple(params["layers"])
-        options = engine.Options(params["confirm_timeout"], params["token"], params["backend"], layers, owners)
+        metrics = params.get("metrics_directory")
+        options = engine.Options(params["confirm_timeout"], params["token"], params["backend"], layers, owners, metrics)
         return engine.run(host, request(params, distribution), options, module.check_mode)
 
     run_guarded(module, open_host, change, _flows_returned)

@@ -110,10 +110,11 @@ def _flows_request(params: Mapping[str, Any], distribution: Optional[str]) -> re
         for raw in given
         for flow in pairs.expand(raw, distribution)
     )
-    if params["flows"] is None and params["confine"] is None and module_run.leaves_choice(params):
+    asked = (params["flows"], params["confine"], params["metrics_directory"])
+    if asked == (None, None, None) and module_run.leaves_choice(params):
         raise SenetError(
-            "state=present needs flows or confine, or a backend or layers for the flows that the host has; give one "
-            "of them."
+            "state=present needs flows or confine, or a backend, layers or metrics_directory for the flows that the "
+            "host has; give one of them."
         )
     confine = tuple((domain, params["mode"]) for domain in parse_confined(params["confine"]))
     return requests.Replace(flow_set(flows, confine)) if params["purge"] else requests.Merge(flows, confine)

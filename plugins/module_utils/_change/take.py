@@ -5,7 +5,7 @@
 
 from typing import Iterable, List
 
-from ansible_collections.senet.firewall.plugins.module_utils._change import history, observation
+from ansible_collections.senet.firewall.plugins.module_utils._change import history, metrics, observation
 from ansible_collections.senet.firewall.plugins.module_utils._compile import rule_sets
 from ansible_collections.senet.firewall.plugins.module_utils._compile.rule_sets import RULE_SETS
 from ansible_collections.senet.firewall.plugins.module_utils._decisions import plan
@@ -40,7 +40,10 @@ def persist(host: Host, before: plan.Desired, desired: plan.Desired, reverts: bo
     if desired.intent is not None:
         host.service.install(observation.units_of(desired.intent))
     history.keep(host, before, desired, reverts)
+    recorded = host.service.intent()
     host.service.write_intent(desired.intent)
+    # After it: the watch reads it once more when it has written
+    metrics.leave(host, recorded, desired.intent)
 
 
 def remove_service(host: Host, desired: plan.Desired) -> None:

@@ -6,7 +6,7 @@
 from contextlib import suppress
 from typing import Any, Dict, Iterable, List, Optional, Tuple
 
-from ansible_collections.senet.firewall.plugins.module_utils._change import observation, target
+from ansible_collections.senet.firewall.plugins.module_utils._change import metrics, observation, target
 from ansible_collections.senet.firewall.plugins.module_utils._change.take import remove_service, take_all
 from ansible_collections.senet.firewall.plugins.module_utils._compile import cil, rule_sets
 from ansible_collections.senet.firewall.plugins.module_utils._compile.rule_sets import RULE_SETS
@@ -42,7 +42,9 @@ def roll_back(host: Host, before: plan.Desired) -> None:
         raise failures[0]
     # Not where it is the same: a file system that has become read-only must not keep us from the end.
     if host.service.intent() != before.intent:
+        after = host.service.intent()
         host.service.write_intent(before.intent)
+        metrics.leave(host, after, before.intent)
     units = observation.units_of(before.intent)
     if before.intent is not None and not host.service.follows(units):
         host.service.install(units)

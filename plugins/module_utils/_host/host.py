@@ -15,6 +15,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._host.connecting im
 from ansible_collections.senet.firewall.plugins.module_utils._host.decisions import Decisions
 from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Guard
 from ansible_collections.senet.firewall.plugins.module_utils._host.history import History
+from ansible_collections.senet.firewall.plugins.module_utils._host.metrics import MetricsFile
 from ansible_collections.senet.firewall.plugins.module_utils._host.mptcp import is_unlabelled_mptcp
 from ansible_collections.senet.firewall.plugins.module_utils._host.netfilter import Netfilter
 from ansible_collections.senet.firewall.plugins.module_utils._host.netlabel import NetLabel
@@ -47,6 +48,7 @@ class Host(NamedTuple):
     saved_rules: Callable[[], Dict[str, str]] = saved_rules
     addresses: Callable[[], Dict[str, List[str]]] = interface_addresses
     history: History = History()
+    metrics: MetricsFile = MetricsFile()
 
     def save(self, name: str) -> str:
         """What the tool of a set of rules prints of them.

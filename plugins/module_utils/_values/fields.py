@@ -28,6 +28,8 @@ _USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}|[0-9]{1,10}")
 _LAST_UID = 2**32 - 2
 # As the reference policy names types; '_t' keeps it apart from every keyword of CIL
 _NEW_TYPE = re.compile(r"[a-z][a-z0-9_]{0,60}_t")
+NO_METRICS = "none"
+_DIRECTORY = re.compile(r"(/[A-Za-z0-9_+@:-][A-Za-z0-9_.+@:-]{0,254})+")
 # systemd.unit(5), less the backslash of escaped names, which each tool quotes in its own way
 _UNIT = re.compile(r"[A-Za-z0-9_.:@-]{1,200}\.(service|slice|scope)")
 
@@ -271,3 +273,17 @@ def _port_range(flow: str, text: str) -> PortRange:
         "The port {1!r} of the flow '{0}' is not a port; use a number from 1 to 65535, or a range of them with "
         "the lower one first, such as 8000-8010.".format(flow, text)
     )
+
+
+def parse_metrics_directory(raw: Any) -> str:
+    """The directory that a monitoring system reads files from.
+
+    :raises SenetError: it is not an absolute path of plain characters.
+    """
+    path = raw.rstrip("/") if isinstance(raw, str) else ""
+    if not _DIRECTORY.fullmatch(path):
+        raise SenetError(
+            "The metrics_directory {0!r} is not an absolute path of letters, digits and '_.+@:-'; give the directory "
+            "of the node exporter's option --collector.textfile.directory, or 'none'.".format(raw)
+        )
+    return path

@@ -36,7 +36,7 @@ def flows_alone(intent: Optional[Intent]) -> Optional[Intent]:
     """What the module flows has of an intent, which is what it goes back to; None where that is nothing."""
     if intent is None or not intent.flows.labels_packets:
         return None
-    return intent._replace(flows=FlowSet(()).with_the_flows_of(intent.flows))
+    return intent._replace(flows=FlowSet(()).with_the_flows_of(intent.flows), metrics_directory=None)
 
 
 def compile_entry(entry: Entry) -> str:

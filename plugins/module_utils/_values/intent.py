@@ -5,9 +5,10 @@
 
 import json
 from functools import lru_cache
-from typing import Any, Dict, NamedTuple, Tuple
+from typing import Any, Dict, NamedTuple, Optional, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._values.fields import parse_metrics_directory
 from ansible_collections.senet.firewall.plugins.module_utils._values.flows import FlowSet
 from ansible_collections.senet.firewall.plugins.module_utils._values.layers import LAYERS, OWNER, SELINUX, labelled
 from ansible_collections.senet.firewall.plugins.module_utils._values.parsing import parse_flow_set
@@ -19,11 +20,12 @@ _FORMAT = 1
 
 
 class Intent(NamedTuple):
-    """The flows, the backend of their rules, and the layers that enforce them."""
+    """The flows, the backend of their rules, the layers that enforce them, and where the watch writes its figures."""
 
     flows: FlowSet
     backend: str
     layers: Tuple[str, ...] = (SELINUX,)
+    metrics_directory: Optional[str] = None
 
     @property
     def labelled(self) -> FlowSet:
@@ -43,7 +45,10 @@ def compile_intent(intent: Intent) -> str:
 
 def intent_content(intent: Intent) -> Dict[str, Any]:
     """The intent as plain data, for :func:`parse_content`."""
-    return dict(intent.flows.as_dict(), format=_FORMAT, backend=intent.backend, layers=list(intent.layers))
+    content = dict(intent.flows.as_dict(), format=_FORMAT, backend=intent.backend, layers=list(intent.layers))
+    if intent.metrics_directory is not None:
+        content["metrics_directory"] = intent.metrics_directory
+    return content
 
 
 # A run asks again and again of the few texts that there are
@@ -75,4 +80,6 @@ def parse_content(content: Any) -> Intent:
     layers = tuple(content["layers"])
     if not layers or not set(layers) <= set(LAYERS):
         raise ValueError("layers {0}".format(content["layers"]))
-    return Intent(parse_flow_set(content), content["backend"], layers)
+    directory = content.get("metrics_directory")
+    metrics = None if directory is None else parse_metrics_directory(directory)
+    return Intent(parse_flow_set(content), content["backend"], layers, metrics)

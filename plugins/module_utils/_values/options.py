@@ -60,6 +60,7 @@ FLOWS = {
         confirm={"type": "str", "choices": [AUTO_CONFIRM, MANUAL], "default": AUTO_CONFIRM},
         confine={"type": "list", "elements": "str"},
         revert_to={"type": "str"},
+        metrics_directory={"type": "str"},
     ),
     "required_if": [("purge", True, ["flows"])],
 }  # type: Dict[str, Any]

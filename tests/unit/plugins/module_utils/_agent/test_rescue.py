@@ -5,22 +5,29 @@
 
 import io
 import os
+import re
 import socket
+import time
 from contextlib import redirect_stderr
 from pathlib import Path
 
 import pytest
 
 from ansible_collections.senet.firewall.plugins.module_utils._agent import commands as commands_module
+from ansible_collections.senet.firewall.plugins.module_utils._agent import measures
 from ansible_collections.senet.firewall.plugins.module_utils._agent.commands import _Events, _watch
 from ansible_collections.senet.firewall.plugins.module_utils._change import change, engine
 from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables
 from ansible_collections.senet.firewall.plugins.module_utils._compile.rule_sets import RULE_SETS
 from ansible_collections.senet.firewall.plugins.module_utils._host import service
 from ansible_collections.senet.firewall.plugins.module_utils._values import requests
+from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
 from ansible_collections.senet.firewall.plugins.module_utils._values.flows import FlowSet
+from ansible_collections.senet.firewall.plugins.module_utils._values.records import AUDITD, Line
+from tests.unit import records
 from tests.unit.commands import Commands
 from tests.unit.flows import SEVERAL, WEB_DB
+from tests.unit.records import auditd
 from tests.unit.scripted_host import ScriptedHost, before_call
 
 LABEL = "-A OUTPUT -j SECMARK --selctx system_u:object_r:http_server_packet_t:s0"
@@ -140,9 +147,7 @@ def test_without_a_change_labels_of_others_are_looked_for_now_and_then(monkeypat
     assert host.reads.count("ruleset") == 2
 
 
-@pytest.mark.parametrize(
-    ("enforced", "state", "verb"), [(False, "is-active", "restart"), (True, "is-failed", "start")]
-)
+@pytest.mark.parametrize(("enforced", "state", "verb"), [(False, "is-active", "restart"), (True, "is-failed", "start")])
 @pytest.mark.parametrize("is_so", [True, False])
 def test_the_unit_shows_once_whether_flows_are_enforced(
     enforced: bool, state: str, verb: str, is_so: bool, monkeypatch: pytest.MonkeyPatch
@@ -191,3 +196,112 @@ def test_a_loaded_policy_is_an_event_and_so_is_a_change_of_the_tables(
         assert not made.wait(0.01)
         policy.write(b"loaded")
         assert made.wait(60)
+
+
+DIRECTORY = "/var/lib/metrics"
+
+
+class Followed:
+    """The kernel's records in place of those of the machine that runs the test."""
+
+    gaps = 0
+    readable = True
+
+    def lines(self) -> list[Line]:
+        return [Line(AUDITD, auditd(records.SEND))]
+
+
+def measured(monkeypatch: pytest.MonkeyPatch, directory: str | None = DIRECTORY) -> ScriptedHost:
+    monkeypatch.setattr(measures, "Follower", Followed)
+    host = ScriptedHost()
+    options = change.Options(0, "t0", metrics_directory=directory)
+    engine.run(host.host(), requests.Replace(SEVERAL), options, False)
+    host.writes.clear()
+    return host
+
+
+def figure(host: ScriptedHost, name: str) -> float | None:
+    found = re.search(rf"^senet_firewall_{re.escape(name)} (.*)$", host.metrics.files[DIRECTORY], re.MULTILINE)
+    return None if found is None else float(found.group(1))
+
+
+def test_the_watch_writes_its_figures_where_the_record_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = measured(monkeypatch)
+    assert watch(host, monkeypatch, rounds=2) == ""
+    assert figure(host, "flows_enforced") == figure(host, 'flows{mode="enforce"}') == 2
+    assert figure(host, 'refusals_total{flow="web_db"}') == 2
+    assert figure(host, 'refusals_total{flow="cache"}') == 0
+    assert figure(host, "repairs_total") == 0
+    assert abs((figure(host, "last_look_timestamp_seconds") or 0) - time.time()) < 100
+
+
+def test_without_a_directory_the_watch_writes_and_reads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = measured(monkeypatch, None)
+    monkeypatch.delattr(measures, "Follower")
+    assert watch(host, monkeypatch) == ""
+    assert not host.metrics.files
+
+
+def test_figures_tell_of_a_repair(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = measured(monkeypatch)
+    host.families["ipv4"].tables.clear()
+    assert "put back" in watch(host, monkeypatch, rounds=2)
+    assert (figure(host, "repairs_total"), figure(host, "flows_enforced")) == (1, 2)
+    host.policy = None
+    watch(host, monkeypatch, rounds=2)
+    assert (figure(host, "repairs_total"), figure(host, "flows_enforced")) == (1, 2)
+
+
+@pytest.mark.parametrize("trouble", ["permissive", "foreign"])
+def test_figures_tell_that_nothing_is_enforced(monkeypatch: pytest.MonkeyPatch, trouble: str) -> None:
+    host = measured(monkeypatch)
+    if trouble == "foreign":
+        host.families["ipv4"].tables["security"]["OUTPUT"].append(LABEL.removeprefix("-A OUTPUT "))
+    else:
+        host.mode = trouble
+    watch(host, monkeypatch)
+    assert figure(host, "flows_enforced") == 0
+    assert figure(host, 'selinux_mode{mode="enforcing"}') == (trouble == "foreign")
+
+
+def test_figures_tell_of_a_change_that_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = measured(monkeypatch)
+    engine.run(host.host(), requests.Replace(WEB_DB), change.Options(3000, "t1"), False)
+    watch(host, monkeypatch)
+    assert figure(host, "change_pending") == 1
+    assert figure(host, "flows_enforced") is None
+
+
+def test_a_look_that_fails_leaves_the_figures_of_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = measured(monkeypatch)
+    host.metrics.files[DIRECTORY] = "old"
+
+    def fail(family: str) -> str:
+        raise SenetError("iptables-save failed.")
+
+    monkeypatch.setattr(host, "save", fail)
+    assert "iptables-save failed." in watch(host, monkeypatch)
+    assert host.metrics.files[DIRECTORY] == "old"
+
+
+def test_a_directory_that_has_gone_is_told_once_and_the_watch_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = measured(monkeypatch)
+    host.metrics.directories.clear()
+    host.families["ipv4"].tables.clear()
+    said = watch(host, monkeypatch, rounds=4)
+    assert said.count("cannot be used. Enforcement goes on without metrics.") == 1
+    assert labels(host)
+    host.metrics.directories.add(DIRECTORY)
+    watch(host, monkeypatch)
+    assert figure(host, "flows_enforced") == 2
+
+
+def test_a_directory_that_is_left_while_the_watch_writes_keeps_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = measured(monkeypatch)
+
+    def leave() -> None:
+        engine.run(host.host(), requests.Merge(()), change.Options(0, "t1", metrics_directory="none"), False)
+
+    before_call(monkeypatch, host.metrics, "write", leave)
+    watch(host, monkeypatch)
+    assert not host.metrics.files

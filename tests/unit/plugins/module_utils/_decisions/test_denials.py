@@ -5,7 +5,11 @@
 
 from __future__ import annotations
 
+import gzip
+import json
+import tempfile
 import tracemalloc
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -23,6 +27,8 @@ from ansible_collections.senet.firewall.plugins.module_utils._decisions.denials 
     Wish,
 )
 from ansible_collections.senet.firewall.plugins.module_utils._host import connecting
+from ansible_collections.senet.firewall.plugins.module_utils._host.audit import read_audit_log
+from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
 from ansible_collections.senet.firewall.plugins.module_utils._values.flows import FlowSet
 from ansible_collections.senet.firewall.plugins.module_utils._values.records import AUDITD, JOURNALD, KERNEL, Line
 from tests.unit import records
@@ -224,3 +230,43 @@ def test_mutated_logs_end_in_rows(lines: list[tuple[str, str]]) -> None:
         found = rows(collector, Known(flows), [])
         assert sum(row["count"] for row in found) + collector.left_out == collector.records <= len(lines)
         assert all(row["advice"] for row in found)
+
+
+@given(
+    st.lists(mutated(), max_size=8),
+    st.lists(st.tuples(st.floats(0, 1), st.binary(max_size=20)), max_size=6),
+    st.booleans(),
+)
+def test_a_log_of_any_bytes_is_read_to_an_end(
+    lines: list[str], changes: list[tuple[float, bytes]], compressed: bool
+) -> None:
+    content = "".join(line + "\n" for line in lines).encode("utf-8", "surrogatepass")
+    content = gzip.compress(content) if compressed else content
+    for place, part in changes:
+        at = int(place * len(content))
+        content = content[:at] + part + content[at + len(part) // 2 :]
+    collector = Collector(SEVERAL, Wish())
+    with tempfile.NamedTemporaryFile() as log:
+        log.write(content)
+        log.flush()
+        with suppress(SenetError):
+            for line in read_audit_log(log.name, None):
+                collector.feed(line)
+    found = rows(collector, Known(SEVERAL), [])
+    assert sum(row["count"] for row in found) + collector.left_out == collector.records
+    json.dumps(found).encode()
+
+
+def test_what_is_remembered_of_odd_records_is_short() -> None:
+    """Whoever can write long nonsense into a log is not to fill the memory."""
+    long = "x" * 60000
+    collector = Collector(WEB_DB, Wish())
+    tracemalloc.start()
+    try:
+        for number in range(300):
+            change = {"saddr": f"{number}{long}", "domain": f"d{number}_t:s0:{long}"}
+            collector.feed(Line(JOURNALD, journald(avc(**change)), 2.0, number))
+        assert tracemalloc.get_traced_memory()[0] < 4_000_000
+    finally:
+        tracemalloc.stop()
+    assert collector.records == 300
