@@ -23,6 +23,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._values.records imp
 _STATES = ("enforcing", "permissive", "disabled")
 _PREFIX = "senet_firewall_"
 _OWN_TYPE = "senet_"
+_Labels = Tuple[Tuple[str, str], ...]
 
 
 class Look(NamedTuple):
@@ -81,7 +82,7 @@ def metrics(look: Look) -> List[Metric]:
         text = "Flows in mode enforce that are in force. Absent while a change waits."
         found.append(_metric("flows_enforced", GAUGE, text, {(): len(look.enforced)}))
     if look.refusals is not None:
-        counts = {(("flow", name),): count for name, count in look.refusals.items()}
+        counts = {(("flow", name),): count for name, count in look.refusals.items()}  # type: Dict[_Labels, float]
         text = "Packets and connects that SELinux refused, by flow; the flow is empty for those of confined domains."
         found.append(_metric("refusals_total", COUNTER, text, counts))
         text = "Times that records were dropped or cut short, so that refusals are counted too low."
@@ -128,5 +129,5 @@ def _is_ours(record: Record) -> bool:
     return record.object.startswith(_OWN_TYPE)
 
 
-def _metric(name: str, kind: str, text: str, values: Mapping[Tuple[Tuple[str, str], ...], float]) -> Metric:
+def _metric(name: str, kind: str, text: str, values: Mapping[_Labels, float]) -> Metric:
     return Metric(_PREFIX + name, kind, text, values)
