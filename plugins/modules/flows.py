@@ -24,6 +24,8 @@ description:
   - The change is guarded. A timer on the host undoes it unless it is confirmed over a new connection, which this
     module's action plugin opens once the change is in force. A host that can no longer be reached comes back in its
     previous state; the task then fails with RV(rolled_back=true), and is never unreachable.
+  - The last 10 sets of flows that confirmed changes have replaced stay in C(/etc/senet/history), and O(state=reverted)
+    goes back to one of them.
   - A confirmed change is made permanent in C(/etc/senet/flows.json). C(senet-firewall.service) loads the labels at
     boot before the network is up, and puts them back when another program empties the tables.
 extends_documentation_fragment:
@@ -43,6 +45,8 @@ options:
         flows that the host has, or O(metrics_directory).
       - With O(state=absent) only their names count. Without this option and O(confine), every flow is removed. What
         M(senet.firewall.peer_label) and M(senet.firewall.interface_context) made stays.
+      - With O(state=reverted) this option, O(confine), O(purge), O(mode), O(layers) and O(backend) are errors, since
+        all of them are those of the earlier set.
     type: list
     elements: dict
     suboptions:
@@ -143,10 +147,26 @@ options:
         type: str
         choices: [enforce, observe]
   state:
-    description: Whether the flows are to be present or absent.
+    description:
+      - Whether the flows are to be present or absent, or the host is to go back to the flows that it had before.
+      - V(reverted) undoes the last confirmed change of flows, also that which removed them all. It is a change like any
+        other, with its checks and its guard. Flows that the earlier set does not have are removed; they are in
+        RV(removed), and a warning names each.
+      - Run twice, V(reverted) changes nothing the second time. To go further back, or forth again, give O(revert_to).
+      - V(reverted) is an error if the host had no other flows before. What M(senet.firewall.peer_label) and
+        M(senet.firewall.interface_context) made stays as it is.
     type: str
-    choices: [present, absent]
+    choices: [present, absent, reverted]
     default: present
+  revert_to:
+    description:
+      - The moment to whose flows O(state=reverted) goes back, as a time such as V(2026-11-21T14:30), in UTC unless it
+        has an offset, or a span before now, such as V(30m), V(2h) or V(1d). It is a moment of the host's clock.
+      - RV(senet.firewall.flows_info#module:history) lists the sets of flows with their times. The time at which one was
+        confirmed goes back to this one.
+      - A host whose flows have not changed since that moment is left as it is. It is an error if the host does not know
+        any more which flows it had then.
+    type: str
   purge:
     description:
       - Whether O(state=present) removes the flows that are not in O(flows), which is then the host's whole set. What
@@ -189,7 +209,7 @@ options:
       - With V(enforce), only the flow's domains can use its ports.
       - Domains in O(confine) are confined in this mode.
       - With V(observe), nobody is refused, and the kernel logs everybody who would be, as C(avc:\ \ granted) for the
-        flow's packet types. Going on to V(enforce) changes the policy only.
+        flow's packet types. Of a busy connection few packets are logged, the first ones among them.
     type: str
     choices: [enforce, observe]
     default: enforce
@@ -284,8 +304,10 @@ EXAMPLES = r"""
         ports: [80, 443]
     confine: [httpd_t]
 
-- name: Let the node exporter of Debian tell of the flows that the host has
+- name: Have the watch write metrics where Debian's node exporter reads them
   senet.firewall.flows:
+    flows:
+      - pair: httpd_to_postgresql
     metrics_directory: /var/lib/prometheus/node-exporter
 
 - name: Remove one flow
@@ -297,6 +319,15 @@ EXAMPLES = r"""
 - name: Remove all flows, the rules and the policy module
   senet.firewall.flows:
     state: absent
+
+- name: Undo the last confirmed change, in this case bring all flows back
+  senet.firewall.flows:
+    state: reverted
+
+- name: Go back to the flows that were in force at a time
+  senet.firewall.flows:
+    state: reverted
+    revert_to: 2026-11-21T14:30+01:00
 """
 
 RETURN = r"""
@@ -315,7 +346,7 @@ flows:
       mode: enforce
 removed:
   description: The names of the flows that were removed, or in check mode would be. Their ports are then open to
-    everybody. A warning names those that O(purge) removed.
+    everybody. A warning names those that O(purge) or O(state=reverted) removed.
   returned: success
   type: list
   elements: str

@@ -13,8 +13,8 @@ from tests.lab.probes import Held, connect, context
 from tests.lab.vm import Host
 
 ADDRESS = "127.0.1.77"
-# Client, server, port; the first two are of the catalogue. Unlike redis_t and postgresql_t, these clients may connect
-# to any port by the policy.
+# Client, server, port; the first two are of the catalogue. The policy lets these clients connect to any port, and
+# neither redis_t nor postgresql_t.
 RUNNING = (
     ("httpd_t", "postgresql_t", 5432),
     ("httpd_t", "redis_t", 6379),

@@ -17,7 +17,14 @@ from typing import List, Optional
 
 from ansible_collections.senet.firewall.plugins.module_utils._agent.measures import Measures
 from ansible_collections.senet.firewall.plugins.module_utils._agent.this_host import this_host
-from ansible_collections.senet.firewall.plugins.module_utils._change import confirm, load, observation, repair, undo
+from ansible_collections.senet.firewall.plugins.module_utils._change import (
+    confirm,
+    expire,
+    load,
+    observation,
+    repair,
+    undo,
+)
 from ansible_collections.senet.firewall.plugins.module_utils._compile.systemd_units import WATCH_SECONDS
 from ansible_collections.senet.firewall.plugins.module_utils._host.commands import find_command
 from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Pending, boot_id, clock
@@ -87,8 +94,8 @@ def _refresh(host: Host) -> int:
 
 
 def _report(loaded: load.Loaded) -> int:
-    if loaded.families:
-        _say("Rules loaded for {0}.".format(" and ".join(loaded.families)))
+    if loaded.sets:
+        _say("Rules loaded for {0}.".format(" and ".join(loaded.sets)))
     for what in loaded.unknown:
         _say(
             "{0} is NOT enforced: its types are not in the loaded policy; run the play again, which "
@@ -102,7 +109,7 @@ def _clear(host: Host) -> int:
         intent = None
         with suppress(SenetError):  # a damaged file says nothing of what is in force
             intent = observation.stored_intent(host)
-        undo.release(host, observation.families_to_read(host, None, intent))
+        undo.release(host, observation.sets_to_read(host, None, intent))
     _say("Stopped: packets carry no labels, and NO flow is enforced until senet-firewall.service is started again.")
     return 0
 
@@ -139,7 +146,7 @@ def _rollback(host: Host, token: str) -> int:
     retry = _Backoff()
     while True:
         try:
-            outcome = confirm.expire(host, token, "it was not confirmed in time")
+            outcome = expire.expire(host, token, "it was not confirmed in time")
             break
         except (SenetError, OSError) as exc:
             if not _is_pending(host, token):

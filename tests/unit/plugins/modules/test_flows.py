@@ -10,6 +10,7 @@ import yaml
 
 from ansible_collections.senet.firewall.plugins.doc_fragments import change, guarded
 from ansible_collections.senet.firewall.plugins.module_utils._compile import cil
+from ansible_collections.senet.firewall.plugins.module_utils._values.moments import parse_moment
 from ansible_collections.senet.firewall.plugins.modules import flows as plugin
 from tests.unit.module_arguments import patch_module_args
 from tests.unit.module_run import assert_documented, run_module
@@ -36,6 +37,10 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], hos
         return run_module(monkeypatch, capsys, plugin, host, {"confirm_timeout": 0, **arguments}, check_mode)
 
     return call
+
+
+def moment(text: str) -> float:
+    return parse_moment("", text, 0) or 0
 
 
 def names(result: dict[str, Any]) -> list[str]:
@@ -243,7 +248,7 @@ def test_a_pair_fills_in_what_is_not_given(run: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({}, "state=present needs flows or confine, or a backend or layers"),
+        ({}, "state=present needs flows or confine, or a backend, layers or metrics_directory"),
         ({"purge": True, "confine": ["httpd_t"]}, "purge is True but all of the following are missing: flows"),
         *(
             ({"state": state, "purge": purge, "flows": []}, "flows is given and empty; list the flows that are meant")
@@ -329,7 +334,11 @@ EXAMPLES = [task for task in yaml.safe_load(plugin.EXAMPLES) if "senet.firewall.
 
 
 @pytest.mark.parametrize("task", EXAMPLES, ids=lambda task: task["name"])
-def test_the_examples_work(run: Run, task: dict[str, Any]) -> None:
+def test_the_examples_work(run: Run, host: ScriptedHost, task: dict[str, Any]) -> None:
+    if task["senet.firewall.flows"].get("state") == "reverted":
+        run(flows=[FLOW])
+        host.history.time = moment("2026-12-01T00:00Z")
+        run(flows=[CACHE])
     result = run(**task["senet.firewall.flows"])
     assert not result.get("failed"), result
 
@@ -340,6 +349,7 @@ def test_the_examples_in_sequence_leave_in_force_what_they_do_not_name(run: Run,
         options = {**task["senet.firewall.flows"], "confirm": "auto", "confirm_timeout": 0}
         result = run(**options)
         assert not result.get("failed"), (task["name"], result)
+        host.history.time = max(host.history.time, moment("2026-12-01T00:00Z"))
         after = {flow["name"] for flow in result["flows"] if flow["mode"] == "enforce"}
         if not options.get("purge") and options.get("flows"):
             assert enforced - after <= {flow.get("name", flow.get("pair")) for flow in options["flows"]}, task["name"]
