@@ -83,9 +83,9 @@ _value:
       destination_addresses: [192.0.2.20, "2001:db8::20"]
 """
 
+import os
 import socket
 from collections.abc import Callable, Mapping
-from functools import cache
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
@@ -107,17 +107,42 @@ def flows_for_host(
 ) -> list[dict[str, Any]]:
     """The flows of one host out of those of the fleet; AnsibleFilterError says what is wrong with them."""
 
-    # Ansible takes a millisecond or more for the variables of a host, and several flows may have the same clients
-    @cache
+    known = _known(hostvars, variable, facts, resolve)
+
     def addresses(name: str) -> list[str]:
-        if facts:
-            return _from_facts(name, hostvars[name].get("ansible_facts") or {})
-        return _from_variable(name, variable, hostvars[name].get(variable), resolve)
+        if name not in known:
+            if facts:
+                known[name] = _from_facts(name, hostvars[name].get("ansible_facts") or {})
+            else:
+                known[name] = _from_variable(name, variable, hostvars[name].get(variable), resolve)
+        return known[name]
 
     try:
         return host_flows(flows, host, groups, addresses)
     except SenetError as error:
         raise AnsibleFilterError(f"flows_for_host: {error}") from error
+
+
+def _known(hostvars: Mapping[str, Any], *how: Any) -> dict[str, list[str]]:
+    """The addresses that this task has looked up already. Ansible takes a millisecond or more for the variables of a
+    host, and a task asks for its flows several times. It is a process of its own, so that nothing outlives it."""
+    asked = (os.getpid(), *how)
+    if _last.hostvars is not hostvars or _last.how != asked:
+        _last.hostvars, _last.how, _last.addresses = hostvars, asked, {}
+    return _last.addresses
+
+
+class _Last:
+    """What was asked for last, and what was found for it."""
+
+    hostvars: Any = None
+    how: tuple[Any, ...] = ()
+
+    def __init__(self) -> None:
+        self.addresses: dict[str, list[str]] = {}
+
+
+_last = _Last()
 
 
 def _from_facts(host: str, facts: Mapping[str, Any]) -> list[str]:

@@ -151,7 +151,7 @@ suggestions:
           returned: always
           type: str
           sample: enforce
-skipped:
+not_suggested:
   description: The services for which there is no suggestion.
   returned: success
   type: list
@@ -217,10 +217,10 @@ def _report(host: Host, wish: Wish, warnings: List[str]) -> Dict[str, Any]:
         warnings.append("SELinux is disabled on this host, so no process has a domain and there is nothing to suggest.")
     seen = conversations(found.processes, found.collector.groups, found.known)
     running = {process.context.type for process in found.processes if process.context and process.context.type}
-    suggested, skipped = suggestions.suggest(seen, found.known, running)
+    suggested, not_suggested = suggestions.suggest(seen, found.known, running)
     return {
         "suggestions": [suggestions.row(each, found.processes, host.pid) for each in suggested],
-        "skipped": [each.as_dict() for each in skipped],
+        "not_suggested": [each.as_dict() for each in not_suggested],
         "addresses": suggestions.addresses_elsewhere(found.known.addresses),
         "selinux": status,
     }

@@ -7,7 +7,7 @@ name=$1 lower=$2 scratch=$3
 root=$scratch/root
 
 echo ready
-read -r dummy
+head -n 1 >/dev/null
 ip link set lo up
 ip address add "$4/16" dev eth0
 ip address add "$5/64" dev eth0 nodad

@@ -73,6 +73,7 @@ def cut_off(scene: Scene) -> Outcome:
     def inject() -> None:
         until(victim.path("/run/loaded").exists, f"{victim.name} has loaded the rules", _JOB_SECONDS)
         calls = _calls(victim)
+        assert calls
         victim.cut_off(True)
         try:
             victim.path("/run/loaded").unlink()
@@ -132,15 +133,17 @@ def cancelled(scene: Scene) -> Outcome:
 
 def _calls(host: Host) -> list[Path]:
     """The processes of ssh that wait for an answer of the host."""
-    address = f"\0{host.address}\0".encode()
-    return [process for process in Path("/proc").glob("[0-9]*") if address in _words(process)]
+    return [
+        process for process in Path("/proc").glob("[0-9]*")
+        if (words := _words(process))[0] == "ssh" and host.address in words
+    ]  # fmt: skip
 
 
-def _words(process: Path) -> bytes:
+def _words(process: Path) -> list[str]:
     try:
-        return (process / "cmdline").read_bytes()
+        return (process / "cmdline").read_text().split("\0")
     except OSError:  # it has ended
-        return b""
+        return [""]
 
 
 def _replace_restore(host: Host, script: str) -> None:

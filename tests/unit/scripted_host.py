@@ -423,7 +423,8 @@ class ScriptedHost:
         decisions = Decisions(self, "/nonexistent/decisions.json")  # type: ignore[arg-type]
         edges: Any = (self, decisions, self, self.netlabel, self, self.service, self.guard, self.accounts,
                       self.processes, self.refused_ports, 999, lambda: self.unlabelled_mptcp,
-                      lambda: self.saved_rules, lambda: self.own_addresses, self.history, self.metrics)  # fmt: skip
+                      lambda: self.saved_rules, lambda: self.own_addresses, self.history,
+                      self.metrics)  # fmt: skip
         return Host(*edges)
 
     def interfaces(self) -> list[str]:

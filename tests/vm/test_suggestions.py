@@ -52,7 +52,7 @@ def test_six_pairs_go_on_under_what_was_suggested_and_nobody_else_gets_in(lab: L
             assert destination in flows[str(port)]["destination"]
         assert flows["5432"]["name"] == "httpd_to_postgresql"
         assert flows["6379"]["name"] == "httpd_to_redis"
-        assert "22" in {str(one["port"]) for one in result["skipped"]}
+        assert "22" in {str(one["port"]) for one in result["not_suggested"]}
         asked = [flows[str(port)] for dummy, dummy2, port in RUNNING]
         made = controller.module(host, "senet.firewall.flows", flows=asked)
         assert made.get("changed"), made

@@ -212,16 +212,6 @@ def _prepare(host: Host, request: requests.Request, options: Options) -> Change:
     return change
 
 
-def _previous(
-    observed: plan.HostState, recorded: Optional[Intent], directory: Optional[str]
-) -> Optional[Dict[str, Any]]:
-    """The options that bring back what the host has, and the directory for metrics if that is to change."""
-    options = wanted_flows.previous(observed, recorded)
-    if recorded is not None and options is not None and recorded.metrics_directory != directory:
-        options["metrics_directory"] = recorded.metrics_directory or NO_METRICS
-    return options
-
-
 def _known_flows(host: Host, flows: FlowSet, layers: Tuple[str, ...]) -> FlowSet:
     """The flows with the domains as the loaded policy spells them, as far as these layers compare domains.
 
@@ -231,6 +221,16 @@ def _known_flows(host: Host, flows: FlowSet, layers: Tuple[str, ...]) -> FlowSet
         return names.resolve_domains(host, flows)
     refuse_what_owner_cannot(flows)
     return names.resolve_domains(host, labelled(flows, layers)).with_the_flows_of(flows)
+
+
+def _previous(
+    observed: plan.HostState, recorded: Optional[Intent], directory: Optional[str]
+) -> Optional[Dict[str, Any]]:
+    """The options that bring back what the host has, and the directory for metrics if that is to change."""
+    options = wanted_flows.previous(observed, recorded)
+    if recorded is not None and options is not None and recorded.metrics_directory != directory:
+        options["metrics_directory"] = recorded.metrics_directory or NO_METRICS
+    return options
 
 
 def _cuts(

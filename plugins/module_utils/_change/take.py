@@ -40,9 +40,10 @@ def persist(host: Host, before: plan.Desired, desired: plan.Desired, reverts: bo
     if desired.intent is not None:
         host.service.install(observation.units_of(desired.intent))
     history.keep(host, before, desired, reverts)
+    recorded = host.service.intent()
     host.service.write_intent(desired.intent)
     # After it: the watch reads it once more when it has written
-    metrics.leave(host, before.intent, desired.intent)
+    metrics.leave(host, recorded, desired.intent)
 
 
 def remove_service(host: Host, desired: plan.Desired) -> None:

@@ -50,7 +50,7 @@ class Suggestion(NamedTuple):
     changes: bool = False
 
 
-class Skipped(NamedTuple):
+class NotSuggested(NamedTuple):
     """A service for which there is no suggestion, and why."""
 
     protocol: str
@@ -65,24 +65,25 @@ class Skipped(NamedTuple):
 
 def suggest(
     seen: Conversations, known: Known, running: Iterable[str]
-) -> Tuple[List[Suggestion], List[Skipped]]:
+) -> Tuple[List[Suggestion], List[NotSuggested]]:
     """The flows for what was seen, none for what the host's flows have already; ``running`` are the domains of its
     processes."""
-    skipped = []  # type: List[Skipped]
+    not_suggested = []  # type: List[NotSuggested]
     found = []  # type: List[Suggestion]
     _add_idle(seen, known, set(running))
     for place in sorted(seen.local):
         service = seen.local[place]
         reason = _why_not_local(place, service, seen)
         if reason:
-            skipped.append(Skipped(place[0], place[1], tuple(sorted(service.source | service.destination)), reason))
+            domains = tuple(sorted(service.source | service.destination))
+            not_suggested.append(NotSuggested(place[0], place[1], domains, reason))
         else:
             found.append(_of_service(place, service, seen, known))
     for place in sorted(seen.remote):
         for domains, addresses in by_domains(seen.remote[place]):
             reason = _why_not_remote(place, domains, known)
             if reason:
-                skipped.append(Skipped(place[0], place[1], domains, reason))
+                not_suggested.append(NotSuggested(place[0], place[1], domains, reason))
             else:
                 counts = seen.remote[place]
                 found.append(
@@ -92,7 +93,7 @@ def suggest(
                         sum(counts.records[address] for address in addresses),
                     )
                 )  # fmt: skip
-    return _fitted(_joined(found), known, skipped), skipped
+    return _fitted(_joined(found), known, not_suggested), not_suggested
 
 
 def row(suggestion: Suggestion, processes: Sequence[Process], own_pid: int) -> Dict[str, Any]:
@@ -268,7 +269,7 @@ def _joined(found: Iterable[Suggestion]) -> List[Suggestion]:
     return list(kept.values())
 
 
-def _fitted(found: Iterable[Suggestion], known: Known, skipped: List[Skipped]) -> List[Suggestion]:
+def _fitted(found: Iterable[Suggestion], known: Known, not_suggested: List[NotSuggested]) -> List[Suggestion]:
     """The suggestions with names, less what the host's flows say already; what they observe is added to them."""
     fitted = []  # type: List[Suggestion]
     flows = known.flows
@@ -284,7 +285,7 @@ def _fitted(found: Iterable[Suggestion], known: Known, skipped: List[Skipped]) -
                 fitted = [other for other in fitted if other.flow["name"] != more.flow["name"]] + [more]
             elif not _permitted(parsed, flows):
                 text = "A flow that the host has, or that is suggested, claims some of these packets: see flows_info."
-                skipped.append(Skipped(parsed.protocol, parsed.ports[0].low, parsed.domains, text))
+                not_suggested.append(NotSuggested(parsed.protocol, parsed.ports[0].low, parsed.domains, text))
             continue
         fitted.append(one._replace(flow=_ordered(parsed)))
     return fitted

@@ -59,8 +59,8 @@ FLOWS = {
         purge={"type": "bool", "default": False},
         confirm={"type": "str", "choices": [AUTO_CONFIRM, MANUAL], "default": AUTO_CONFIRM},
         confine={"type": "list", "elements": "str"},
-        metrics_directory={"type": "str"},
         revert_to={"type": "str"},
+        metrics_directory={"type": "str"},
     ),
     "required_if": [("purge", True, ["flows"])],
 }  # type: Dict[str, Any]

@@ -83,7 +83,7 @@ def test_all_addresses_of_a_variable_count() -> None:
     assert flow["source_addresses"] == ["192.0.2.10/31", "2001:db8::11"]
 
 
-def test_a_host_is_looked_up_once_however_many_flows_it_has() -> None:
+def test_a_task_looks_each_host_up_once_however_often_it_asks() -> None:
     asked = []
 
     class Asked(dict[str, Any]):
@@ -91,8 +91,14 @@ def test_a_host_is_looked_up_once_however_many_flows_it_has() -> None:
             asked.append(name)
             return super().__getitem__(name)
 
-    flows_for_host([WEB_DB, {**WEB_DB, "name": "other", "ports": [5433]}], "db1", GROUPS, Asked(HOSTVARS))
+    hostvars = Asked(HOSTVARS)
+    for dummy in range(2):
+        flows_for_host([WEB_DB, {**WEB_DB, "name": "other", "ports": [5433]}], "db1", GROUPS, hostvars)
     assert sorted(asked) == ["web1", "web2"]
+    # Other variables of the same hosts are not those of before
+    moved = {**HOSTVARS, "web1": {"ansible_host": "192.0.2.99"}, "web2": {"ansible_host": "192.0.2.98"}}
+    (flow,) = flows_for_host([WEB_DB], "db1", GROUPS, moved)
+    assert flow["source_addresses"] == ["192.0.2.98/31"]
 
 
 def test_addresses_of_facts_are_those_that_others_reach() -> None:

@@ -23,7 +23,7 @@ def suggestion(name: str, source: str, destination: str, pair: str | None = None
 
 
 def result(addresses: list[str], *suggestions: dict[str, Any]) -> dict[str, Any]:
-    return {"suggestions": list(suggestions), "skipped": [], "addresses": addresses, "selinux": "enforcing"}
+    return {"suggestions": list(suggestions), "not_suggested": [], "addresses": addresses, "selinux": "enforcing"}
 
 
 CLIENT = suggestion(

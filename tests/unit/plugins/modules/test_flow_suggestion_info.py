@@ -66,7 +66,7 @@ def enforce(host: ScriptedHost, flows: FlowSet) -> None:
 
 def test_a_host_where_nobody_talks(run: Run) -> None:
     result = run()
-    assert (result["suggestions"], result["skipped"]) == ([], [])
+    assert (result["suggestions"], result["not_suggested"]) == ([], [])
     assert result["addresses"] == ["10.77.0.2", OWN, "2001:db8::1"]
 
 
@@ -110,7 +110,7 @@ def test_an_unconfined_client_is_left_out_and_told_that_it_would_be_cut(run: Run
 def test_a_service_that_only_unconfined_clients_use_is_skipped(run: Run) -> None:
     result = run(process(3, "postgresql_t", listens(5432)), process(4, "unconfined_t", connected(40001, 5432)))
     assert result["suggestions"] == []
-    assert [(one["port"], one["domains"]) for one in result["skipped"]] == [(5432, ["unconfined_t"])]
+    assert [(one["port"], one["domains"]) for one in result["not_suggested"]] == [(5432, ["unconfined_t"])]
 
 
 def test_a_server_in_a_domain_of_many_is_noted(run: Run) -> None:
@@ -171,12 +171,12 @@ def test_login_attempts_and_other_namespaces_are_left_out(run: Run) -> None:
         process(4, "httpd_t", talks((OWN, 40002), (OTHER, 3306)))._replace(network_namespace=2),
     )
     assert result["suggestions"] == []
-    assert [one["port"] for one in result["skipped"]] == [22]
+    assert [one["port"] for one in result["not_suggested"]] == [22]
 
 
 def test_a_redirected_port_is_skipped(run: Run) -> None:
     result = run(process(2, "httpd_t", connected(40000, 15432)))
-    assert "Nobody listens here" in result["skipped"][0]["text"]
+    assert "Nobody listens here" in result["not_suggested"][0]["text"]
 
 
 def test_what_the_flows_have_is_not_suggested_and_what_they_lack_is_added(run: Run, host: ScriptedHost) -> None:
@@ -189,14 +189,14 @@ def test_what_the_flows_have_is_not_suggested_and_what_they_lack_is_added(run: R
     (one,) = result["suggestions"]
     assert one["changes"] is True
     assert one["flow"] == flow(source=["httpd_t", "redis_t"], mode="observe").as_dict()
-    assert result["skipped"] == []
+    assert result["not_suggested"] == []
 
 
 def test_an_enforced_flow_is_never_widened(run: Run, host: ScriptedHost) -> None:
     enforce(host, flow_set([flow()]))
     result = run(process(3, "postgresql_t", listens(5432)), process(4, "redis_t", connected(40002, 5432)))
     assert result["suggestions"] == []
-    assert "claims some of these packets" in result["skipped"][0]["text"]
+    assert "claims some of these packets" in result["not_suggested"][0]["text"]
 
 
 def test_records_of_an_observing_flow_are_taken_in(run: Run, host: ScriptedHost, log: Path) -> None:
