@@ -61,15 +61,9 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 
 # What every role reads where its own variable is not set
-SHARED = (
-    "mode",
-    "backend",
-    "layers",
-    "confirm_timeout",
-    "health_checks",
-    "health_commands",
-    "metrics_directory",
-)
+SHARED = ("mode", "backend", "layers", "confirm_timeout", "health_checks", "health_commands")
+# About the host, not about a flow
+_OF_THE_HOST = ("metrics_directory",)
 _COLLECTION = "senet_firewall"
 
 
@@ -82,7 +76,8 @@ def role_variables(
     found = {}
     for name in names:
         if name.startswith(f"{_COLLECTION}_"):
-            _check(name, [f"{_COLLECTION}_{option}" for option in SHARED], "the collection senet.firewall")
+            known_to_all = [f"{_COLLECTION}_{option}" for option in SHARED + _OF_THE_HOST]
+            _check(name, known_to_all, "the collection senet.firewall")
         elif _belongs(name, role) and name != f"{role}_result" and not any(_belongs(name, other) for other in others):
             _check(name, known, owner or f"the role {role}")
             found[name.removeprefix(f"{role}_")] = name

@@ -304,8 +304,10 @@ EXAMPLES = r"""
         ports: [80, 443]
     confine: [httpd_t]
 
-- name: Let the node exporter of Debian tell of the flows that the host has
+- name: Have the watch write metrics where Debian's node exporter reads them
   senet.firewall.flows:
+    flows:
+      - pair: httpd_to_postgresql
     metrics_directory: /var/lib/prometheus/node-exporter
 
 - name: Remove one flow

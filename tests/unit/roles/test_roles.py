@@ -26,7 +26,6 @@ SHARED = {
     "confirm_timeout": 60,
     "health_checks": ["localhost:22"],
     "health_commands": ["true"],
-    "metrics_directory": "/var/lib/metrics",
 }
 COLLECTION_WIDE = {f"senet_firewall_{option}": value for option, value in SHARED.items()}
 
@@ -78,6 +77,21 @@ def test_a_variable_of_the_collection_counts_where_the_roles_own_is_not_set(stub
         {**SHARED, "mode": "enforce", "health_checks": ["localhost:80"]},
         {**SHARED, "backend": "iptables"},
     ], done.output
+
+
+def test_the_directory_for_metrics_is_every_roles(stubbed: Stubbed) -> None:
+    done = stubbed.play(
+        {
+            "vars": {"senet_firewall_metrics_directory": "/var/lib/metrics"},
+            "roles": [
+                role("httpd_to_postgresql"),
+                role("flow_set", flow_set_flows=[{"pair": "httpd_to_redis"}]),
+                role("flow_set", flow_set_flows=[{"pair": "httpd_to_redis"}], flow_set_metrics_directory="none"),
+            ],
+        }
+    )
+    found = [call.get("metrics_directory") for call in done.calls]
+    assert found == ["/var/lib/metrics", "/var/lib/metrics", "none"], done.output
 
 
 @pytest.mark.parametrize(
