@@ -62,6 +62,7 @@ MODULES = (
     "_host.host",
     "_host.installed",
     "_host.interpreter",
+    "_host.ipsec",
     "_host.mptcp",
     "_host.namespaces",
     "_host.netfilter",
