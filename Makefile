@@ -90,6 +90,11 @@ bench: setup-lab ## what the collection costs a packet, a play and a host, into 
 	@tests/setup.sh apt tests/bench/apt-packages.txt
 	@PYTHONPATH=build/collections $(PY) -m tests.bench
 
+.PHONY: fleet
+fleet: setup ## hosts in namespaces, rolled out, audited and broken as from AWX, into build/fleet.json: make fleet HOSTS=20
+	@tests/setup.sh apt tests/fleet/apt-packages.txt
+	@$(PY) -m tests.fleet build/fleet.json $(if $(HOSTS),--hosts $(HOSTS))
+
 .PHONY: molecule
 molecule: setup ## the container scenarios, or one of them: make molecule SCENARIO=no_selinux
 	@tests/setup.sh apt tests/containers/apt-packages.txt

@@ -85,6 +85,7 @@ _value:
 
 import socket
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
@@ -106,6 +107,8 @@ def flows_for_host(
 ) -> list[dict[str, Any]]:
     """The flows of one host out of those of the fleet; AnsibleFilterError says what is wrong with them."""
 
+    # Ansible takes a millisecond or more for the variables of a host, and several flows may have the same clients
+    @cache
     def addresses(name: str) -> list[str]:
         if facts:
             return _from_facts(name, hostvars[name].get("ansible_facts") or {})
@@ -136,10 +139,17 @@ def _from_variable(host: str, variable: str, value: Any, resolve: bool) -> list[
         raise SenetError(f"The host '{host}' has no {variable}; give it an address there.")
     found = [address for text in texts for address in (_resolved(host, str(text)) if resolve else [str(text)])]
     for text in found:
-        if network(text) is None:
+        parsed = network(text)
+        if parsed is None:
             raise SenetError(
                 f"The {variable} {text!r} of the host '{host}' is not an address; give one, or let names be resolved "
                 "with resolve=true."
+            )
+        if parsed.num_addresses > 1:
+            # As a client it would let in whoever else is in that network
+            raise SenetError(
+                f"The {variable} {text} of the host '{host}' is a network; give the addresses of the host alone, or "
+                "name the network itself as a side of the flow."
             )
         if not _reachable(text):
             raise SenetError(

@@ -61,7 +61,15 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 
 # What every role reads where its own variable is not set
-SHARED = ("mode", "backend", "layers", "confirm_timeout", "health_checks", "health_commands")
+SHARED = (
+    "mode",
+    "backend",
+    "layers",
+    "confirm_timeout",
+    "health_checks",
+    "health_commands",
+    "metrics_directory",
+)
 _COLLECTION = "senet_firewall"
 
 

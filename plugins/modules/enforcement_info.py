@@ -301,7 +301,7 @@ def _selinux(host: Host, status: str) -> Dict[str, Any]:
 def _domains_cut(host: Host, status: str) -> List[str]:
     if status == "disabled":
         return []
-    return cut_domains(host.selinux.access, host.processes(False), (UNLABELED_TYPE,), host.selinux.mls())
+    return cut_domains(host.selinux.access, host.processes(False), [host.selinux.context(UNLABELED_TYPE)])
 
 
 def main() -> None:

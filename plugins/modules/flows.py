@@ -24,6 +24,8 @@ description:
   - The change is guarded. A timer on the host undoes it unless it is confirmed over a new connection, which this
     module's action plugin opens once the change is in force. A host that can no longer be reached comes back in its
     previous state; the task then fails with RV(rolled_back=true), and is never unreachable.
+  - The last 10 sets of flows that confirmed changes have replaced stay in C(/etc/senet/history), and O(state=reverted)
+    goes back to one of them.
   - A confirmed change is made permanent in C(/etc/senet/flows.json). C(senet-firewall.service) loads the labels at
     boot before the network is up, and puts them back when another program empties the tables.
 extends_documentation_fragment:
@@ -40,9 +42,11 @@ options:
     description:
       - The flows. An empty list is an error.
       - O(state=present) needs this option or O(confine), or else O(backend) or O(layers), to which it then moves the
-        flows that the host has.
+        flows that the host has, or O(metrics_directory).
       - With O(state=absent) only their names count. Without this option and O(confine), every flow is removed. What
         M(senet.firewall.peer_label) and M(senet.firewall.interface_context) made stays.
+      - With O(state=reverted) this option, O(confine), O(purge), O(mode), O(layers) and O(backend) are errors, since
+        all of them are those of the earlier set.
     type: list
     elements: dict
     suboptions:
@@ -147,10 +151,26 @@ options:
         type: str
         choices: [enforce, observe]
   state:
-    description: Whether the flows are to be present or absent.
+    description:
+      - Whether the flows are to be present or absent, or the host is to go back to the flows that it had before.
+      - V(reverted) undoes the last confirmed change of flows, also that which removed them all. It is a change like any
+        other, with its checks and its guard. Flows that the earlier set does not have are removed; they are in
+        RV(removed), and a warning names each.
+      - Run twice, V(reverted) changes nothing the second time. To go further back, or forth again, give O(revert_to).
+      - V(reverted) is an error if the host had no other flows before. What M(senet.firewall.peer_label) and
+        M(senet.firewall.interface_context) made stays as it is.
     type: str
-    choices: [present, absent]
+    choices: [present, absent, reverted]
     default: present
+  revert_to:
+    description:
+      - The moment to whose flows O(state=reverted) goes back, as a time such as V(2026-11-21T14:30), in UTC unless it
+        has an offset, or a span before now, such as V(30m), V(2h) or V(1d). It is a moment of the host's clock.
+      - RV(senet.firewall.flows_info#module:history) lists the sets of flows with their times. The time at which one was
+        confirmed goes back to this one.
+      - A host whose flows have not changed since that moment is left as it is. It is an error if the host does not know
+        any more which flows it had then.
+    type: str
   purge:
     description:
       - Whether O(state=present) removes the flows that are not in O(flows), which is then the host's whole set. What
@@ -181,12 +201,19 @@ options:
     type: str
     choices: [auto, manual]
     default: auto
+  metrics_directory:
+    description:
+      - A directory of the host in which C(senet-firewall-watch.service) keeps the file C(senet_firewall.prom), for the
+        textfile collector of Prometheus' node exporter. V(none) ends that and removes the file.
+      - An absolute path. The directory must exist, be no link, belong to root and be writable for nobody else.
+      - Without this option it stays as it is. When the last flow goes, the file goes too.
+    type: str
   mode:
     description:
       - With V(enforce), only the flow's domains can use its ports.
       - Domains in O(confine) are confined in this mode.
       - With V(observe), nobody is refused, and the kernel logs everybody who would be, as C(avc:\ \ granted) for the
-        flow's packet types. Going on to V(enforce) changes the policy only.
+        flow's packet types. Of a busy connection few packets are logged, the first ones among them.
     type: str
     choices: [enforce, observe]
     default: enforce
@@ -281,6 +308,10 @@ EXAMPLES = r"""
         ports: [80, 443]
     confine: [httpd_t]
 
+- name: Let the node exporter of Debian tell of the flows that the host has
+  senet.firewall.flows:
+    metrics_directory: /var/lib/prometheus/node-exporter
+
 - name: Remove one flow
   senet.firewall.flows:
     flows:
@@ -290,6 +321,15 @@ EXAMPLES = r"""
 - name: Remove all flows, the rules and the policy module
   senet.firewall.flows:
     state: absent
+
+- name: Undo the last confirmed change, in this case bring all flows back
+  senet.firewall.flows:
+    state: reverted
+
+- name: Go back to the flows that were in force at a time
+  senet.firewall.flows:
+    state: reverted
+    revert_to: 2026-11-21T14:30+01:00
 """
 
 RETURN = r"""
@@ -308,7 +348,7 @@ flows:
       mode: enforce
 removed:
   description: The names of the flows that were removed, or in check mode would be. Their ports are then open to
-    everybody. A warning names those that O(purge) removed.
+    everybody. A warning names those that O(purge) or O(state=reverted) removed.
   returned: success
   type: list
   elements: str

@@ -9,8 +9,8 @@ short_description: Tell which flows a host has, and whether they are in force as
 version_added: 0.1.0
 description:
   - Returns the flows that M(senet.firewall.flows) and related modules have recorded on a host, the change that waits
-    for its confirmation there, the outcome of the last change, and the drift, which is where the host differs from the
-    record.
+    for its confirmation there, the outcome of the last change, the flows that the host had before, and the drift, which
+    is where the host differs from the record.
   - It changes nothing.
 requirements:
   - Root on the target
@@ -90,6 +90,11 @@ backend:
   returned: success
   type: str
   sample: iptables
+metrics_directory:
+  description: Where the watch writes metrics. Null where it does not.
+  returned: success
+  type: str
+  sample: /var/lib/prometheus/node-exporter
 selinux:
   description: The mode of SELinux. In C(permissive) the layer C(selinux) enforces nothing, in C(disabled) there is
     none.
@@ -148,6 +153,43 @@ repaired:
   returned: success
   type: str
   sample: null
+history:
+  description:
+    - The sets of flows that the host had before, newest first, to which M(senet.firewall.flows) can go back with
+      C(state=reverted).
+    - A warning names each file of C(/etc/senet/history) that cannot be read.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    confirmed:
+      description: When the set was confirmed, for C(revert_to). Null where it was there before the history began, or
+        that is not known.
+      returned: always
+      type: str
+      sample: "2026-11-19T08:12:40Z"
+    replaced:
+      description: When another set was confirmed in its place.
+      returned: always
+      type: str
+      sample: "2026-11-21T13:30:02Z"
+    reverted:
+      description: Whether it was C(state=reverted) that put another set in its place.
+      returned: always
+      type: bool
+      sample: false
+    flows:
+      description: The names of its flows. Empty where the host had none.
+      returned: always
+      type: list
+      elements: str
+      sample: [web_db]
+    confine:
+      description: Its confined domains.
+      returned: always
+      type: list
+      elements: str
+      sample: []
 drift:
   description:
     - The steps that would bring the host to what the record says. Empty where it is there.
@@ -171,6 +213,8 @@ def main() -> None:
         result = drift.report(this_host())
     except SenetError as exc:
         module.fail_json(msg=str(exc))
+    for warning in result.pop("warnings"):
+        module.warn(warning)
     module.exit_json(changed=False, **result)
 
 

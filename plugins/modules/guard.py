@@ -30,7 +30,7 @@ options:
     type: str
     required: true
   state:
-    description: Whether the change is to stay or to be undone now.
+    description: Whether the change is to stay or to be undone now. To confirm what the host has undone is an error.
     type: str
     choices: [confirmed, aborted]
     required: true
@@ -60,8 +60,8 @@ token:
   type: str
   sample: 4f0c9be21a77
 rolled_back:
-  description: Whether the host is back in its previous state. This may be so with O(state=confirmed), if the timer was
-    faster, and not be so with O(state=aborted), if the change had been confirmed.
+  description: Whether the host is back in its previous state. It may be false with O(state=aborted), if the change had
+    been confirmed. With O(state=confirmed) the task fails where it is true, since the timer was faster.
   returned: success
   type: bool
   sample: false

@@ -18,11 +18,11 @@ from ansible.plugins.connection import ConnectionBase
 
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
 from ansible_collections.senet.firewall.plugins.module_utils._values.fields import refuse_empty
-from ansible_collections.senet.firewall.plugins.module_utils._values.options import MANUAL
+from ansible_collections.senet.firewall.plugins.module_utils._values.options import GUARD_OPTIONS, MANUAL
 from ansible_collections.senet.firewall.plugins.plugin_utils import _installed_call
 
 _GUARD = "senet.firewall.guard"
-_DEFAULT_TIMEOUT = 30
+_DEFAULT_TIMEOUT = GUARD_OPTIONS["confirm_timeout"]["default"]
 # How long the host may need to bring its old policy back once the timer fires.
 _UNDO_SECONDS = 300
 _RETRY_SECONDS = 1
@@ -135,11 +135,11 @@ class GuardedAction(ActionBase):
                     return self._recover(result, token, timeout, lost.strip())
                 time.sleep(_RETRY_SECONDS)
                 self._renew_connection()
-        if answer.get("failed"):
-            return self._recover(result, token, timeout, f"The change could not be confirmed: {answer.get('msg')}")
-        if answer["rolled_back"]:
+        if answer.get("rolled_back"):
             message = f"{lost}The host has undone the change: {answer['reason']}."
             return {**result, "failed": True, "changed": False, "rolled_back": True, "msg": message}
+        if answer.get("failed"):
+            return self._recover(result, token, timeout, f"The change could not be confirmed: {answer.get('msg')}")
         result["guard"]["confirmed"] = True
         return result
 

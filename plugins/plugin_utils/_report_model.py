@@ -25,6 +25,11 @@ _DENIAL_KEYS = (
     "verdict", "domain", "users", "flow", "side", "direction", "protocol", "port", "clients", "servers", "classes",
     "permissions", "count", "first", "last",
 )  # fmt: skip
+# What a page needs of the kinds of a row's values
+_LISTS = ("users", "clients", "servers", "classes", "permissions", "commands")
+_NUMBERS = ("port", "count")
+_TEXTS = ("flow", "domain", "verdict", "side", "direction", "protocol", "first", "last")
+_MAY_LACK = ("flow", "domain", "protocol")
 
 
 class Results(NamedTuple):
@@ -92,7 +97,7 @@ def _host(name: str, results: Results) -> dict[str, Any]:
     denials = results.denials if _ok(results.denials) else {}
     flows = [parse_flow(flow).as_dict() for flow in record.get("flows", [])]
     pending = record.get("pending")
-    return visible(
+    told: dict[str, Any] = visible(
         {
             "name": name,
             "state": _state(record, access),
@@ -109,11 +114,30 @@ def _host(name: str, results: Results) -> dict[str, Any]:
             "denials": [_denial(group) for group in denials.get("groups", [])],
         }
     )
+    for row in told["access"] + told["denials"]:
+        for key, value in row.items():
+            _refuse_kind(key, value)
+    return told
+
+
+def _refuse_kind(key: str, value: Any) -> None:
+    """Refuse what cannot be sorted, counted or joined with what other hosts say."""
+    if key in _LISTS:
+        fits = isinstance(value, list) and all(isinstance(item, str) for item in value)
+    elif key in _NUMBERS:
+        fits = isinstance(value, int) or (value is None and key == "port")
+    else:
+        fits = key not in _TEXTS or isinstance(value, str) or (value is None and key in _MAY_LACK)
+    if not fits:
+        raise TypeError(key)
 
 
 def _state(record: Mapping[str, Any], access: Mapping[str, Any]) -> str:
     if not record:
         return UNKNOWN
+    # What waits is in force, and what is on record may not be
+    if record.get("pending"):
+        return DRIFTED
     if not record["flows"] and not record["confine"]:
         return NO_FLOWS
     labelled = "selinux" in record["layers"]

@@ -171,7 +171,7 @@ class Bench:
         """Fifty flows' labels put in force by one task, beside a task of ansible.builtin.iptables for each rule."""
         host = self.hosts[50]
         wanted = flow_set(parse_flow(flow) for flow in flows(50))
-        rules = sum(len(iptables.compile_rules(wanted, True, family)) for family in ("ipv4", "ipv6"))
+        rules = sum(len(iptables.compile_rules(wanted, family)) for family in ("ipv4", "ipv6"))
         loop = {
             "ansible.builtin.iptables": {
                 "table": "mangle", "chain": "OUTPUT", "protocol": "tcp", "ctstate": ["INVALID", "UNTRACKED"],

@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables, nft_text, nftables, xtables
+from ansible_collections.senet.firewall.plugins.module_utils._compile.rule_sets import RULE_SETS
 from ansible_collections.senet.firewall.plugins.module_utils._values.flows import FlowSet, flow_set
 from ansible_collections.senet.firewall.plugins.module_utils._values.parsing import parse_flow
 from tests.unit.network_namespace import NetworkNamespace
@@ -42,13 +43,13 @@ def with_marks(text: str) -> str:
 
 
 def load_nftables(space: NetworkNamespace, count: int) -> None:
-    text = nft_text.restore_text(nftables.parse_list(""), nftables.compile_rules(flows(count), mls=True))
+    text = nft_text.restore_text(RULE_SETS["inet"].parse(""), nftables.compile_rules(flows(count)))
     _done(space.run(["nft", "-f", "-"], with_marks(text)))
 
 
 def load_iptables(space: NetworkNamespace, count: int) -> None:
     for command, family in (("iptables", "ipv4"), ("ip6tables", "ipv6")):
-        text = xtables.restore_text(iptables.parse_save(""), iptables.compile_rules(flows(count), True, family))
+        text = xtables.restore_text(RULE_SETS["ipv4"].parse(""), iptables.compile_rules(flows(count), family))
         _done(space.run([str(space.find(f"{command}-restore")), "--noflush"], text))
 
 

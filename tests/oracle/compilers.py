@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._compile import cil, iptables, nftables, xtables
+from ansible_collections.senet.firewall.plugins.module_utils._compile.rule_sets import RULE_SETS
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
 from ansible_collections.senet.firewall.plugins.module_utils._values.flows import FlowSet
 from ansible_collections.senet.firewall.plugins.module_utils._values.parsing import parse_flow_set
@@ -27,12 +28,12 @@ class Emitted(NamedTuple):
 def emitted(wish: Wish) -> Emitted:
     """What is installed on a host that has nothing of ours yet."""
     flows = _flow_set(wish)
-    none = iptables.parse_save("")
-    rules = {family: iptables.compile_rules(flows, True, family) for family in ("ipv4", "ipv6")}
+    none = RULE_SETS["ipv4"].parse("")
+    rules = {family: iptables.compile_rules(flows, family) for family in ("ipv4", "ipv6")}
     return Emitted(
         xtables.restore_text(none, rules["ipv4"]),
         xtables.restore_text(none, rules["ipv6"]),
-        "\n".join(nftables.compile_rules(flows, mls=True)) + "\n",
+        "\n".join(nftables.compile_rules(flows)) + "\n",
         cil.compile_policy(flows),
     )
 

@@ -15,7 +15,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._values.fields impo
 from ansible_collections.senet.firewall.plugins.module_utils._values.pairs import PAIRS
 from ansible_collections.senet.firewall.plugins.module_utils._values.services import (
     DEBIAN,
-    FAMILIES,
+    DISTRIBUTIONS,
     REDHAT,
     Service,
     Services,
@@ -66,7 +66,7 @@ def known() -> str:
             "protocols": list(pair.protocols),
             "ports": list(pair.ports),
             "port_type": pair.port_type,
-            "booleans": {family: list(pair.booleans.get(family, ())) for family in FAMILIES},
+            "booleans": {family: list(pair.booleans.get(family, ())) for family in DISTRIBUTIONS},
         }
         for name, pair in PAIRS.items()
     }
@@ -90,7 +90,7 @@ def _yaml(data: Any) -> str:
 
 def _argument_specs(told: Told) -> dict[str, Any]:
     units = {
-        family: dict.fromkeys([*told.pair.client[family].units, *told.pair.server[family].units]) for family in FAMILIES
+        each: dict.fromkeys([*told.pair.client[each].units, *told.pair.server[each].units]) for each in DISTRIBUTIONS
     }
     works = f"RHEL family ({', '.join(units[REDHAT])}) and Debian family ({', '.join(units[DEBIAN])})."
     spec = {
@@ -236,7 +236,7 @@ def _beside(told: Told) -> str:
 
 def _by_family(services: Services) -> str:
     """The domains in a cell of a table."""
-    domains = {family: ", ".join(f"`{domain}`" for domain in services[family].domains) for family in FAMILIES}
+    domains = {family: ", ".join(f"`{domain}`" for domain in services[family].domains) for family in DISTRIBUTIONS}
     if domains[DEBIAN] == domains[REDHAT]:
         return domains[DEBIAN]
     return f"{domains[REDHAT]}; Debian: {domains[DEBIAN]}"

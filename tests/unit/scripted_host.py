@@ -15,6 +15,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._compile.owner impo
 from ansible_collections.senet.firewall.plugins.module_utils._compile.xtables import Saved
 from ansible_collections.senet.firewall.plugins.module_utils._host.decisions import Decisions
 from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Pending
+from ansible_collections.senet.firewall.plugins.module_utils._host.history import History
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
 from ansible_collections.senet.firewall.plugins.module_utils._host.netfilter import Tool
 from ansible_collections.senet.firewall.plugins.module_utils._host.selinuxfs import Decision
@@ -206,6 +207,38 @@ class ScriptedService:
         self.units = ()
 
 
+class ScriptedHistory(History):
+    """/etc/senet/history in memory. A write is one that may fail or be the last, and is in no log."""
+
+    def __init__(self, log: "ScriptedHost") -> None:
+        super().__init__()
+        self._log = log
+        self.texts: dict[int, str] = {}
+        self.time = 1_700_000_000.0
+
+    def numbers(self) -> list[int]:
+        return sorted(self.texts)
+
+    def read(self, number: int) -> str | None:
+        return self.texts.get(number)
+
+    def write(self, number: int, text: str) -> None:
+        self._log.touch()
+        if self._log.fail == "write history":
+            self._log.fail = ""
+            raise SenetError(f"{self.path(number)} cannot be written.")
+        self.texts[number] = text
+
+    def remove(self, number: int) -> None:
+        self._log.touch()
+        del self.texts[number]
+
+    def clock(self) -> float:
+        """A minute later each time."""
+        self.time += 60
+        return self.time
+
+
 class ScriptedGuard:
     """The record, the lock and the timers. ``stages`` are the records as they were written."""
 
@@ -302,7 +335,7 @@ class ScriptedAccounts:
         self.cgroups = True
         self.answers = True
 
-    def family(self) -> str:
+    def distribution(self) -> str:
         return "Debian"
 
     def matches_cgroups(self) -> bool:
@@ -321,12 +354,32 @@ class ScriptedAccounts:
         return Accounts({user: self.uids[user] for user in users if user in self.uids}, groups)
 
 
+class ScriptedMetrics:
+    """The files of metrics by directory, and the directories that there are."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, str] = {}
+        self.directories = {"/var/lib/metrics", "/srv/metrics", "/var/lib/prometheus/node-exporter"}
+
+    def check(self, directory: str) -> None:
+        if directory not in self.directories:
+            raise SenetError(f"The metrics_directory {directory} cannot be used.")
+
+    def write(self, directory: str, text: str) -> None:
+        self.check(directory)
+        self.files[directory] = text
+
+    def remove(self, directory: str) -> None:
+        self.files.pop(directory, None)
+
+
 class ScriptedHost:
     """A host whose every write is logged in ``writes``. ``fail`` names the write that raises, by its start; the process
     ends before the write of number ``die_at``, those of the guard's record counted too."""
 
     def __init__(self, *processes: Process, mode: str = "enforcing", fail: str = "") -> None:
         self.mode = mode
+        self.levels = True
         self.running = list(processes) or [process(1, "init_t"), process(2, "httpd_t"), process(3, "postgresql_t")]
         self.families = empty_families()
         self.policy: str | None = None
@@ -363,13 +416,16 @@ class ScriptedHost:
         self.netlabel = ScriptedNetLabel(self)
         self.service = ScriptedService(self)
         self.guard = ScriptedGuard(self)
+        self.history = ScriptedHistory(self)
         self.accounts = ScriptedAccounts()
+        self.metrics = ScriptedMetrics()
 
     def host(self) -> Host:
         decisions = Decisions(self, "/nonexistent/decisions.json")  # type: ignore[arg-type]
         edges: Any = (self, decisions, self, self.netlabel, self, self.service, self.guard, self.accounts,
                       self.processes, self.refused_ports, 999, lambda: self.unlabelled_mptcp,
-                      lambda: self.saved_rules, lambda: self.own_addresses, lambda: self.ipsec_labels)  # fmt: skip
+                      lambda: self.saved_rules, lambda: self.own_addresses, self.history,
+                      self.metrics, lambda: self.ipsec_labels)  # fmt: skip
         return Host(*edges)
 
     def interfaces(self) -> list[str]:
@@ -413,7 +469,13 @@ class ScriptedHost:
         return self.mode
 
     def mls(self) -> bool:
-        return True
+        return self.levels
+
+    def has_levels(self) -> bool:
+        return self.mode != "disabled" and self.levels
+
+    def context(self, name: str) -> str:
+        return f"system_u:object_r:{name}:s0" if self.has_levels() else f"system_u:object_r:{name}"
 
     def policy_name(self) -> str:
         return "default"
@@ -426,12 +488,13 @@ class ScriptedHost:
         declared = re.findall(r"^\(type (\S+)\)$", self.policy or "", re.MULTILINE)
         if name == "apache_t":
             return context.replace("apache_t", "httpd_t")
-        if context.split(":")[3][:2] != "s0":
+        levels = context.split(":")[3:]
+        if bool(levels) != self.levels or (levels and levels[0][:2] != "s0"):
             return None
         return context if name in (*STOCK_DOMAINS, *self.other_types, *declared) else None
 
     def initial(self, name: str) -> str:
-        return f"system_u:object_r:{name}_t:s0"
+        return self.context(f"{name}_t")
 
     def policy_load(self) -> None:
         return None

@@ -46,6 +46,14 @@ def test_the_rooms_are_those_that_contributing_lists() -> None:
     assert set(ORDER) == {path.name for path in MODULE_UTILS.iterdir() if path.name != "__pycache__"}
 
 
+def test_the_architecture_page_has_the_rooms_and_its_files_are_there() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    assert sorted(re.findall(r"^- `(_\w+)`: ", page, re.MULTILINE)) == sorted(ORDER)
+    named = re.findall(r"`(_\w+/\w+\.py)`", page)
+    assert {name.split("/")[0] for name in named} == set(ORDER)
+    assert [name for name in named if not (MODULE_UTILS / name).is_file()] == []
+
+
 @pytest.mark.parametrize("room", ORDER)
 def test_a_room_imports_those_it_may(room: str) -> None:
     for file, module, dummy in imports(room):

@@ -31,14 +31,16 @@ class Facts(NamedTuple):
 def facts(host: Host) -> Facts:
     """Kernel modules last: iptables-save and nft, which also the collection reads with, load nf_tables themselves.
 
-    /var/lib/senet-firewall is left out: the outcome of the last change outlives it, for whoever asks the guard.
+    /var/lib/senet-firewall is left out: the outcome of the last change outlives it, for whoever asks the guard. So is
+    /etc/senet/history, with the earlier sets of flows for whoever goes back.
     """
     commands = (
         _SAVED % "iptables",
         _SAVED % "ip6tables",
         "nft list ruleset | sed 's/ packets [0-9]* bytes [0-9]*//'",
         "semodule --list-modules=full",
-        "find /etc /usr /var -xdev -name '*senet*' -not -path '/var/lib/senet-firewall' | sort",
+        "find /etc /usr /var -xdev '(' -name '*senet*' -o -path '/etc/senet/*' ')' -not -path '/etc/senet' "
+        "-not -path '/etc/senet/history*' -not -path '/var/lib/senet-firewall' | sort",
         "lsmod | cut -d' ' -f1 | sort",
     )
     return Facts(*(host.run(command).stdout for command in commands))

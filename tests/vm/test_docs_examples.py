@@ -30,6 +30,7 @@ PREPARE = """
 useradd --system reports
 printf '[Service]\\nUser=reports\\nExecStart=/bin/sleep infinity\\n' >/etc/systemd/system/reports.service
 systemctl daemon-reload
+mkdir -p /var/lib/prometheus/node-exporter
 """
 
 

@@ -193,7 +193,7 @@ def test_a_change_that_nobody_decides_on_is_undone_in_time(released: Host) -> No
             assert time.monotonic() < deadline
             time.sleep(1)
         late = controller.module(released, GUARD, token=result["guard"]["token"], state="confirmed")
-        assert (late["changed"], late["rolled_back"]) == (False, True)
+        assert (late["failed"], late["rolled_back"]) == (True, True)
 
 
 @each_backend
@@ -209,7 +209,7 @@ def test_a_change_whose_controller_died_is_undone_in_time(released: Host) -> Non
         journal = released.run(f"journalctl -b -u senet-firewall-confirm-{TOKEN}.service").stdout
         assert f"The change {TOKEN} was undone: it was not confirmed in time." in journal
         late = controller.module(released, GUARD, token=TOKEN, state="confirmed")
-        assert (late["changed"], late["rolled_back"]) == (False, True)
+        assert (late["failed"], late["rolled_back"]) == (True, True)
 
 
 @each_backend

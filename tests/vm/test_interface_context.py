@@ -119,7 +119,7 @@ def test_a_type_that_no_policy_has_is_created_and_nobody_is_cut(lab: Lab) -> Non
             gone = controller.module(host, "senet.firewall.flows", state="absent")
             assert gone.get("guard", {}).get("confirmed"), gone
         assert stored(host).split() == ["eth1", CONTEXT]
-        assert host.run("ls -d /etc/senet", check=False).stdout == ""
+        assert host.run("ls /etc/senet/flows.json", check=False).stdout == ""
 
         absent = interface(host, interface="eth1", state="absent", create_type=True)
         assert (absent["context"], absent["created_types"]) == (None, []), absent

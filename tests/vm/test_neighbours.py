@@ -212,9 +212,15 @@ def left_without_us(lab: Lab) -> Callable[[Neighbour], list[str]]:
 USES_NFT = ("firewalld-nftables", "nftables")
 EVERY_RUN = (("firewalld-nftables", "iptables"), ("nftables", "nftables"))
 PAIRED = [(one, "iptables") for one in NEIGHBOURS] + [(one, "nftables") for one in NEIGHBOURS if one.name in USES_NFT]
-CASES = [
-    pytest.param(*case, marks=() if (case[0].name, case[1]) in EVERY_RUN else pytest.mark.thorough) for case in PAIRED
-]
+STOCK_KERNEL = pytest.mark.stock_kernel("firewalld's iptables backend writes ebtables' tables too")
+
+
+def marks(neighbour: str, backend: str) -> list[pytest.MarkDecorator]:
+    often = [] if (neighbour, backend) in EVERY_RUN else [pytest.mark.thorough]
+    return often + ([STOCK_KERNEL] if neighbour == "firewalld-iptables" else [])
+
+
+CASES = [pytest.param(*case, marks=marks(case[0].name, case[1])) for case in PAIRED]
 
 
 @pytest.mark.parametrize(("neighbour", "backend"), CASES, ids=lambda value: getattr(value, "name", value))

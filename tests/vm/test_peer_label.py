@@ -138,7 +138,7 @@ def test_removing_it_leaves_the_host_as_it_was(closed: Hosts) -> None:
     steps = result["steps"]
     assert steps.index("restore the netlabel rules") < steps.index("install the policy module senet_firewall")
     assert listed(db) == STOCK
-    assert db.run("ls -d /etc/senet", check=False).stdout == ""
+    assert db.run("ls /etc/senet/flows.json", check=False).stdout == ""
     assert {connect(web, address, 22).result for address in DB.values()} == {"connected"}
     # The interface's type is interface_context's
     assert module(db, "interface_context", interface="eth1", state="absent", create_type=True)["changed"]

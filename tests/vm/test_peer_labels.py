@@ -88,7 +88,7 @@ def by_loopback(hosts: Hosts) -> Hosts:
             "receives": ["httpd_t", "kernel_t", "postgresql_t", "unlabeled_t"],
         }
     ]
-    assert any("127.0.0.0/8 alone" in warning for warning in result["warnings"]), result["warnings"]
+    assert any("127.0.0.0/8 only" in warning for warning in result["warnings"]), result["warnings"]
     return hosts
 
 

@@ -47,7 +47,7 @@ CHANGES: list[tuple[str, dict[str, Any]]] = [
     ("give addresses", {"flows": [{**ALONE, "source_addresses": BOTH}]}),
     ("drop addresses", {"flows": [ALONE]}),
     ("more domains", {"flows": [{**ALONE, "source": ["httpd_t", "redis_t"]}]}),
-    ("fewer domains, more flows", {"flows": [ALONE, {**WEB_DB, "name": "cache", "ports": ["6379"]}]}),
+    ("fewer domains, more flows", {"flows": [ALONE, {**WEB_DB, "name": "cache", "ports": ["6390"]}]}),
     (
         "a name for another place and other domains",
         {"flows": [WEB_DB, {**ALONE, "source": ["redis_t"], "ports": ["5433"]}]},

@@ -15,8 +15,16 @@ import time
 from contextlib import suppress
 from typing import List, Optional
 
+from ansible_collections.senet.firewall.plugins.module_utils._agent.measures import Measures
 from ansible_collections.senet.firewall.plugins.module_utils._agent.this_host import this_host
-from ansible_collections.senet.firewall.plugins.module_utils._change import confirm, load, observation, repair, undo
+from ansible_collections.senet.firewall.plugins.module_utils._change import (
+    confirm,
+    expire,
+    load,
+    observation,
+    repair,
+    undo,
+)
 from ansible_collections.senet.firewall.plugins.module_utils._compile.systemd_units import WATCH_SECONDS
 from ansible_collections.senet.firewall.plugins.module_utils._host.commands import find_command
 from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Pending, boot_id, clock
@@ -86,8 +94,8 @@ def _refresh(host: Host) -> int:
 
 
 def _report(loaded: load.Loaded) -> int:
-    if loaded.families:
-        _say("Rules loaded for {0}.".format(" and ".join(loaded.families)))
+    if loaded.sets:
+        _say("Rules loaded for {0}.".format(" and ".join(loaded.sets)))
     for what in loaded.unknown:
         _say(
             "{0} is NOT enforced: its types are not in the loaded policy; run the play again, which "
@@ -101,7 +109,7 @@ def _clear(host: Host) -> int:
         intent = None
         with suppress(SenetError):  # a damaged file says nothing of what is in force
             intent = observation.stored_intent(host)
-        undo.release(host, observation.families_to_read(host, None, intent))
+        undo.release(host, observation.sets_to_read(host, None, intent))
     _say("Stopped: packets carry no labels, and NO flow is enforced until senet-firewall.service is started again.")
     return 0
 
@@ -138,7 +146,7 @@ def _rollback(host: Host, token: str) -> int:
     retry = _Backoff()
     while True:
         try:
-            outcome = confirm.expire(host, token, "it was not confirmed in time")
+            outcome = expire.expire(host, token, "it was not confirmed in time")
             break
         except (SenetError, OSError) as exc:
             if not _is_pending(host, token):
@@ -164,6 +172,7 @@ def _watch(host: Host) -> int:
     retry = _Backoff()
     rescue = _Backoff()
     foreign = _Foreign()
+    measures = Measures(host, _say)
     said = None  # type: Optional[str]
     while True:
         try:
@@ -171,17 +180,22 @@ def _watch(host: Host) -> int:
             if pending is None:
                 if rescue.due() and repair.types_lost(host):
                     rescue.failed()
-                    _bring_back(host)
+                    measures.repairs += _bring_back(host)
                     rescue = _Backoff()
                 # Looking takes a while where there are many flows, and must keep no run waiting.
-                if not load.in_force(host):
+                standing = load.standing(host)
+                if not standing.complete:
                     with host.guard.lock(0):
-                        _repair(host)
+                        measures.repairs += _repair(host)
+                    standing = load.standing(host)
                 foreign.look(host)
+                measures.write(standing, foreign.found)
             elif retry.due() and _is_left_over(pending):
                 retry.failed()
                 _undo_left_over(host)
                 retry = _Backoff()
+            else:
+                measures.write(None, False)
         except (SenetError, OSError) as exc:
             # The same trouble every few seconds is told once
             if str(exc) != said:
@@ -191,12 +205,12 @@ def _watch(host: Host) -> int:
             foreign.expect()
 
 
-def _bring_back(host: Host) -> None:
-    """Bring a policy module back that has gone, with all traffic let through in the meantime."""
+def _bring_back(host: Host) -> bool:
+    """Bring a policy module back that has gone, with all traffic let through in the meantime; says whether it had."""
     with host.guard.lock(0):
         lost = repair.types_lost(host)
         if not lost or host.guard.pending() is not None:
-            return
+            return False
         repair.let_through(host, lost)
         _say(
             "{0}The loaded policy no longer has {1} packet or peer types of this host's flows, so these flows are NOT "
@@ -221,6 +235,7 @@ def _bring_back(host: Host) -> None:
         host.guard.repaired("the policy module")
         _say("The policy module was missing and has been put back; find out what removes or disables it.")
         host.service.show(True)
+    return True
 
 
 class _Foreign:
@@ -229,6 +244,11 @@ class _Foreign:
     def __init__(self) -> None:
         self._due = 0.0
         self._told = []  # type: List[str]
+
+    @property
+    def found(self) -> bool:
+        """Whether there were any at the last look."""
+        return bool(self._told)
 
     def expect(self) -> None:
         """Look the next time, since something has changed."""
@@ -262,12 +282,14 @@ def _undo_left_over(host: Host) -> None:
             _say("The change {0} was undone: it was not confirmed in time.".format(pending.token))
 
 
-def _repair(host: Host) -> None:
-    if host.guard.pending() is None:
-        loaded = load.load(host)
-        if loaded.lost:
-            host.guard.repaired(" and ".join(loaded.lost))
-            _say("Rules were missing for {0} and have been put back.".format(" and ".join(loaded.lost)))
+def _repair(host: Host) -> bool:
+    """Load what is not in force; says whether somebody had taken it away."""
+    loaded = load.load(host) if host.guard.pending() is None else None
+    if loaded is None or not loaded.lost:
+        return False
+    host.guard.repaired(" and ".join(loaded.lost))
+    _say("Rules were missing for {0} and have been put back.".format(" and ".join(loaded.lost)))
+    return True
 
 
 class _Events:

@@ -31,8 +31,8 @@ class _Module:
     def exit_json(self, **result: Any) -> None:
         raise _Ended(result)
 
-    def fail_json(self, msg: str) -> None:
-        raise _Ended({"failed": True, "msg": msg})
+    def fail_json(self, msg: str, **result: Any) -> None:
+        raise _Ended(dict(result, failed=True, msg=msg))
 
 
 def run(call: Dict[str, Any]) -> str:

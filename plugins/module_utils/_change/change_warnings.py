@@ -6,16 +6,14 @@
 from typing import List
 
 from ansible_collections.senet.firewall.plugins.module_utils._change import kernel_answers
-from ansible_collections.senet.firewall.plugins.module_utils._change.change import Change, Options, is_forgetful
+from ansible_collections.senet.firewall.plugins.module_utils._change.change import Change, is_forgetful
 from ansible_collections.senet.firewall.plugins.module_utils._decisions import foreign_rules, warnings
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
 from ansible_collections.senet.firewall.plugins.module_utils._values.layers import AUTO, OWNER
-from ansible_collections.senet.firewall.plugins.module_utils._values.requests import Request, asked_flows
+from ansible_collections.senet.firewall.plugins.module_utils._values.requests import asked_flows
 
 
-def change_warnings(
-    host: Host, request: Request, options: Options, change: Change, answers: kernel_answers.Answers
-) -> List[str]:
+def change_warnings(host: Host, change: Change, answers: kernel_answers.Answers) -> List[str]:
     """What an administrator should know of a change, or of flows that are in place, each one sentence or two."""
     found = []  # type: List[str]
     if change.steps:
@@ -25,15 +23,15 @@ def change_warnings(
     else:
         found += warnings.repair_warnings(host.guard.repairs())
     found += foreign_rules.stale_files(host.saved_rules(), change.labelled.packet_types)
-    permissive = kernel_answers.permissive_domains(host, change.labelled, change.processes, change.mls)
+    permissive = kernel_answers.permissive_domains(host, change.labelled, change.processes)
     found += warnings.owner_warnings(change.layers, change.mode != "disabled", change.flows, change.accounts)
-    if AUTO in options.layers and OWNER not in change.layers:
-        found += warnings.unused_owners(asked_flows(request))
-    if AUTO not in options.layers:
+    if AUTO in change.options.layers and OWNER not in change.layers:
+        found += warnings.unused_owners(asked_flows(change.request))
+    if AUTO not in change.options.layers:
         found += warnings.lost_layers(change.recorded, change.layers, change.flows)
     if not host.service.systemd and not change.flows.empty:
         found += warnings.no_systemd_warnings(host.service.command())
-    found += warnings.purge_warnings(request, change.present, change.flows)
+    found += warnings.purge_warnings(change.request, change.present, change.flows)
     found += warnings.interface_name_warnings(change.flows, host.netfilter.interfaces())
     found += warnings.address_family_warnings(change.flows, host.netfilter.versions())
     found += warnings.confinement_warnings(change.cuts)

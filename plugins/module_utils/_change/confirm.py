@@ -1,9 +1,8 @@
 # Copyright: (c) 2026, senet.firewall contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A guarded change is confirmed, aborted, or undone when its time is over."""
+"""A guarded change is confirmed or aborted; :mod:`_change.expire` is for one whose time is over."""
 
-from contextlib import suppress
 from typing import Any, Dict
 
 from ansible_collections.senet.firewall.plugins.module_utils._change.load import refresh
@@ -14,8 +13,6 @@ from ansible_collections.senet.firewall.plugins.module_utils._host.guard import 
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
 
-# A run that is over its time and alive gets this much more: semodule can take minutes on a host that is busy.
-_ALIVE_SECONDS = 600
 # The guard waits this long for a run that still holds the lock: longer than any semodule.
 _UNDO_LOCK_SECONDS = 600
 _CONFIRM_LOCK_SECONDS = 30
@@ -59,7 +56,7 @@ def _confirm(host: Host, token: str) -> Dict[str, Any]:
             raise SenetError("Undoing it has begun, or has failed so far.")
         after = plan.from_record(pending.after)
         try:
-            persist(host, after)
+            persist(host, plan.from_record(pending.before), after, pending.reverts)
         except (SenetError, OSError) as exc:
             undo_pending(host, pending, str(exc))
             raise SenetError("{0} The change was undone.".format(exc)) from exc
@@ -86,27 +83,6 @@ def abort(host: Host, token: str, reason: str) -> Dict[str, Any]:
             refresh(host)
             return _ended(host, token)
         return undo_pending(host, pending, reason)
-
-
-def expire(host: Host, token: str, reason: str) -> Dict[str, Any]:
-    """Undo a pending change whose time is over; returns what became of it.
-
-    A run that is still at work has the lock, which the kernel takes from a dead one: it is waited for, and where it
-    ends well its change waits for the confirmation that has a time of its own.
-
-    :raises SenetError: there is no such change, or undoing it failed.
-    """
-    if _unfinished(host, token):
-        with suppress(SenetError), host.guard.lock(_ALIVE_SECONDS):
-            pending = host.guard.pending()
-            if pending is not None and pending.token == token and pending.complete:
-                return {"token": token, "rolled_back": False, "reason": ""}
-    return abort(host, token, reason)
-
-
-def _unfinished(host: Host, token: str) -> bool:
-    pending = host.guard.pending()
-    return pending is not None and pending.token == token and not pending.complete
 
 
 def _ended(host: Host, token: str) -> Dict[str, Any]:

@@ -46,7 +46,7 @@ def collect(host: Host, wish: Wish, warnings: List[str]) -> Collected:
     uids = {uid for group in collector.groups for uid in group.uids}
     known = Known(
         flows,
-        host.accounts.family(),
+        host.accounts.distribution(),
         listeners(processes),
         frozenset(address for own in host.addresses().values() for address in own),
         audit.user_names(uids),

@@ -5,7 +5,7 @@
 
 from typing import Any, Dict, Optional, Tuple
 
-from ansible_collections.senet.firewall.plugins.module_utils._change import observation, target
+from ansible_collections.senet.firewall.plugins.module_utils._change import history, observation, target
 from ansible_collections.senet.firewall.plugins.module_utils._decisions import plan, wanted_flows
 from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Pending, boot_id, clock
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
@@ -24,6 +24,7 @@ def report(host: Host) -> Dict[str, Any]:
     pending = host.guard.pending()
     # What waits is in force, and not on record
     steps, diffs = drift(host, intent) if pending is None else (None, [])
+    earlier, problems = history.rows(host, intent)
     return {
         "flows": [flow.as_dict() for flow in flows.flows],
         "confine": dict(flows.confine),
@@ -31,12 +32,15 @@ def report(host: Host) -> Dict[str, Any]:
         "loopback_domains": list(flows.loopback_domains),
         "layers": list(intent.layers) if intent is not None else [],
         "backend": intent.backend if intent is not None else None,
+        "metrics_directory": intent.metrics_directory if intent is not None else None,
         "selinux": host.selinux.status(),
         "pending": None if pending is None else _pending(pending),
         "outcome": host.guard.outcome(),
         "repaired": host.guard.repairs(),
         "drift": None if steps is None else list(steps),
+        "history": earlier,
         "diff": diffs,
+        "warnings": problems,
     }
 
 
@@ -46,17 +50,17 @@ def drift(host: Host, intent: Optional[Intent]) -> Tuple[Tuple[str, ...], Any]:
     :raises SenetError: a part of the host cannot be read.
     """
     enabled = host.selinux.status() != "disabled"
-    mls = observation.mls(host)
     backend = intent.backend if intent is not None else None
-    families = observation.families_to_read(host, backend, intent)
-    observed = observation.observe(host, mls, families)
+    sets = observation.sets_to_read(host, backend, intent)
+    observed = observation.observe(host, sets)
     wanted = intent if intent is not None else Intent(FlowSet(()), IPTABLES)
     # Types of interfaces are in the policy alone, and not on record
     types = wanted_flows.present(observed, None).interface_types
     wanted = wanted._replace(flows=wanted.flows._replace(interface_types=types))
     if not enabled and SELINUX not in wanted.layers:
         wanted = wanted._replace(flows=without_types(wanted.flows))
-    desired = target.desired_state(wanted, mls, target.look_up(host, wanted), families)
+    desired = target.desired_state(wanted, target.look_up(host, wanted), sets)
+    desired = target.fit(host, observed.tables, desired)
     steps = plan.plan(observed, desired, False)
     return tuple(str(step) for step in steps), plan.diffs(observed, desired, steps) if steps else []
 

@@ -6,8 +6,10 @@
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._change import (
+    history,
     kernel_answers,
     load,
+    metrics,
     names,
     observation,
     take,
@@ -32,6 +34,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._host.guard import 
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
 from ansible_collections.senet.firewall.plugins.module_utils._values import requests
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._values.fields import NO_METRICS
 from ansible_collections.senet.firewall.plugins.module_utils._values.flows import FlowSet
 from ansible_collections.senet.firewall.plugins.module_utils._values.intent import Intent
 from ansible_collections.senet.firewall.plugins.module_utils._values.layers import (
@@ -51,39 +54,35 @@ _LOCK_SECONDS = 5
 class Outcome(NamedTuple):
     """What was done, or in check mode would be.
 
-    ``access``, ``confined``, ``peers`` and ``peer_labels`` are empty while the kernel cannot be asked yet, and without
-    the layer selinux, ``owners`` without the layer owner; ``pending`` says that the change waits for confirmation;
-    ``interfaces`` has the context before and after of each that was asked about; ``previous`` are the options that ask
-    for the flows of before.
+    ``answers`` is empty while the kernel cannot be asked yet, and without the layer selinux, ``owners`` without the
+    layer owner; ``pending`` says that the change waits for confirmation; ``interfaces`` has the context before and
+    after of each that was asked about; ``previous`` are the options that ask for the flows of before.
     """
 
-    changed: bool
     flows: FlowSet
-    removed: Tuple[str, ...]
-    steps: Tuple[str, ...]
-    access: Tuple[Access, ...]
-    confined: Tuple[Elsewhere, ...]
-    peers: Tuple[ReceiverAccess, ...]
-    peer_labels: Tuple[LabelAccess, ...]
-    owners: Tuple[OwnerRow, ...]
-    cuts: Tuple[preflight.Cut, ...]
-    diffs: List[Dict[str, Any]]
-    warnings: Tuple[str, ...]
     selinux: str
-    backend: Choice
-    layers: Tuple[str, ...]
-    pending: bool
+    changed: bool = False
+    removed: Tuple[str, ...] = ()
+    steps: Tuple[str, ...] = ()
+    answers: kernel_answers.Answers = kernel_answers.NOT_ASKED
+    owners: Tuple[OwnerRow, ...] = ()
+    cuts: Tuple[preflight.Cut, ...] = ()
+    diffs: Tuple[Dict[str, Any], ...] = ()
+    warnings: Tuple[str, ...] = ()
+    backend: Choice = Choice("", "nothing is to be done")
+    layers: Tuple[str, ...] = ()
+    pending: bool = False
     interfaces: Mapping[str, Tuple[Optional[str], Optional[str]]] = {}
     previous: Optional[Dict[str, Any]] = None
 
 
-def run(host: Host, request: requests.Request, options: Options, check_mode: bool) -> Outcome:
+def run(host: Host, request: requests.Asked, options: Options, check_mode: bool) -> Outcome:
     """Bring the host to what is requested, or say what that would take.
 
     :raises SenetError: the request cannot be met; the host is then as it was, or the message says what is not.
     """
     left_over = unconfirmed(host, check_mode)
-    change = _prepare(host, request, options)
+    change = _prepare(host, *history.resolved(host, request, options))
     warnings = []  # type: List[str]
     if not check_mode and (change.steps or left_over):
         with host.guard.lock(_LOCK_SECONDS):
@@ -91,41 +90,58 @@ def run(host: Host, request: requests.Request, options: Options, check_mode: boo
             if dead:
                 warnings.append(_undo_dead(host, dead))
             # What was seen without the lock may be somebody else's half-way house.
-            change = _prepare(host, request, options)
+            change = _prepare(host, *history.resolved(host, request, options))
             if change.steps:
-                _apply(host, change, options)
+                _apply(host, change)
         if change.steps and change.steps[-1].action == plan.PERSIST and not is_guarded(change):
             take.start_service(host, change.desired)
 
-    asked = FlowSet(()) if change.steps and check_mode else change.labelled
-    answers = kernel_answers.ask(host, asked, change.processes, change.mls)
-    if not change.steps:
-        check_labels(host, change)
-        kernel_answers.check_access(asked, answers.access, answers.confined)
-        kernel_answers.check_peer_access(answers.receivers, answers.peer_labels)
-    warnings.extend(change_warnings(host, request, options, change, answers))
+    answers = _answers(host, change, check_mode)
+    warnings.extend(change_warnings(host, change, answers))
     if not check_mode:
         host.decisions.keep()
         host.service.keep()
+    return _outcome(change, answers, warnings, check_mode)
+
+
+def nothing_done(host: Host, flows: FlowSet) -> Outcome:
+    """What is told of a request for which a host needs no change, and no look at it either."""
+    return Outcome(flows=flows, selinux=host.selinux.status())
+
+
+def _answers(host: Host, change: Change, check_mode: bool) -> kernel_answers.Answers:
+    """What the kernel grants the flows of a change.
+
+    :raises SenetError: nothing was to be changed, and yet it does not enforce them.
+    """
+    if change.steps and check_mode:
+        return kernel_answers.NOT_ASKED
+    answers = kernel_answers.ask(host, change.labelled, change.processes)
+    if not change.steps:
+        check_labels(host, change)
+        kernel_answers.check_access(change.labelled, answers.access, answers.confined)
+        kernel_answers.check_peer_access(answers.receivers, answers.peer_labels)
+    return answers
+
+
+def _outcome(change: Change, answers: kernel_answers.Answers, warnings: List[str], check_mode: bool) -> Outcome:
+    before, after = change.observed.interfaces, change.desired.interfaces
     return Outcome(
-        bool(change.steps),
-        change.flows,
-        wanted_flows.removed(change.present, change.flows),
-        tuple(str(step) for step in change.steps),
-        tuple(answers.access),
-        tuple(answers.confined),
-        tuple(answers.receivers),
-        tuple(answers.peer_labels),
-        tuple(owner_rows(change.flows, change.accounts) if OWNER in change.layers else ()),
-        change.cuts,
-        plan.diffs(change.observed, change.desired, change.steps) if change.steps else [],
-        tuple(warnings),
-        change.mode,
-        change.backend,
-        change.layers,
-        is_guarded(change) and not check_mode,
-        {name: (change.observed.interfaces.get(name), text) for name, text in change.desired.interfaces.items()},
-        change.previous,
+        flows=change.flows,
+        selinux=change.mode,
+        changed=bool(change.steps),
+        removed=wanted_flows.removed(change.present, change.flows),
+        steps=tuple(str(step) for step in change.steps),
+        answers=answers,
+        owners=tuple(owner_rows(change.flows, change.accounts) if OWNER in change.layers else ()),
+        cuts=change.cuts,
+        diffs=tuple(plan.diffs(change.observed, change.desired, change.steps) if change.steps else ()),
+        warnings=tuple(warnings),
+        backend=change.backend,
+        layers=change.layers,
+        pending=is_guarded(change) and not check_mode,
+        interfaces={name: (before.get(name), context) for name, context in after.items()},
+        previous=change.previous,
     )
 
 
@@ -141,84 +157,102 @@ def _undo_dead(host: Host, dead: Pending) -> str:
     )
 
 
-def nothing_done(host: Host, flows: FlowSet) -> Outcome:
-    """What is told of a request for which a host needs no change, and no look at it either."""
-    backend = Choice("", "nothing is to be done")
-    return Outcome(
-        False, flows, (), (), (), (), (), (), (), (), [], (), host.selinux.status(), backend, (), False
-    )
-
-
 def _prepare(host: Host, request: requests.Request, options: Options) -> Change:
     mode = host.selinux.status()
     if mode == "disabled" and isinstance(request, requests.Alter):
         raise SenetError(names.DISABLED)
-    mls = observation.mls(host)
     intent = observation.stored_intent(host)
     layers = choose_layers(options.layers, intent.layers if intent is not None else None, mode != "disabled")
     recorded = intent.backend if intent is not None else None
     backend = choose_backend(options.backend, recorded, host.netfilter.backends())
-    asked = requests.asked_flows(request)
-    families = observation.families_to_read(host, backend.backend, intent, layers, requests.asks_peers(request))
+    sets = observation.sets_to_read(host, backend.backend, intent, layers, requests.asks_peers(request))
     interfaces = request.interfaces if isinstance(request, requests.Alter) else {}
-    observed = observation.observe(host, mls, families, interfaces)
-    present = wanted_flows.present(observed, intent)
-    flows = wanted_flows.wanted(request, observed, intent)
-    if mode == "disabled":
-        flows = without_types(flows)
-    if SELINUX in layers:
-        flows = names.resolve_domains(host, flows, mls)
-    else:
-        refuse_what_owner_cannot(flows)
-        types = names.resolve_domains(host, labelled(flows, layers), mls)
-        flows = types.with_the_flows_of(flows)
+    observed = observation.observe(host, sets, interfaces)
+    if isinstance(request, requests.Replace) and request.reverts:
+        history.refuse_unrecorded(intent, observed)
+    asked = wanted_flows.wanted(request, observed, intent)
+    flows = _known_flows(host, asked if mode != "disabled" else without_types(asked), layers)
     if OWNER in layers:
-        names.check_owners(host, asked)
+        names.check_owners(host, requests.asked_flows(request))
         before = intent.flows if intent is not None else None
         cgroups = host.accounts.matches_cgroups()
         flows = with_owners(flows, options.owners, before, host.processes(False), cgroups, mode != "disabled")
-    wanted = Intent(flows, backend.backend, layers)
+    directory = metrics.choose(host, options.metrics_directory, intent, flows, request)
+    wanted = Intent(flows, backend.backend, layers, directory)
     accounts = target.look_up(host, wanted)
-    names.check_types(host, flows, observed.policy, mls)
-    desired = target.fit(host, observed.tables, target.desired_state(wanted, mls, accounts, families))
+    names.check_types(host, flows, observed.policy)
+    desired = target.fit(host, observed.tables, target.desired_state(wanted, accounts, sets))
     desired = desired._replace(interfaces=interfaces)
-    between = target.state_between(observed, desired, wanted, mls, intent)
+    between = target.state_between(observed, desired, wanted, intent)
     if between is not None:
         between = target.fit(host, observed.tables, between)
     steps = plan.plan(observed, desired, options.confirm_timeout > 0, between)
     # Only a change can cut somebody's sockets.
     processes = host.processes(bool(steps))
-    cuts = _cuts(host, wanted.labelled, interfaces, processes, mls) if steps else ()
     change = Change(
-        mode, mls, backend, observed, layers, intent.layers if intent is not None else (), present, flows, accounts,
-        desired, steps, processes, cuts, peering(wanted.labelled), wanted_flows.previous(observed, intent),
+        request=request,
+        options=options,
+        mode=mode,
+        backend=backend,
+        layers=layers,
+        recorded=intent.layers if intent is not None else (),
+        observed=observed,
+        desired=desired,
+        steps=steps,
+        present=wanted_flows.present(observed, intent),
+        flows=flows,
+        accounts=accounts,
+        processes=processes,
+        cuts=_cuts(host, wanted.labelled, interfaces, processes) if steps else (),
+        peers=peering(wanted.labelled),
+        previous=_previous(observed, intent, directory),
     )
     if steps:
         refuse(host, change)
     return change
 
 
+def _known_flows(host: Host, flows: FlowSet, layers: Tuple[str, ...]) -> FlowSet:
+    """The flows with the domains as the loaded policy spells them, as far as these layers compare domains.
+
+    :raises SenetError: the policy does not know one, or the layer owner cannot limit a flow alone.
+    """
+    if SELINUX in layers:
+        return names.resolve_domains(host, flows)
+    refuse_what_owner_cannot(flows)
+    return names.resolve_domains(host, labelled(flows, layers)).with_the_flows_of(flows)
+
+
+def _previous(
+    observed: plan.HostState, recorded: Optional[Intent], directory: Optional[str]
+) -> Optional[Dict[str, Any]]:
+    """The options that bring back what the host has, and the directory for metrics if that is to change."""
+    options = wanted_flows.previous(observed, recorded)
+    if recorded is not None and options is not None and recorded.metrics_directory != directory:
+        options["metrics_directory"] = recorded.metrics_directory or NO_METRICS
+    return options
+
+
 def _cuts(
-    host: Host, flows: FlowSet, interfaces: Mapping[str, Optional[str]], processes: List[Process], mls: bool
+    host: Host, flows: FlowSet, interfaces: Mapping[str, Optional[str]], processes: List[Process]
 ) -> Tuple[preflight.Cut, ...]:
     """The sockets that lose their traffic: by labels, and by the contexts of interfaces that change, or that begin to
     count with peer labels."""
     peers = peering(flows)
     cuts = preflight.find_cuts(flows, processes, host.pid)
     if interfaces:
-        cuts += kernel_answers.interface_cuts(host, interfaces, peers, processes, mls)
+        cuts += kernel_answers.interface_cuts(host, interfaces, peers, processes)
     elif not peers.empty:
         contexts = host.store.interface_contexts()
-        cuts += kernel_answers.interface_cuts(host, contexts, peering(FlowSet(())), processes, mls)
+        cuts += kernel_answers.interface_cuts(host, contexts, peering(FlowSet(())), processes)
     return tuple(cuts)
 
 
-def _apply(host: Host, change: Change, options: Options) -> None:
+def _apply(host: Host, change: Change) -> None:
     """Take the steps, undoing those taken if one fails. A guarded change stops short of what confirming does."""
     before = plan.as_desired(change.observed)
-    pending = Pending(
-        options.token, boot_id(), False, "", 0.0, plan.as_record(before), plan.as_record(change.desired)
-    )
+    token, states = change.options.token, (plan.as_record(before), plan.as_record(change.desired))
+    pending = Pending(token, boot_id(), False, "", 0.0, *states, reverts=change.reverts)
     armed = False
     try:
         for step in change.steps:
@@ -228,7 +262,7 @@ def _apply(host: Host, change: Change, options: Options) -> None:
             if armed or step.action == plan.ARM_GUARD:
                 host.guard.write(pending)
                 armed = True
-            _take(host, change, options, pending, step)
+            _take(host, change, before, pending, step)
     except (SenetError, OSError) as exc:
         try:
             if armed:
@@ -247,7 +281,8 @@ def _apply(host: Host, change: Change, options: Options) -> None:
     host.guard.forget_repairs()
 
 
-def _take(host: Host, change: Change, options: Options, pending: Pending, step: plan.Step) -> None:
+def _take(host: Host, change: Change, before: plan.Desired, pending: Pending, step: plan.Step) -> None:
+    options = change.options
     if step.action == plan.ARM_GUARD:
         # The boot unit is the guard's other half: it undoes the change if the host restarts meanwhile.
         units = observation.units_of(change.observed.intent) + observation.units_of(change.desired.intent)
@@ -256,14 +291,14 @@ def _take(host: Host, change: Change, options: Options, pending: Pending, step: 
         rebuilds = sum(step.action == plan.INSTALL_POLICY for step in change.steps)
         host.guard.arm(options.token, "apply", options.confirm_timeout + APPLY_SECONDS * max(1, rebuilds))
     elif step.action == plan.CHECK_ACCESS:
-        kernel_answers.check_nobody_is_cut(host, change.labelled, change.processes, change.mls)
+        kernel_answers.check_nobody_is_cut(host, change.labelled, change.processes)
         kernel_answers.check_peers_are_received(
-            host, change.peers, change.processes, change.mls, change.labelled.labels_packets
+            host, change.peers, change.processes, change.labelled.labels_packets
         )
         # Of types that were not declared before the kernel could not be asked
         if change.desired.interfaces:
             cuts = kernel_answers.interface_cuts(
-                host, change.desired.interfaces, change.peers, change.processes, change.mls
+                host, change.desired.interfaces, change.peers, change.processes
             )
             error = preflight.refusal(cuts)
             if error:
@@ -271,20 +306,22 @@ def _take(host: Host, change: Change, options: Options, pending: Pending, step: 
     elif step.action == plan.VERIFY:
         _verify(host, change)
     elif step.action == plan.AWAIT_CONFIRMATION:
-        host.guard.write(pending._replace(complete=True, deadline=clock() + options.confirm_timeout))
+        # In this order a whole change has a timer, which comes when the time is over and not before
+        deadline = clock() + options.confirm_timeout
         host.guard.arm(options.token, "confirm", options.confirm_timeout)
+        host.guard.write(pending._replace(complete=True, deadline=deadline))
         if OWNER in change.layers:
             # A unit that was started meanwhile has asked in vain: we held the lock.
             load.refresh(host)
     elif step.action == plan.PERSIST:
-        take.persist(host, change.desired)
+        take.persist(host, before, change.desired, change.reverts)
         take.remove_service(host, change.desired)
     else:
         take.take(host, step)
 
 
 def _seen(host: Host, change: Change) -> plan.HostState:
-    return observation.observe(host, change.mls, change.desired.rules, change.desired.interfaces)
+    return observation.observe(host, change.desired.rules, change.desired.interfaces)
 
 
 def _verify(host: Host, change: Change) -> None:
@@ -296,10 +333,10 @@ def _verify(host: Host, change: Change) -> None:
         )
     kernel_answers.check_access(
         change.labelled,
-        kernel_answers.access_matrix(host, change.labelled, change.processes, change.mls),
-        kernel_answers.confined_access(host, change.labelled, change.mls),
+        kernel_answers.access_matrix(host, change.labelled, change.processes),
+        kernel_answers.confined_access(host, change.labelled),
     )
     kernel_answers.check_peer_access(
-        kernel_answers.receiver_access(host, change.peers, change.mls),
-        kernel_answers.label_access(host, change.flows, change.processes, change.mls),
+        kernel_answers.receiver_access(host, change.peers),
+        kernel_answers.label_access(host, change.flows, change.processes),
     )

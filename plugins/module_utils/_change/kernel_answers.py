@@ -29,39 +29,46 @@ from ansible_collections.senet.firewall.plugins.module_utils._values.flows impor
     UNLABELED_TYPE,
     Flow,
     FlowSet,
-    packet_context,
 )
 from ansible_collections.senet.firewall.plugins.module_utils._values.peers import Peering, peering
 from ansible_collections.senet.firewall.plugins.module_utils._values.processes import Process
 
 _FORWARDED = frozenset(["forward_in", "forward_out"])
+# A run of semodule that was killed has stored a policy, which the kernel has not yet
+_DISAGREES = (
+    "The kernel does not {0}: {1}; another policy module grants or denies it (find its rule with 'sesearch -A "
+    "-c {2}'), or the stored policy is not the loaded one (load it with 'load_policy')."
+)
 
 
 class Answers(NamedTuple):
     """What the kernel grants: packets of flows and of none, peers, peer labels."""
 
-    access: List[Access]
-    confined: List[Elsewhere]
-    receivers: List[ReceiverAccess]
-    peer_labels: List[LabelAccess]
+    access: Tuple[Access, ...] = ()
+    confined: Tuple[Elsewhere, ...] = ()
+    receivers: Tuple[ReceiverAccess, ...] = ()
+    peer_labels: Tuple[LabelAccess, ...] = ()
 
 
-def ask(host: Host, flows: FlowSet, processes: Sequence[Process], mls: bool) -> Answers:
+NOT_ASKED = Answers()
+
+
+def ask(host: Host, flows: FlowSet, processes: Sequence[Process]) -> Answers:
     """All that the kernel says of these flows."""
     return Answers(
-        access_matrix(host, flows, processes, mls),
-        confined_access(host, flows, mls),
-        receiver_access(host, peering(flows), mls),
-        label_access(host, flows, processes, mls),
+        access=tuple(access_matrix(host, flows, processes)),
+        confined=tuple(confined_access(host, flows)),
+        receivers=tuple(receiver_access(host, peering(flows))),
+        peer_labels=tuple(label_access(host, flows, processes)),
     )
 
 
 def access_matrix(
-    host: Host, flows: FlowSet, processes: Iterable[Process], mls: bool, only: Sequence[str] = ()
+    host: Host, flows: FlowSet, processes: Iterable[Process], only: Sequence[str] = ()
 ) -> List[Access]:
     """The kernel's answer for each flow and each domain that runs or that a flow names, or for these ``only``. Which
     ports it may connect to is asked for sources, and for domains asked for: the kernel logs what it refuses."""
-    contexts = {domain: packet_context(domain, mls) for domain in flows.domains + tuple(only)}
+    contexts = {domain: host.selinux.context(domain) for domain in flows.domains + tuple(only)}
     contexts.update(contexts_by_domain(processes))
     if only:
         contexts = {domain: contexts[domain] for domain in only}
@@ -70,7 +77,7 @@ def access_matrix(
     if flows.flows:
         host.decisions.refresh()
     for flow in flows.flows:
-        targets = [packet_context(packet_type, mls) for packet_type in flow.packet_types]
+        targets = [host.selinux.context(packet_type) for packet_type in flow.packet_types]
         for domain, context in ordered:
             decisions = [host.decisions.access(context, target) for target in targets]
             allowed = [decision.allowed & CHECKED for decision in decisions]
@@ -88,17 +95,17 @@ def _refused_ports(host: Host, flow: Flow, context: str) -> Optional[Tuple[int, 
     return None if refused is None else tuple(refused)
 
 
-def confined_access(host: Host, flows: FlowSet, mls: bool) -> List[Elsewhere]:
+def confined_access(host: Host, flows: FlowSet) -> List[Elsewhere]:
     """The kernel's answer for each confined domain and packets of no flow, or perhaps of none."""
     rows = []
     if flows.confine:
         host.decisions.refresh()
     midstream = [name for flow in flows.flows if flows.parts_midstream(flow) for name in flow.midstream_types]
     for domain, mode in flows.confine:
-        context = packet_context(domain, mls)
+        context = host.selinux.context(domain)
         labelled, unlabelled = (
             frozenset().union(
-                *(host.decisions.access(context, packet_context(name, mls)).allowed & CHECKED for name in names)
+                *(host.decisions.access(context, host.selinux.context(name)).allowed & CHECKED for name in names)
             )
             for names in ([DEFAULT_PACKET_TYPE] + midstream, [UNLABELED_TYPE])
         )
@@ -113,13 +120,10 @@ def check_access(flows: FlowSet, matrix: Iterable[Access], confined: Iterable[El
     """
     found = deviations(flows, matrix, confined)
     if found:
-        raise SenetError(
-            "The kernel does not enforce the flows: {0}; another policy module decides otherwise, find its rule with "
-            "'sesearch -A -c packet'.".format("; ".join(found))
-        )
+        raise SenetError(_DISAGREES.format("enforce the flows", "; ".join(found), "packet"))
 
 
-def check_nobody_is_cut(host: Host, flows: FlowSet, processes: Iterable[Process], mls: bool) -> None:
+def check_nobody_is_cut(host: Host, flows: FlowSet, processes: Iterable[Process]) -> None:
     """Ask the kernel whether every running domain that is not confined may use the packets that no flow names.
 
     :raises SenetError: some may not, and would be cut off by the first rule.
@@ -127,7 +131,8 @@ def check_nobody_is_cut(host: Host, flows: FlowSet, processes: Iterable[Process]
     if not flows.labels_packets:
         return
     confined = [domain for domain, mode in flows.confine if mode == ENFORCE]
-    cut = cut_domains(host.selinux.access, processes, (DEFAULT_PACKET_TYPE, UNLABELED_TYPE), mls, confined)
+    targets = [host.selinux.context(name) for name in (DEFAULT_PACKET_TYPE, UNLABELED_TYPE)]
+    cut = cut_domains(host.selinux.access, processes, targets, confined)
     if cut:
         raise SenetError(
             "The rules would cut off the running domains {0}: the loaded policy denies them packet send or recv for "
@@ -137,13 +142,13 @@ def check_nobody_is_cut(host: Host, flows: FlowSet, processes: Iterable[Process]
         )
 
 
-def receiver_access(host: Host, peers: Peering, mls: bool) -> List[ReceiverAccess]:
+def receiver_access(host: Host, peers: Peering) -> List[ReceiverAccess]:
     """The kernel's answer for each verified destination and each type of peer that is of interest to any."""
     rows = []
     for receiver in peers.receivers:
-        context = packet_context(receiver.domain, mls)
+        context = host.selinux.context(receiver.domain)
         asked = sorted(set(receiver.receives + receiver.refuses + peers.types + peers.mapped + (UNLABELED_TYPE,)))
-        received = frozenset(name for name in asked if _receives(host, context, name, mls))
+        received = frozenset(name for name in asked if _receives(host, context, name))
         rows.append(ReceiverAccess(receiver, received))
     return rows
 
@@ -158,14 +163,11 @@ def check_peer_access(rows: Iterable[ReceiverAccess], labels: Iterable[LabelAcce
         ("limit the peer labels to their receivers", [clause for label in labels for clause in label.deviations()]),
     ):
         if found:
-            raise SenetError(
-                "The kernel does not {0}: {1}; another policy module decides otherwise, find its rule with 'sesearch "
-                "-A -c peer'.".format(what, "; ".join(found))
-            )
+            raise SenetError(_DISAGREES.format(what, "; ".join(found), "peer"))
 
 
 def check_peers_are_received(
-    host: Host, peers: Peering, processes: Iterable[Process], mls: bool, packets: bool
+    host: Host, peers: Peering, processes: Iterable[Process], packets: bool
 ) -> None:
     """Ask the kernel whether every running domain may receive from its peers, but for the verified destinations, and
     those that a peer label names receivers for; and, where ``packets`` are labelled too, whether what peers send may be
@@ -178,13 +180,13 @@ def check_peers_are_received(
     held = {receiver.domain for receiver in peers.receivers if receiver.mode == ENFORCE}
     types = peers.common_types + peers.mapped + (UNLABELED_TYPE,)
     placed = {label.type for label in peers.named if label.interface_type}
-    senders = [packet_context(name, mls) for name in types if name not in placed]
+    senders = [host.selinux.context(name) for name in types if name not in placed]
     places = ((host.selinux.initial("netif"), "netif", "egress"), (host.selinux.initial("node"), "node", "sendto"))
     cut = [
         domain
         for domain, context in sorted(contexts_by_domain(processes).items())
         if not all(verb in host.selinux.access(context, place, tclass).allowed for place, tclass, verb in places)
-        or (domain not in held and not all(_receives(host, context, name, mls) for name in types))
+        or (domain not in held and not all(_receives(host, context, name) for name in types))
     ]
     stopped = [
         sender
@@ -194,9 +196,9 @@ def check_peers_are_received(
     ]
     stopped += [
         sender
-        for sender in [packet_context(name, mls) for name in peers.types if packets]
+        for sender in [host.selinux.context(name) for name in peers.types if packets]
         for packet_type in (UNLABELED_TYPE, DEFAULT_PACKET_TYPE)
-        if not host.selinux.access(sender, packet_context(packet_type, mls), "packet").allowed >= _FORWARDED
+        if not host.selinux.access(sender, host.selinux.context(packet_type), "packet").allowed >= _FORWARDED
     ]
     if cut or stopped:
         raise SenetError(
@@ -208,7 +210,7 @@ def check_peers_are_received(
 
 
 def interface_cuts(
-    host: Host, contexts: Mapping[str, Optional[str]], peers: Peering, processes: Sequence[Process], mls: bool
+    host: Host, contexts: Mapping[str, Optional[str]], peers: Peering, processes: Sequence[Process]
 ) -> List[Cut]:
     """The connections whose packets the kernel would not let pass interfaces with these contexts, or with that of every
     other interface where it is None. It checks interfaces while peer labels are in use."""
@@ -225,7 +227,7 @@ def interface_cuts(
             if name not in known or subject.count(":") < 2:
                 continue
             types = peers.sender_types(name, sock.remote_address or "")
-            senders = [packet_context(sender, mls) for sender in types]
+            senders = [host.selinux.context(sender) for sender in types]
             if not _passes(host, subject, "egress", known[name]) or not all(
                 _passes(host, sender, "ingress", known[name]) for sender in senders if host.selinux.canonical(sender)
             ):
@@ -250,30 +252,30 @@ def _passes(host: Host, subject: str, verb: str, interface: str) -> bool:
     return verb in host.selinux.access(subject, interface, "netif").allowed
 
 
-def _receives(host: Host, context: str, peer_type: str, mls: bool) -> bool:
-    return "recv" in host.selinux.access(context, packet_context(peer_type, mls), "peer").allowed
+def _receives(host: Host, context: str, peer_type: str) -> bool:
+    return "recv" in host.selinux.access(context, host.selinux.context(peer_type), "peer").allowed
 
 
-def label_access(host: Host, flows: FlowSet, processes: Iterable[Process], mls: bool) -> List[LabelAccess]:
+def label_access(host: Host, flows: FlowSet, processes: Iterable[Process]) -> List[LabelAccess]:
     """The kernel's answer for each peer label and each domain that runs or that is named."""
-    contexts = {domain: packet_context(domain, mls) for domain in flows.domains}
+    contexts = {domain: host.selinux.context(domain) for domain in flows.domains}
     contexts.update(contexts_by_domain(processes))
     return [
         LabelAccess(
             label,
-            frozenset(domain for domain, context in contexts.items() if _receives(host, context, label.type, mls)),
+            frozenset(domain for domain, context in contexts.items() if _receives(host, context, label.type)),
         )
         for label in flows.peers
     ]
 
 
-def permissive_domains(host: Host, flows: FlowSet, processes: Iterable[Process], mls: bool) -> List[str]:
+def permissive_domains(host: Host, flows: FlowSet, processes: Iterable[Process]) -> List[str]:
     """The domains that run here or that are named, and that an enforcing kernel refuses nothing."""
     if flows.empty or host.selinux.status() != "enforcing":
         return []
     host.decisions.refresh()
-    contexts = {domain: packet_context(domain, mls) for domain in flows.domains}
+    contexts = {domain: host.selinux.context(domain) for domain in flows.domains}
     contexts.update(contexts_by_domain(processes))
     # It is a matter of the source alone, so that types the policy does not have yet need not be asked about.
-    target = packet_context(UNLABELED_TYPE, mls)
+    target = host.selinux.context(UNLABELED_TYPE)
     return sorted(domain for domain, context in contexts.items() if host.decisions.access(context, target).permissive)

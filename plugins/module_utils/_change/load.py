@@ -3,11 +3,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The rules on record are put in force: at boot, after another program has flushed them, when a unit starts."""
 
-from typing import Dict, Iterable, List, NamedTuple, Optional, Set
+from typing import Dict, Iterable, List, NamedTuple, Optional, Set, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._change import observation, target
 from ansible_collections.senet.firewall.plugins.module_utils._change.take import take_all
-from ansible_collections.senet.firewall.plugins.module_utils._compile import owner, rule_families
+from ansible_collections.senet.firewall.plugins.module_utils._compile import owner, rule_sets
+from ansible_collections.senet.firewall.plugins.module_utils._compile.rule_sets import RULE_SETS
 from ansible_collections.senet.firewall.plugins.module_utils._decisions import plan
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
@@ -15,7 +16,6 @@ from ansible_collections.senet.firewall.plugins.module_utils._values.flows impor
     DEFAULT_PACKET_TYPE,
     VERIFY_NONE,
     FlowSet,
-    packet_context,
 )
 from ansible_collections.senet.firewall.plugins.module_utils._values.intent import Intent, parse_intent
 from ansible_collections.senet.firewall.plugins.module_utils._values.layers import OWNER, SELINUX, without_types
@@ -23,39 +23,55 @@ from ansible_collections.senet.firewall.plugins.module_utils._values.peers impor
 
 
 class Loaded(NamedTuple):
-    """What loading the labels did: the families it wrote, what the loaded policy has not the types of, such as
-    ``the flow 'web_db'``, and those of the families that somebody had changed: not where a unit has stopped."""
+    """What loading the labels did: the sets of rules it wrote, what the loaded policy has not the types of, such as
+    ``the flow 'web_db'``, and those of the sets that somebody had changed: not where a unit has stopped."""
 
-    families: List[str]
+    sets: List[str]
     unknown: List[str]
     lost: List[str]
 
 
+class Standing(NamedTuple):
+    """Whether :func:`load` would write nothing, and the types on record that the loaded policy does not have."""
+
+    complete: bool
+    lacking: Tuple[str, ...]
+
+
 class _Missing(NamedTuple):
-    """The restore input of each family whose rules are not in force, what the policy does not know, those of the
-    families that somebody has changed, and why others could not be looked at."""
+    """The restore input of each set whose rules are not in force, what the policy does not know, those of the
+    sets that somebody has changed, and why others could not be looked at."""
 
     texts: Dict[str, str]
     unknown: List[str]
     lost: List[str]
     failures: List[SenetError]
+    lacking: Tuple[str, ...] = ()
 
 
 def in_force(host: Host) -> bool:
-    """Whether :func:`load` would write nothing. It writes nothing itself, so it needs no lock.
+    """Whether :func:`load` would write nothing.
+
+    :raises SenetError: the file is damaged, or the rules cannot be read.
+    """
+    return standing(host).complete
+
+
+def standing(host: Host) -> Standing:
+    """What :func:`load` would find. It writes nothing itself, so it needs no lock.
 
     :raises SenetError: the file is damaged, or the rules cannot be read.
     """
     missing = _missing(host, observation.stored_intent(host))
     if missing.failures and not missing.texts:
         raise missing.failures[0]
-    return not missing.texts
+    return Standing(not missing.texts, missing.lacking)
 
 
 def load(host: Host) -> Loaded:
     """Put the rules of /etc/senet/flows.json in force where they are not, as far as the loaded policy knows them.
 
-    :raises SenetError: the file is damaged, or the rules of a family cannot be loaded; those of the others then are.
+    :raises SenetError: the file is damaged, or a set of rules cannot be loaded; those of the others then are.
     """
     return _load(host, observation.stored_intent(host))
 
@@ -74,7 +90,7 @@ def refresh(host: Host) -> Loaded:
 
 def _load(host: Host, intent: Optional[Intent]) -> Loaded:
     missing = _missing(host, intent)
-    steps = [plan.Step(plan.RESTORE_RULES, family, text) for family, text in missing.texts.items()]
+    steps = [plan.Step(plan.RESTORE_RULES, name, text) for name, text in missing.texts.items()]
     failures = missing.failures + take_all(host, steps)
     if failures:
         raise failures[0]
@@ -84,20 +100,19 @@ def _load(host: Host, intent: Optional[Intent]) -> Loaded:
 def _missing(host: Host, intent: Optional[Intent]) -> _Missing:
     if intent is None:
         return _Missing({}, [], [], [])
-    mls = observation.mls(host)
     if SELINUX not in intent.layers and host.selinux.status() == "disabled":
         intent = intent._replace(flows=without_types(intent.flows))
     peers = peering(intent.labelled)
     unknown = [
         name
         for name in intent.labelled.packet_types + peers.types
-        if host.selinux.canonical(packet_context(name, mls)) is None
+        if host.selinux.canonical(host.selinux.context(name)) is None
     ]
     untold = _untold(intent.labelled, unknown, set(peers.types).intersection(unknown))
     if DEFAULT_PACKET_TYPE in unknown:
         # Not even what no flow names can be labelled
         intent = intent._replace(layers=tuple(layer for layer in intent.layers if layer != SELINUX))
-    missing = _Missing({}, untold, [], [])
+    missing = _Missing({}, untold, [], [], tuple(unknown))
     try:
         accounts = target.look_up(host, intent)
     except SenetError as exc:
@@ -105,19 +120,19 @@ def _missing(host: Host, intent: Optional[Intent]) -> _Missing:
         # Its rules stay as they are
         accounts = owner.Accounts({}, {})
         intent = intent._replace(layers=tuple(layer for layer in intent.layers if layer != OWNER))
-    for family, compiled in target.compile_rules(intent, mls, accounts).items():
-        rules = rule_families.without_types(family, compiled or (), unknown)
+    for name, compiled in target.compile_rules(intent, accounts).items():
+        rules = RULE_SETS[name].without_types(compiled or (), unknown)
         try:
-            table = rule_families.parse(family, host.save(rule_families.source(family)), peers.types)
+            table = RULE_SETS[name].parse(host.save(RULE_SETS[name].source), peers.types)
         except SenetError as exc:
             missing.failures.append(exc)
             continue
-        rules = target.fitted(host, family, table, rules) or ()
+        rules = target.fitted(host, name, table, rules) or ()
         if not table.installed(rules):
-            missing.texts[family] = rule_families.restore_text(family, table, rules)
+            missing.texts[name] = RULE_SETS[name].restore_text(table, rules)
             # Users and units come and go by themselves: rules of ours for others, if complete, are not a loss
-            if not (rule_families.is_owner(family) and table.rules and table.installed(table.rules)):
-                missing.lost.append(family)
+            if not (RULE_SETS[name].layer == OWNER and table.rules and table.installed(table.rules)):
+                missing.lost.append(name)
     return missing
 
 

@@ -23,18 +23,19 @@ def leaves_choice(params: Mapping[str, Any]) -> bool:
 def run(
     module: Any,
     open_host: Callable[[], Host],
-    request: Callable[[Mapping[str, Any], Optional[str]], requests.Request],
+    request: Callable[[Mapping[str, Any], Optional[str]], requests.Asked],
 ) -> None:
     """Bring the host to what the module's options ask for, and end the module. The request depends on the options and
-    on the host's distribution family."""
+    on the host's distribution."""
 
     def change(host: Host, params: Mapping[str, Any]) -> engine.Outcome:
         flows = params.get("flows", [params])
-        family = host.accounts.family()
-        owners = pairs.owners(flows or [], family)
+        distribution = host.accounts.distribution()
+        owners = pairs.owners(flows or [], distribution)
         layers = tuple(params["layers"])
-        options = engine.Options(params["confirm_timeout"], params["token"], params["backend"], layers, owners)
-        return engine.run(host, request(params, family), options, module.check_mode)
+        metrics = params.get("metrics_directory")
+        options = engine.Options(params["confirm_timeout"], params["token"], params["backend"], layers, owners, metrics)
+        return engine.run(host, request(params, distribution), options, module.check_mode)
 
     run_guarded(module, open_host, change, _flows_returned)
 
@@ -64,7 +65,7 @@ def run_guarded(
     for warning in outcome.warnings:
         module.warn(warning)
     result = returned(outcome)
-    result.update(changed=outcome.changed, steps=list(outcome.steps), selinux=outcome.selinux, diff=outcome.diffs)
+    result.update(changed=outcome.changed, steps=list(outcome.steps), selinux=outcome.selinux, diff=list(outcome.diffs))
     result["cut"] = [cut.as_dict() for cut in outcome.cuts]
     if outcome.pending:
         result["guard"] = {"token": params["token"], "confirmed": False}
@@ -83,10 +84,10 @@ def _flows_returned(outcome: engine.Outcome) -> Dict[str, Any]:
     result = {
         "flows": [flow.as_dict() for flow in outcome.flows.flows],
         "removed": list(outcome.removed),
-        "access": [row.as_dict() for row in outcome.access if not row.empty],
-        "asked": sorted({row.domain for row in outcome.access}),
-        "confined": [row.as_dict() for row in outcome.confined],
-        "peers": [row.as_dict() for row in outcome.peers],
+        "access": [row.as_dict() for row in outcome.answers.access if not row.empty],
+        "asked": sorted({row.domain for row in outcome.answers.access}),
+        "confined": [row.as_dict() for row in outcome.answers.confined],
+        "peers": [row.as_dict() for row in outcome.answers.receivers],
         "owners": [dict(row._asdict()) for row in outcome.owners],
         "layers": list(outcome.layers),
         "backend": outcome.backend.backend,

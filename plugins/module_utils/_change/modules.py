@@ -18,7 +18,11 @@ from ansible_collections.senet.firewall.plugins.module_utils._values.errors impo
 from ansible_collections.senet.firewall.plugins.module_utils._values.fields import parse_confined, parse_interface_name
 from ansible_collections.senet.firewall.plugins.module_utils._values.flows import FlowSet, flow_set
 from ansible_collections.senet.firewall.plugins.module_utils._values.interface import parse_context
-from ansible_collections.senet.firewall.plugins.module_utils._values.options import FLOW_OPTIONS
+from ansible_collections.senet.firewall.plugins.module_utils._values.options import (
+    FLOW_OPTIONS,
+    OPTIONS,
+    REVERTED,
+)
 from ansible_collections.senet.firewall.plugins.module_utils._values.parsing import (
     parse_flow,
     parse_loopback_domains,
@@ -63,25 +67,38 @@ def guard(module: Any, open_host: OpenHost) -> None:
     host = open_host()
     try:
         token = parse_token(module.params["token"])
-        waited = host.guard.pending() is not None
+        pending = host.guard.pending()
         if module.params["state"] == "confirmed":
             outcome = confirm.confirm(host, token)
         else:
             outcome = confirm.abort(host, token, "it was aborted")
     except SenetError as exc:
         module.fail_json(msg=str(exc))
-    module.exit_json(changed=waited, **outcome)
+    if module.params["state"] == "confirmed" and outcome["rolled_back"]:
+        # Else a play goes on as if the flows were in force
+        module.fail_json(
+            msg="The change {0} cannot be confirmed, since the host has undone it: {1}.".format(
+                token, outcome["reason"]
+            ),
+            **outcome
+        )
+    module.exit_json(changed=pending is not None and pending.token == token, **outcome)
 
 
-def _flow_request(params: Mapping[str, Any], family: Optional[str]) -> requests.Request:
+def _flow_request(params: Mapping[str, Any], distribution: Optional[str]) -> requests.Request:
     raw = {key: params[key] for key in FLOW_OPTIONS}
     if params["state"] == "absent":
         return requests.Remove(tuple(parse_name(name) for name in pairs.names(raw)))
-    flows = pairs.expand(raw, family)
+    flows = pairs.expand(raw, distribution)
     return requests.Merge(tuple(parse_flow(dict(flow, mode=params["mode"])) for flow in flows))
 
 
-def _flows_request(params: Mapping[str, Any], family: Optional[str]) -> requests.Request:
+def _flows_request(params: Mapping[str, Any], distribution: Optional[str]) -> requests.Asked:
+    if params["state"] == REVERTED:
+        _refuse_beside_reverted(params)
+        return requests.Revert(params["revert_to"])
+    if params["revert_to"] is not None:
+        raise SenetError("The option revert_to is for state=reverted; set that, or leave revert_to out.")
     given = params["flows"] or ()
     if params["state"] == "absent":
         if params["flows"] is None and params["confine"] is None:
@@ -91,22 +108,36 @@ def _flows_request(params: Mapping[str, Any], family: Optional[str]) -> requests
     flows = tuple(
         parse_flow(dict(flow, mode=flow.get("mode") or params["mode"]))
         for raw in given
-        for flow in pairs.expand(raw, family)
+        for flow in pairs.expand(raw, distribution)
     )
-    if params["flows"] is None and params["confine"] is None and module_run.leaves_choice(params):
+    asked = (params["flows"], params["confine"], params["metrics_directory"])
+    if asked == (None, None, None) and module_run.leaves_choice(params):
         raise SenetError(
-            "state=present needs flows or confine, or a backend or layers for the flows that the host has; give one "
-            "of them."
+            "state=present needs flows or confine, or a backend, layers or metrics_directory for the flows that the "
+            "host has; give one of them."
         )
     confine = tuple((domain, params["mode"]) for domain in parse_confined(params["confine"]))
     return requests.Replace(flow_set(flows, confine)) if params["purge"] else requests.Merge(flows, confine)
+
+
+def _refuse_beside_reverted(params: Mapping[str, Any]) -> None:
+    """Raise for what would be asked for and not had: the earlier set has flows, domains, modes, layers and backend."""
+    given = [option for option in ("confine", "flows") if params[option] is not None]
+    given += ["purge"] if params["purge"] else []
+    given += [option for option, spec in sorted(OPTIONS.items()) if params[option] != spec["default"]]
+    if given:
+        raise SenetError(
+            "With state=reverted all is as it was, so {0} cannot be chosen; leave {1} out.".format(
+                " and ".join(given), "it" if len(given) == 1 else "them"
+            )
+        )
 
 
 def _change_context(host: Host, params: Mapping[str, Any], check_mode: bool) -> engine.Outcome:
     name = parse_interface_name(params["interface"])
     if params["state"] == "absent" and host.selinux.status() == "disabled":
         return engine.nothing_done(host, FlowSet(()))._replace(interfaces={name: (None, None)})
-    level = params["level"] if observation.mls(host) else ""
+    level = params["level"] if host.selinux.has_levels() else ""
     wanted = parse_context(name, params["type"], level) if params["state"] == "present" else None
     request = names.interface_request(host, name, wanted, params["create_type"])
     return engine.run(host, request, engine.Options(params["confirm_timeout"], params["token"]), check_mode)
@@ -144,7 +175,7 @@ def _labels_request(params: Mapping[str, Any]) -> requests.Alter:
 
 
 def _labels_returned(outcome: engine.Outcome) -> Dict[str, Any]:
-    received_by = {row.label.type: sorted(row.received_by) for row in outcome.peer_labels}
+    received_by = {row.label.type: sorted(row.received_by) for row in outcome.answers.peer_labels}
     return {
         "labels": [
             dict(

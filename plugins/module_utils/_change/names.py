@@ -9,7 +9,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._compile import cil
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
 from ansible_collections.senet.firewall.plugins.module_utils._values.fields import parse_new_type
-from ansible_collections.senet.firewall.plugins.module_utils._values.flows import Flow, FlowSet, packet_context
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import Flow, FlowSet
 from ansible_collections.senet.firewall.plugins.module_utils._values.interface import IfContext, altered_types
 from ansible_collections.senet.firewall.plugins.module_utils._values.requests import Alter
 
@@ -77,7 +77,7 @@ def check_owners(host: Host, asked: Iterable[Flow]) -> None:
             )
 
 
-def resolve_domains(host: Host, flows: FlowSet, mls: bool) -> FlowSet:
+def resolve_domains(host: Host, flows: FlowSet) -> FlowSet:
     """The flows with each domain as the loaded policy spells it: an alias becomes the type it stands for.
 
     :raises SenetError: a type is not in the loaded policy, or no domain.
@@ -90,7 +90,7 @@ def resolve_domains(host: Host, flows: FlowSet, mls: bool) -> FlowSet:
     users.update((domain, "the flow '{0}'".format(flow.name)) for flow in flows.flows for domain in flow.domains)
     for domain in flows.domains:
         user = users[domain]
-        context = host.selinux.canonical(packet_context(domain, mls))
+        context = host.selinux.canonical(host.selinux.context(domain))
         if context is None:
             raise SenetError(
                 "The domain '{0}' of {1} is not in the loaded policy; check the spelling with "
@@ -120,7 +120,7 @@ def resolve_domains(host: Host, flows: FlowSet, mls: bool) -> FlowSet:
     )
 
 
-def check_types(host: Host, flows: FlowSet, policy: Optional[str], mls: bool) -> None:
+def check_types(host: Host, flows: FlowSet, policy: Optional[str]) -> None:
     """Hold the types that peer labels declare, and those of interfaces that they name, against the loaded policy;
     ``policy`` is our module's text.
 
@@ -129,14 +129,14 @@ def check_types(host: Host, flows: FlowSet, policy: Optional[str], mls: bool) ->
     own = cil.declared_types(policy)
     for label in flows.peers:
         if label.type in flows.interface_types or (
-            label.type not in own and host.selinux.canonical(packet_context(label.type, mls)) is not None
+            label.type not in own and host.selinux.canonical(host.selinux.context(label.type)) is not None
         ):
             raise SenetError(
                 "The type '{0}' of a peer label is in the loaded policy already, where other rules may use it; choose "
                 "another name, and the label declares that type for your own policy.".format(label.type)
             )
         place = label.interface_type
-        if place and host.selinux.canonical(packet_context(place, mls)) is None:
+        if place and host.selinux.canonical(host.selinux.context(place)) is None:
             raise SenetError(
                 "The interface_type '{0}' of the peer label '{1}' is not in the loaded policy; give an interface that "
                 "type first, with interface_context and create_type=true.".format(place, label.type)

@@ -5,40 +5,35 @@
 
 from typing import Dict, Iterable, Optional, Tuple
 
-from ansible_collections.senet.firewall.plugins.module_utils._compile import cil, rule_families
+from ansible_collections.senet.firewall.plugins.module_utils._compile import cil, rule_sets
+from ansible_collections.senet.firewall.plugins.module_utils._compile.rule_sets import RULE_SETS
 from ansible_collections.senet.firewall.plugins.module_utils._decisions import plan
 from ansible_collections.senet.firewall.plugins.module_utils._decisions.wanted_flows import asked_before
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
 from ansible_collections.senet.firewall.plugins.module_utils._host.service import INTENT_PATH
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
-from ansible_collections.senet.firewall.plugins.module_utils._values.flows import FlowSet, packet_context
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import FlowSet
 from ansible_collections.senet.firewall.plugins.module_utils._values.intent import Intent, parse_intent
 from ansible_collections.senet.firewall.plugins.module_utils._values.layers import OWNER, SELINUX
 
 
-def families_to_read(
+def sets_to_read(
     host: Host,
     backend: Optional[str],
     recorded: Optional[Intent],
     layers: Iterable[str] = (),
     asks_peers: bool = False,
 ) -> Tuple[str, ...]:
-    """The families where something of ours is, or will be for what is asked for in these layers; without a record, all
-    that the host has."""
+    """The sets of rules where something of ours is, or will be for what is asked for in these layers; without a record,
+    all that the host has."""
     backends = set(host.netfilter.backends()) if recorded is None else {recorded.backend}
     if backend is not None:
         backends.add(backend)
     held = set(recorded.layers if recorded is not None else (SELINUX, OWNER)).union(layers)
-    layouts = [rule_families.FAMILIES] if SELINUX in held else []
-    layouts += [rule_families.OWNER_FAMILIES] if OWNER in held else []
-    families = tuple(family for layout in layouts for name in sorted(backends) for family in layout[name])
+    in_use = [layer for layer in (SELINUX, OWNER) if layer in held]
+    names = [name for layer in in_use for each in sorted(backends) for name in rule_sets.names_of(each, layer)]
     present = recorded.flows.labels_peers if recorded is not None else host.netlabel.available()
-    return families + ((rule_families.NETLABEL,) if asks_peers or present else ())
-
-
-def mls(host: Host) -> bool:
-    """Whether contexts carry a level on this host; they are of no use where SELinux is disabled."""
-    return host.selinux.status() != "disabled" and host.selinux.mls()
+    return tuple(names) + ((rule_sets.NETLABEL,) if asks_peers or present else ())
 
 
 def units_of(intent: Optional[str]) -> Tuple[str, ...]:
@@ -50,23 +45,23 @@ def units_of(intent: Optional[str]) -> Tuple[str, ...]:
 
 
 def observe(
-    host: Host, mls: bool, families: Iterable[str], interfaces: Iterable[str] = ()
+    host: Host, sets: Iterable[str], interfaces: Iterable[str] = ()
 ) -> plan.HostState:
-    """One read of everything of ours on the host, as far as the labels go in these families, and of the contexts of
-    these interfaces.
+    """One read of everything of ours on the host, of rules in these sets alone, and of the contexts of these
+    interfaces.
 
     :raises SenetError: a part cannot be read, or is not as we wrote it and cannot be trusted.
     """
     # Where SELinux is disabled there may be no store, and what is in one is not in force.
     policy = host.store.module() if host.selinux.status() != "disabled" else None
     declared = cil.declared_types(policy)
-    loaded = all(host.selinux.canonical(packet_context(name, mls)) for name in declared)
+    loaded = all(host.selinux.canonical(host.selinux.context(name)) for name in declared)
     saved = {}  # type: Dict[str, str]
-    for family in families:
-        source = rule_families.source(family)
+    for name in sets:
+        source = RULE_SETS[name].source
         if source not in saved:
             saved[source] = host.save(source)
-    tables = {family: rule_families.parse(family, saved[rule_families.source(family)], declared) for family in families}
+    tables = {name: RULE_SETS[name].parse(saved[RULE_SETS[name].source], declared) for name in sets}
     intent = host.service.intent()
     contexts = host.store.interface_contexts() if interfaces else {}
     return plan.HostState(

@@ -9,7 +9,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._change import kern
 from ansible_collections.senet.firewall.plugins.module_utils._decisions import findings
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
-from ansible_collections.senet.firewall.plugins.module_utils._values.flows import FlowSet, packet_context
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import FlowSet
 from ansible_collections.senet.firewall.plugins.module_utils._values.peers import peering
 
 
@@ -30,20 +30,19 @@ def access(host: Host, domains: Sequence[str], names: Sequence[str]) -> Dict[str
     result = {"selinux": status, "access": [], "confined": [], "peers": [], "findings": []}  # type: Dict[str, Any]
     if status == "disabled":
         return result
-    mls = observation.mls(host)
-    _check_domains(host, domains, mls)
+    _check_domains(host, domains)
     asked = flows._replace(flows=tuple(flow for flow in flows.flows if not names or flow.name in names))
     missing = [
         flow
         for flow in asked.flows
-        if not all(host.selinux.canonical(packet_context(name, mls)) for name in flows.types_of(flow))
+        if not all(host.selinux.canonical(host.selinux.context(name)) for name in flows.types_of(flow))
     ]
     known = asked._replace(flows=tuple(flow for flow in asked.flows if flow not in missing))
     processes = host.processes(True)
-    matrix = kernel_answers.access_matrix(host, known, processes, mls, domains)
-    confined = [] if missing else kernel_answers.confined_access(host, known, mls)
-    receivers = [] if missing else kernel_answers.receiver_access(host, peering(flows), mls)
-    permissive = kernel_answers.permissive_domains(host, known, processes, mls)
+    matrix = kernel_answers.access_matrix(host, known, processes, domains)
+    confined = [] if missing else kernel_answers.confined_access(host, known)
+    receivers = [] if missing else kernel_answers.receiver_access(host, peering(flows))
+    permissive = kernel_answers.permissive_domains(host, known, processes)
     host.decisions.keep()
     found = findings.of_types(missing) + findings.of_access(known, matrix, confined, receivers)
     result["access"] = [findings.row(known, each) for each in matrix if domains or not each.empty or each.asked]
@@ -53,9 +52,9 @@ def access(host: Host, domains: Sequence[str], names: Sequence[str]) -> Dict[str
     return result
 
 
-def _check_domains(host: Host, domains: Sequence[str], mls: bool) -> None:
+def _check_domains(host: Host, domains: Sequence[str]) -> None:
     for domain in domains:
-        if host.selinux.canonical(packet_context(domain, mls)) is None:
+        if host.selinux.canonical(host.selinux.context(domain)) is None:
             raise SenetError(
                 "The domain '{0}' is not in the loaded policy; check the spelling with process_context_info.".format(
                     domain

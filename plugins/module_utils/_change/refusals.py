@@ -5,11 +5,11 @@
 
 from typing import Optional
 
-from ansible_collections.senet.firewall.plugins.module_utils._change import confirm
 from ansible_collections.senet.firewall.plugins.module_utils._change.change import Change, is_guarded
-from ansible_collections.senet.firewall.plugins.module_utils._compile import cil, rule_families
+from ansible_collections.senet.firewall.plugins.module_utils._compile import cil, rule_sets
+from ansible_collections.senet.firewall.plugins.module_utils._compile.rule_sets import RULE_SETS
 from ansible_collections.senet.firewall.plugins.module_utils._decisions import foreign_rules, preflight
-from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Pending, clock
+from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Pending, boot_id, clock
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
 from ansible_collections.senet.firewall.plugins.module_utils._host.policystore import locked_message
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
@@ -25,7 +25,7 @@ def unconfirmed(host: Host, check_mode: bool) -> Optional[Pending]:
     pending = host.guard.pending()
     if pending is None:
         return None
-    overdue = confirm.overdue(pending)
+    overdue = pending.overdue(boot_id(), clock())
     if pending.complete and not overdue:
         raise SenetError(
             "The change {0} of this host waits to be confirmed and is undone in {1:.0f} seconds otherwise; confirm it "
@@ -104,9 +104,9 @@ def _refuse_labels_that_stay(host: Host, change: Change) -> None:
                 left[0], more
             )
         )
-    families = [family for backend in host.netfilter.backends() for family in rule_families.FAMILIES[backend]]
-    for path, texts in sorted(host.netfilter.elsewhere(families).items()):
-        if any(rule_families.parse(family, text).rules for family, text in texts.items()):
+    sets = [name for backend in host.netfilter.backends() for name in rule_sets.names_of(backend)]
+    for path, texts in sorted(host.netfilter.elsewhere(sets).items()):
+        if any(RULE_SETS[name].parse(text).rules for name, text in texts.items()):
             raise SenetError(
                 "The network namespace {0} has labels of its own, and without the policy module they would cut off "
                 "this host. Nothing was changed; remove them first with 'nsenter --net={0} {1} clear'.".format(
@@ -133,7 +133,7 @@ def _refuse_netlabel(host: Host, change: Change) -> None:
         return
     own = cil.declared_types(change.observed.policy)
     # Where the command is missing this says so
-    foreign = rule_families.parse(rule_families.NETLABEL, host.save(rule_families.NETLABEL), own).foreign
+    foreign = RULE_SETS[rule_sets.NETLABEL].parse(host.save(rule_sets.NETLABEL), own).foreign
     if foreign:
         raise SenetError(
             "Another program has configured NetLabel on this host: 'netlabelctl {0}'. Nothing was changed; remove "

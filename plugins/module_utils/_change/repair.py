@@ -7,12 +7,14 @@ from contextlib import suppress
 from typing import List, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._change import load, observation, undo
-from ansible_collections.senet.firewall.plugins.module_utils._compile import cil, rule_families
+from ansible_collections.senet.firewall.plugins.module_utils._compile import cil, rule_sets
+from ansible_collections.senet.firewall.plugins.module_utils._compile.rule_sets import RULE_SETS
 from ansible_collections.senet.firewall.plugins.module_utils._decisions import foreign_rules
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
-from ansible_collections.senet.firewall.plugins.module_utils._values.flows import DEFAULT_PACKET_TYPE, packet_context
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import DEFAULT_PACKET_TYPE
 from ansible_collections.senet.firewall.plugins.module_utils._values.intent import Intent
+from ansible_collections.senet.firewall.plugins.module_utils._values.layers import OWNER
 from ansible_collections.senet.firewall.plugins.module_utils._values.peers import peering
 
 
@@ -24,8 +26,7 @@ def types_lost(host: Host) -> Tuple[str, ...]:
     intent = observation.stored_intent(host)
     if intent is None or host.selinux.status() == "disabled":
         return ()
-    mls = host.selinux.mls()
-    return tuple(name for name in _types(intent) if host.selinux.canonical(packet_context(name, mls)) is None)
+    return tuple(name for name in _types(intent) if host.selinux.canonical(host.selinux.context(name)) is None)
 
 
 def let_through(host: Host, lost: Tuple[str, ...]) -> None:
@@ -36,8 +37,8 @@ def let_through(host: Host, lost: Tuple[str, ...]) -> None:
     """
     intent = observation.stored_intent(host)
     if DEFAULT_PACKET_TYPE in lost:
-        families = observation.families_to_read(host, None, intent)
-        undo.release(host, [family for family in families if not rule_families.is_owner(family)])
+        sets = observation.sets_to_read(host, None, intent)
+        undo.release(host, [name for name in sets if RULE_SETS[name].layer != OWNER])
     else:
         load.load(host)
 

@@ -5,8 +5,9 @@
 
 from typing import Iterable, List
 
-from ansible_collections.senet.firewall.plugins.module_utils._change import observation
-from ansible_collections.senet.firewall.plugins.module_utils._compile import rule_families
+from ansible_collections.senet.firewall.plugins.module_utils._change import history, metrics, observation
+from ansible_collections.senet.firewall.plugins.module_utils._compile import rule_sets
+from ansible_collections.senet.firewall.plugins.module_utils._compile.rule_sets import RULE_SETS
 from ansible_collections.senet.firewall.plugins.module_utils._decisions import plan
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
@@ -22,22 +23,27 @@ def take(host: Host, step: plan.Step) -> None:
     elif step.action == plan.REMOVE_POLICY:
         host.store.remove()
     elif step.action == plan.RESTORE_RULES:
-        host.restore(step.family or "", step.payload or "")
+        host.restore(step.name or "", step.payload or "")
     elif step.action == plan.SET_INTERFACE:
-        host.store.set_interface(step.family or "", step.payload)
+        host.store.set_interface(step.name or "", step.payload)
     elif step.action == plan.DROP_TABLE:
-        family = step.family or ""
-        host.netfilter.drop_empty_table(rule_families.source(family), rule_families.table_name(family))
+        rules = RULE_SETS[step.name or ""]
+        host.netfilter.drop_empty_table(rules.source, rules.iptables_table or "")
 
 
-def persist(host: Host, desired: plan.Desired) -> None:
-    """Make a change survive a reboot; :func:`remove_service` and :func:`start_service` come after.
+def persist(host: Host, before: plan.Desired, desired: plan.Desired, reverts: bool) -> None:
+    """Make a change survive a reboot, and the set before it one to go back to; :func:`remove_service` and
+    :func:`start_service` come after.
 
     :raises SenetError: a file cannot be written.
     """
     if desired.intent is not None:
         host.service.install(observation.units_of(desired.intent))
+    history.keep(host, before, desired, reverts)
+    recorded = host.service.intent()
     host.service.write_intent(desired.intent)
+    # After it: the watch reads it once more when it has written
+    metrics.leave(host, recorded, desired.intent)
 
 
 def remove_service(host: Host, desired: plan.Desired) -> None:
@@ -53,7 +59,7 @@ def start_service(host: Host, desired: plan.Desired) -> None:
 
 
 def take_all(host: Host, steps: Iterable[plan.Step]) -> List[SenetError]:
-    """Take steps, going on after one that fails: one family's trouble must keep no other cut off, or open."""
+    """Take steps, going on after one that fails: one tool's trouble must keep no other cut off, or open."""
     failures = []
     for step in steps:
         try:

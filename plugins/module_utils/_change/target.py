@@ -5,22 +5,24 @@
 
 from typing import Any, Dict, Iterable, Mapping, Optional
 
-from ansible_collections.senet.firewall.plugins.module_utils._compile import cil, owner, rule_families
+from ansible_collections.senet.firewall.plugins.module_utils._compile import cil, owner, rule_sets
+from ansible_collections.senet.firewall.plugins.module_utils._compile.rule_sets import RULE_SETS
 from ansible_collections.senet.firewall.plugins.module_utils._decisions import plan, transition, wanted_flows
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import without_levels
 from ansible_collections.senet.firewall.plugins.module_utils._values.intent import Intent, compile_intent
 from ansible_collections.senet.firewall.plugins.module_utils._values.layers import OWNER, SELINUX
 from ansible_collections.senet.firewall.plugins.module_utils._values.peers import peering
 
 
-def desired_state(intent: Intent, mls: bool, accounts: owner.Accounts, families: Iterable[str]) -> plan.Desired:
-    """What a host shall have: the rules of the intent's backend and layers, none in the other families.
+def desired_state(intent: Intent, accounts: owner.Accounts, sets: Iterable[str]) -> plan.Desired:
+    """What a host shall have: the rules of the intent's backend and layers, no rules in the other sets.
 
     :raises SenetError: peer labels cannot tell what flows with verify_source ask for.
     """
-    rules = dict.fromkeys(families)  # type: Dict[str, rule_families.Rules]
-    rules.update(compile_rules(intent, mls, accounts))
+    rules = dict.fromkeys(sets)  # type: Dict[str, rule_sets.Rules]
+    rules.update(compile_rules(intent, accounts))
     # Types of interfaces are in the policy store alone: nothing of them is to be loaded at boot
     kept = intent._replace(flows=intent.flows._replace(interface_types=()))
     return plan.Desired(
@@ -31,7 +33,7 @@ def desired_state(intent: Intent, mls: bool, accounts: owner.Accounts, families:
 
 
 def state_between(
-    observed: plan.HostState, desired: plan.Desired, intent: Intent, mls: bool, recorded: Optional[Intent]
+    observed: plan.HostState, desired: plan.Desired, intent: Intent, recorded: Optional[Intent]
 ) -> Optional[plan.Desired]:
     """What a host shall have on the way from what is recorded to what is desired for an intent; None where there is no
     need of it.
@@ -49,8 +51,8 @@ def state_between(
     way = transition.bridge(before, intent.labelled)
     if way is None:
         return None
-    rules = rule_families.compile_rules(intent.backend, way, mls)
-    rules.update(rule_families.compile_peer_rules(peering(way), mls))
+    rules = rule_sets.compile_rules(intent.backend, way)
+    rules.update(rule_sets.compile_peer_rules(peering(way)))
     return desired._replace(
         policy=cil.compile_policy(way, intent.labelled),
         # Those of the layer owner mean the same by any name
@@ -58,33 +60,35 @@ def state_between(
     )
 
 
-def compile_rules(intent: Intent, mls: bool, accounts: owner.Accounts) -> Dict[str, rule_families.Rules]:
-    """The rules of all layers by family."""
+def compile_rules(intent: Intent, accounts: owner.Accounts) -> Dict[str, rule_sets.Rules]:
+    """The rules of all layers by set."""
     rules = compile_owner_rules(intent, accounts)
     if intent.labelled.labels_packets:
-        rules.update(rule_families.compile_rules(intent.backend, intent.flows, mls))
-    rules.update(rule_families.compile_peer_rules(peering(intent.labelled), mls))
+        rules.update(rule_sets.compile_rules(intent.backend, intent.flows))
+    rules.update(rule_sets.compile_peer_rules(peering(intent.labelled)))
     return rules
 
 
 def fit(host: Host, tables: Mapping[str, Any], desired: plan.Desired) -> plan.Desired:
     """What a host with these tables shall have, as far as its kernel can."""
-    rules = {family: fitted(host, family, tables[family], own) for family, own in desired.rules.items()}
+    rules = {name: fitted(host, name, tables[name], own) for name, own in desired.rules.items()}
     return desired._replace(rules=rules)
 
 
-def fitted(host: Host, family: str, table: Any, rules: rule_families.Rules) -> rule_families.Rules:
-    """The rules of a family as this host's kernel takes them; ``table`` is what is there now."""
-    if not rule_families.remember(family, rules) or rule_families.remember(family, table.rules):
+def fitted(host: Host, name: str, table: Any, rules: rule_sets.Rules) -> rule_sets.Rules:
+    """The rules of a set as this host's kernel takes them; ``table`` is what is there now."""
+    if rules and not host.selinux.has_levels():
+        rules = tuple(without_levels(rule) for rule in rules)
+    if not RULE_SETS[name].remember(rules) or RULE_SETS[name].remember(table.rules):
         return rules
-    return rules if host.netfilter.remembers(family) else rule_families.forgetful(family, rules)
+    return rules if host.netfilter.remembers(name) else RULE_SETS[name].forgetful(rules)
 
 
-def compile_owner_rules(intent: Intent, accounts: owner.Accounts) -> Dict[str, rule_families.Rules]:
-    """The rules of the layer owner by family; none where it is not among the layers."""
+def compile_owner_rules(intent: Intent, accounts: owner.Accounts) -> Dict[str, rule_sets.Rules]:
+    """The rules of the layer owner by set; none where it is not among the layers."""
     if OWNER not in intent.layers or not intent.flows.flows:
         return {}
-    return rule_families.compile_owner_rules(intent.backend, intent.flows, accounts, SELINUX in intent.layers)
+    return rule_sets.compile_owner_rules(intent.backend, intent.flows, accounts, SELINUX in intent.layers)
 
 
 def look_up(host: Host, intent: Intent) -> owner.Accounts:

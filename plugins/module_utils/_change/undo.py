@@ -6,9 +6,10 @@
 from contextlib import suppress
 from typing import Any, Dict, Iterable, List, Optional, Tuple
 
-from ansible_collections.senet.firewall.plugins.module_utils._change import observation, target
+from ansible_collections.senet.firewall.plugins.module_utils._change import metrics, observation, target
 from ansible_collections.senet.firewall.plugins.module_utils._change.take import remove_service, take_all
-from ansible_collections.senet.firewall.plugins.module_utils._compile import cil, rule_families
+from ansible_collections.senet.firewall.plugins.module_utils._compile import cil, rule_sets
+from ansible_collections.senet.firewall.plugins.module_utils._compile.rule_sets import RULE_SETS
 from ansible_collections.senet.firewall.plugins.module_utils._decisions import plan
 from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Pending
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
@@ -33,23 +34,24 @@ def roll_back(host: Host, before: plan.Desired) -> None:
 
     :raises SenetError: a part could not be brought back.
     """
-    mls = observation.mls(host)
     failures = retreat(host, before)
     before = _with_owners_of_now(host, before)
-    failures += take_all(host, _steps_to(host, before, mls))
+    failures += take_all(host, _steps_to(host, before))
     # What failed may have had nothing to bring back
-    if failures and _steps_to(host, before, mls):
+    if failures and _steps_to(host, before):
         raise failures[0]
     # Not where it is the same: a file system that has become read-only must not keep us from the end.
     if host.service.intent() != before.intent:
+        after = host.service.intent()
         host.service.write_intent(before.intent)
+        metrics.leave(host, after, before.intent)
     units = observation.units_of(before.intent)
     if before.intent is not None and not host.service.follows(units):
         host.service.install(units)
 
 
-def _steps_to(host: Host, state: plan.Desired, mls: bool) -> Tuple[plan.Step, ...]:
-    return plan.enforcement_steps(observation.observe(host, mls, state.rules, state.interfaces), state)
+def _steps_to(host: Host, state: plan.Desired) -> Tuple[plan.Step, ...]:
+    return plan.enforcement_steps(observation.observe(host, state.rules, state.interfaces), state)
 
 
 def _with_owners_of_now(host: Host, before: plan.Desired) -> plan.Desired:
@@ -63,16 +65,16 @@ def _with_owners_of_now(host: Host, before: plan.Desired) -> plan.Desired:
     except SenetError:  # what was written down may do
         return before
     return before._replace(
-        rules=dict(before.rules, **{family: own for family, own in rules.items() if before.rules.get(family)})
+        rules=dict(before.rules, **{name: own for name, own in rules.items() if before.rules.get(name)})
     )
 
 
-def release(host: Host, families: Iterable[str]) -> None:
-    """Let all traffic through at once, by taking our labels away in these families.
+def release(host: Host, sets: Iterable[str]) -> None:
+    """Let all traffic through at once, by taking our rules away in these sets.
 
     :raises SenetError: the rules cannot be read or changed.
     """
-    failures = _release(host, families)
+    failures = _release(host, sets)
     if failures:
         raise failures[0]
 
@@ -85,8 +87,8 @@ def retreat(host: Host, before: plan.Desired) -> List[SenetError]:
     return _release(host, before.rules) if failures else []
 
 
-def _release(host: Host, families: Iterable[str]) -> List[SenetError]:
-    tables, failures = _read_tables(host, families, _stored_policy(host))
+def _release(host: Host, sets: Iterable[str]) -> List[SenetError]:
+    tables, failures = _read_tables(host, sets, _stored_policy(host))
     return failures + take_all(host, plan.release_steps(tables))
 
 
@@ -98,13 +100,13 @@ def _stored_policy(host: Host) -> Optional[str]:
 
 
 def _read_tables(
-    host: Host, families: Iterable[str], policy: Optional[str]
+    host: Host, sets: Iterable[str], policy: Optional[str]
 ) -> Tuple[Dict[str, Any], List[SenetError]]:
     types = cil.declared_types(policy)
     tables, failures = {}, []  # type: Dict[str, Any], List[SenetError]
-    for family in families:
+    for name in sets:
         try:
-            tables[family] = rule_families.parse(family, host.save(rule_families.source(family)), types)
+            tables[name] = RULE_SETS[name].parse(host.save(RULE_SETS[name].source), types)
         except SenetError as exc:
             failures.append(exc)
     return tables, failures

@@ -14,19 +14,24 @@ from typing import Callable, Dict, Iterable, Iterator, List, NamedTuple, Sequenc
 from ansible_collections.senet.firewall.plugins.module_utils._compile import sampling, xtables
 from ansible_collections.senet.firewall.plugins.module_utils._compile.xtables import (
     HOOKS,
-    PROTOCOL_NUMBERS,
     Place,
     Table,
     name_order,
 )
-from ansible_collections.senet.firewall.plugins.module_utils._values.fields import Network, PortRange, address_text
+from ansible_collections.senet.firewall.plugins.module_utils._values.fields import (
+    PROTOCOL_NUMBERS,
+    Network,
+    PortRange,
+    address_text,
+    of_family,
+)
 from ansible_collections.senet.firewall.plugins.module_utils._values.flows import (
     DEFAULT_PACKET_TYPE,
     ENFORCE,
     OBSERVE,
     Flow,
     FlowSet,
-    packet_context,
+    type_context,
 )
 
 # The chains of a hook, and those of a search tree, which stood under each hook in former releases
@@ -55,7 +60,7 @@ _CHECKS = re.compile(r" -j SECMARK\b")
 _SELCTX_TYPE = re.compile(r" --selctx [^: ]+:[^: ]+:([^: ]+)")
 
 
-def compile_rules(flows: FlowSet, mls: bool, family: str = "ipv4") -> Tuple[str, ...]:
+def compile_rules(flows: FlowSet, family: str = "ipv4") -> Tuple[str, ...]:
     """The rules of all our chains, in order, spelled as iptables-save prints them.
 
     SECMARK does not end the traversal, so the last match wins: a default label; then, for what conntrack does not
@@ -78,7 +83,7 @@ def compile_rules(flows: FlowSet, mls: bool, family: str = "ipv4") -> Tuple[str,
     """
     chains = {}  # type: Chains
     for hook in HOOKS:
-        _hook_rules(chains, hook, flows, mls, family)
+        _hook_rules(chains, hook, flows, family)
     return tuple(rule for name in sorted(chains, key=name_order) for rule in chains[name])
 
 
@@ -91,11 +96,6 @@ def forgetful(rules: Iterable[str]) -> Tuple[str, ...]:
 def remember(rules: Iterable[str]) -> bool:
     """Whether some of these rules use labels of connections."""
     return any(_REMEMBERS in rule for rule in rules)
-
-
-def parse_save(text: str) -> Table:
-    """What ``iptables-save`` (all tables) says about our chains."""
-    return xtables.parse_save(PLACE, text)
 
 
 def foreign_labels(text: str) -> List[str]:
@@ -191,10 +191,10 @@ _ENDS = {
 _END_ORDER = ("-s", "-d", "--ctorigsrc", "--ctreplsrc")
 
 
-def _hook_rules(chains: Chains, hook: str, flows: FlowSet, mls: bool, family: str) -> None:
+def _hook_rules(chains: Chains, hook: str, flows: FlowSet, family: str) -> None:
     name = PLACE.chain(hook)
     rules = chains[name] = list(_transformed(name)) if hook == "OUTPUT" else []
-    rules.append(_label(name, "", DEFAULT_PACKET_TYPE, mls))
+    rules.append(_label(name, "", DEFAULT_PACKET_TYPE))
     if not flows.flows:
         return
     # What leaves is sent by the connection's own side, what arrives comes from the other side.
@@ -206,15 +206,15 @@ def _hook_rules(chains: Chains, hook: str, flows: FlowSet, mls: bool, family: st
         chains[tracked] = ["-A {0} -j {1}".format(tracked, middle)]
         chains[middle] = list(_beginnings(middle, direction, flows))
         middle_phase, phase = _Phase("osrc", "--ctorigsrcport", other), _Phase("rsrc", "--ctreplsrcport", own)
-        _phase_rules(chains, middle, hook, middle_phase, flows, mls, family)
+        _phase_rules(chains, middle, hook, middle_phase, flows, family)
         if sampling.samples(flows, real=False):
-            _sampling_rules(chains, middle, hook, middle_phase, flows, mls, family)
-        _phase_rules(chains, tracked, hook, phase, flows, mls, family)
+            _sampling_rules(chains, middle, hook, middle_phase, flows, family)
+        _phase_rules(chains, tracked, hook, phase, flows, family)
         if sampling.samples(flows, real=True):
-            _sampling_rules(chains, tracked, hook, phase, flows, mls, family)
+            _sampling_rules(chains, tracked, hook, phase, flows, family)
     # Nothing that conntrack follows comes here
-    _phase_rules(chains, name, hook, _Phase("sport", "--sport", replier), flows, mls, family)
-    _phase_rules(chains, name, hook, _Phase("dport", "--dport", originator), flows, mls, family)
+    _phase_rules(chains, name, hook, _Phase("sport", "--sport", replier), flows, family)
+    _phase_rules(chains, name, hook, _Phase("dport", "--dport", originator), flows, family)
 
 
 def _transformed(name: str) -> Iterator[str]:
@@ -242,7 +242,7 @@ def _beginnings(name: str, direction: str, flows: FlowSet) -> Iterator[str]:
 
 
 def _phase_rules(
-    chains: Chains, name: str, hook: str, phase: _Phase, flows: FlowSet, mls: bool, family: str
+    chains: Chains, name: str, hook: str, phase: _Phase, flows: FlowSet, family: str
 ) -> None:
     """Add a phase to the end of a chain, and the trees it needs."""
     claims = [
@@ -251,12 +251,12 @@ def _phase_rules(
         if flow.everywhere
         for ports in flow.ports
     ]
-    _search(chains, name, phase, claims, "{0}_{1}".format(phase.name, phase.side), _labels(phase, mls))
-    chains[name].extend(_placed_rules(name, hook, phase, flows, mls, family))
+    _search(chains, name, phase, claims, "{0}_{1}".format(phase.name, phase.side), _labels(phase))
+    chains[name].extend(_placed_rules(name, hook, phase, flows, family))
 
 
 def _sampling_rules(
-    chains: Chains, name: str, hook: str, phase: _Phase, flows: FlowSet, mls: bool, family: str
+    chains: Chains, name: str, hook: str, phase: _Phase, flows: FlowSet, family: str
 ) -> None:
     """Add the unlogged types to the end of a chain of connections: what is on an observed flow's port uses up the rate,
     and beyond it is labelled anew, by the same rules in the same order."""
@@ -278,12 +278,12 @@ def _sampling_rules(
         if flow.mode == OBSERVE and flow.everywhere
         for own in flow.ports
     ]
-    _search(chains, few, phase, claims, "{0}few_{1}".format(letter, phase.side), _labels(phase, mls))
-    chains[few].extend(_placed_rules(few, hook, phase, sampling.placed(flows), mls, family, unlogged=True))
+    _search(chains, few, phase, claims, "{0}few_{1}".format(letter, phase.side), _labels(phase))
+    chains[few].extend(_placed_rules(few, hook, phase, sampling.placed(flows), family, unlogged=True))
 
 
-def _labels(phase: _Phase, mls: bool) -> Found:
-    return lambda name, match, claim: _label(name, match, claim.types[phase.side], mls)
+def _labels(phase: _Phase) -> Found:
+    return lambda name, match, claim: _label(name, match, claim.types[phase.side])
 
 
 def _search(
@@ -333,7 +333,7 @@ def _claim_rule(name: str, phase: _Phase, claim: _Claim, found: Found) -> str:
 
 
 def _placed_rules(
-    name: str, hook: str, phase: _Phase, flows: FlowSet, mls: bool, family: str, unlogged: bool = False
+    name: str, hook: str, phase: _Phase, flows: FlowSet, family: str, unlogged: bool = False
 ) -> Iterator[str]:
     """The rules of the flows that ports alone do not tell: first whom they refuse, so that each flow's own clients,
     whose label comes after, are not among them."""
@@ -342,14 +342,14 @@ def _placed_rules(
     for flow in placed:
         if flow.source_addresses:
             for match in _placed_matches(hook, phase, flow, ("",), family):
-                yield _label(name, match, sampling.packet_types(flow, unlogged)[2], mls)
+                yield _label(name, match, sampling.packet_types(flow, unlogged)[2])
     for flow in placed:
-        clients = _of_family(flow.source_addresses, family)
+        clients = _addresses(flow.source_addresses, family)
         types = phase.types(flows, flow)
         if unlogged and flow.mode == OBSERVE:
             types = dict(zip(("client", "server"), flow.unlogged_types))
         for match in _placed_matches(hook, phase, flow, clients, family):
-            yield _label(name, match, types[phase.side], mls)
+            yield _label(name, match, types[phase.side])
 
 
 def _placed_matches(hook: str, phase: _Phase, flow: Flow, clients: Sequence[str], family: str) -> Iterator[str]:
@@ -357,7 +357,7 @@ def _placed_matches(hook: str, phase: _Phase, flow: Flow, clients: Sequence[str]
     way = "-o" if hook == "OUTPUT" else "-i"
     for interface in flow.interfaces or ("",):
         at = "{0} {1} ".format(way, interface) if interface else ""
-        for server in _of_family(flow.destination_addresses, family):
+        for server in _addresses(flow.destination_addresses, family):
             for client in clients:
                 ends = phase.ends(client, server)
                 for ports in flow.ports:
@@ -366,13 +366,12 @@ def _placed_matches(hook: str, phase: _Phase, flow: Flow, clients: Sequence[str]
                     yield at + (match + ends if phase.tracked else ends + match)
 
 
-def _of_family(networks: Sequence[Network], family: str) -> Tuple[str, ...]:
+def _addresses(networks: Sequence[Network], family: str) -> Tuple[str, ...]:
     """The networks of a family as iptables-save spells them; any address is an empty word."""
     if not networks:
         return ("",)
-    own = [network for network in networks if network.version == (4 if family == "ipv4" else 6)]
-    return tuple(address_text(network) if network.prefixlen else "" for network in own)
+    return tuple(address_text(network) if network.prefixlen else "" for network in of_family(networks, family))
 
 
-def _label(name: str, match: str, packet_type: str, mls: bool) -> str:
-    return "-A {0} {1}-j SECMARK --selctx {2}".format(name, match, packet_context(packet_type, mls))
+def _label(name: str, match: str, packet_type: str) -> str:
+    return "-A {0} {1}-j SECMARK --selctx {2}".format(name, match, type_context(packet_type))

@@ -12,7 +12,7 @@ import re
 from typing import Dict, FrozenSet, Iterable, List, NamedTuple, Optional, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._values.fields import Network, address_text
-from ansible_collections.senet.firewall.plugins.module_utils._values.flows import packet_context
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import type_context
 from ansible_collections.senet.firewall.plugins.module_utils._values.peers import Peering
 
 # CIPSO's local tag carries the sender's whole context within a host; the number tells our definition from others.
@@ -43,7 +43,7 @@ class Table(NamedTuple):
         return set(self.rules or ()) == set(rules)
 
 
-def compile_rules(peering: Peering, mls: bool) -> Tuple[str, ...]:
+def compile_rules(peering: Peering) -> Tuple[str, ...]:
     """The rules, in the order in which they can be added.
 
     A domain's mapping begins with what leaves its other packets alone: for a domain that has a mapping which names
@@ -53,7 +53,7 @@ def compile_rules(peering: Peering, mls: bool) -> Tuple[str, ...]:
     rules.extend("map domain:{0} {1}".format(domain, words) for domain in peering.mapped for words in _MAPPED)
     for label in peering.labels:
         where = "interface:" + label.interface if label.interface else "default"
-        context = packet_context(label.type, mls)
+        context = type_context(label.type)
         rules.append("unlbl {0} address:{1} label:{2}".format(where, _prefixed(label.network), context))
     return tuple(rules)
 

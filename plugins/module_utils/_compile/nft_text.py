@@ -6,9 +6,13 @@
 import re
 from typing import Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
-from ansible_collections.senet.firewall.plugins.module_utils._values.fields import Network, address_text
+from ansible_collections.senet.firewall.plugins.module_utils._values.fields import (
+    PROTOCOL_NUMBERS,
+    Network,
+    address_text,
+)
 
-_PROTOCOL_NUMBERS = {"tcp": "6", "udp": "17", "dccp": "33", "sctp": "132"}
+_NUMBERS = {name: str(number) for name, number in PROTOCOL_NUMBERS.items()}
 # What a block of the table may refer to stands above it; what is not ours comes between maps and chains.
 _RANKS = {"": 0, "secmark": 1, "map": 2, "set": 3, "chain": 5}
 _TOKEN = re.compile(r'"[^"]*"|\#[^\n]*|[{};,\n]|[^\s{};,"]+')
@@ -171,9 +175,9 @@ def _canonical_line(line: str) -> str:
     if port is not None and (protocol is not None or port.group(1) != "th"):
         # "tcp sport" says "meta l4proto tcp" by itself.
         name = port.group(1) if protocol is None else protocol.group(1)
-        line = _PORT_MATCH.sub("{0} {1}".format(_PROTOCOL_NUMBERS.get(name, name), port.group(2)), line)
+        line = _PORT_MATCH.sub("{0} {1}".format(_NUMBERS.get(name, name), port.group(2)), line)
         return _L4PROTO.sub("", line)
     if protocol is not None:
         name = protocol.group(1)
-        return _L4PROTO.sub("meta l4proto {0} ".format(_PROTOCOL_NUMBERS.get(name, name)), line)
+        return _L4PROTO.sub("meta l4proto {0} ".format(_NUMBERS.get(name, name)), line)
     return line

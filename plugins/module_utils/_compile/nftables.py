@@ -26,7 +26,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._values.flows impor
     OBSERVE,
     Flow,
     FlowSet,
-    packet_context,
+    type_context,
 )
 
 TABLE = "inet senet"
@@ -56,7 +56,7 @@ _XT_SECMARK = re.compile(r'(?:\bxt target "?|# ?(?:xt_)?)SECMARK\b')
 _WORD = re.compile(r'[^\s",{}]+')
 
 
-def compile_rules(flows: FlowSet, mls: bool) -> Tuple[str, ...]:
+def compile_rules(flows: FlowSet) -> Tuple[str, ...]:
     """The whole table as the lines of one nft file: what nft 1.0.6 lists, with an element of a map a line.
 
     A label is a secmark object named like its packet type, which no word of nft's can be mistaken for. A port that is
@@ -73,7 +73,7 @@ def compile_rules(flows: FlowSet, mls: bool) -> Tuple[str, ...]:
     chain for each hook, direction and place of the port: on loopback a packet leaves before it arrives, and one rate
     for both would be used up where it leaves.
     """
-    contexts = {packet_type: packet_context(packet_type, mls) for packet_type in flows.packet_types}
+    contexts = {packet_type: type_context(packet_type) for packet_type in flows.packet_types}
     blocks = {("secmark", name): ['"{0}"'.format(context)] for name, context in contexts.items()}  # type: Blocks
     for protocol in sorted({flow.protocol for flow in flows.flows if flow.everywhere}):
         for sure in (True, False) if _parted(flows, protocol) else (True,):
@@ -101,11 +101,6 @@ def forgetful(rules: Iterable[str]) -> Tuple[str, ...]:
 def remember(rules: Iterable[str]) -> bool:
     """Whether some lines of this table use labels of connections."""
     return any(_REMEMBERS.search(line) for line in rules)
-
-
-def parse_list(text: str) -> Table:
-    """What ``nft -s list table`` says about our table."""
-    return nft_text.parse_list(TABLE, text)
 
 
 def foreign_labels(text: str) -> List[str]:

@@ -20,7 +20,12 @@ from ansible_collections.senet.firewall.plugins.module_utils._compile.nft_text i
     table_lines,
 )
 from ansible_collections.senet.firewall.plugins.module_utils._compile.xtables import HOOKS, Place
-from ansible_collections.senet.firewall.plugins.module_utils._values.fields import Network, PortRange, address_text
+from ansible_collections.senet.firewall.plugins.module_utils._values.fields import (
+    Network,
+    PortRange,
+    address_text,
+    of_family,
+)
 from ansible_collections.senet.firewall.plugins.module_utils._values.flows import OBSERVE, Flow, FlowSet
 
 TABLE = "inet senet_owner"
@@ -138,12 +143,11 @@ def _networks(option: str, networks: Sequence[Network], family: str) -> List[str
     """What matches each network of a family, as iptables-save prints it; an empty word where any address does."""
     if not networks:
         return [""]
-    own = [network for network in networks if network.version == (4 if family == "ipv4" else 6)]
     return [
         "{0} {1}/{2} ".format(option, address_text(network).split("/")[0], network.prefixlen)
         if network.prefixlen
         else ""
-        for network in own
+        for network in of_family(networks, family)
     ]
 
 

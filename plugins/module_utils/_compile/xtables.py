@@ -9,11 +9,12 @@ A jump to them is the first rule of each hook, and they change in one commit.
 import re
 from typing import Dict, Iterable, List, NamedTuple, Optional, Pattern, Tuple
 
+from ansible_collections.senet.firewall.plugins.module_utils._values.fields import PROTOCOL_NUMBERS
+
 HOOKS = ("INPUT", "OUTPUT")
 # What nft calls the families of iptables and ip6tables
 NFT_FAMILIES = {"ipv4": "ip", "ipv6": "ip6"}
 
-PROTOCOL_NUMBERS = {"tcp": 6, "udp": 17, "dccp": 33, "sctp": 132}
 # A host may have names for the labels of connections, in connlabel.conf.
 _LABEL = re.compile(r' --label (?:"[^"]*"|\S+)')
 _GOTO = re.compile(r" -[jg] (SENET_\S+)$")

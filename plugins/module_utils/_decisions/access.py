@@ -3,15 +3,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What each domain may do with each flow's packets by the kernel's answers, compared with the flows. No I/O."""
 
-from typing import Any, Callable, Dict, FrozenSet, Iterable, List, NamedTuple, Optional, Set, Tuple
+from typing import Any, Callable, Dict, FrozenSet, Iterable, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._values.flows import (
     ENFORCE,
     OBSERVE,
     Flow,
     FlowSet,
-    packet_context,
 )
+from ansible_collections.senet.firewall.plugins.module_utils._values.peers import KERNEL
 from ansible_collections.senet.firewall.plugins.module_utils._values.processes import Process
 
 # The permissions of the class packet that a socket's own traffic is checked against (security/selinux/hooks.c)
@@ -93,16 +93,14 @@ def contexts_by_domain(processes: Iterable[Process]) -> Dict[str, str]:
 def cut_domains(
     ask: Callable[[str, str, str], Any],
     processes: Iterable[Process],
-    types: Iterable[str],
-    mls: bool,
+    targets: Sequence[str],
     meant: Iterable[str] = (),
 ) -> List[str]:
-    """The running domains that may not both send and receive packets of each of these types, but for those that are
+    """The running domains that may not both send and receive packets of each of these contexts, but for those that are
     meant to be cut.
 
     ``ask`` answers (source context, target context, class) with a :class:`Decision` of the kernel.
     """
-    targets = [packet_context(packet_type, mls) for packet_type in types]
     return [
         domain
         for domain, context in sorted(contexts_by_domain(processes).items())
@@ -132,7 +130,7 @@ def deviations(flows: FlowSet, matrix: Iterable[Access], confined: Iterable[Else
 def _row_deviations(flow: Flow, row: Access, confined: bool) -> List[str]:
     # A flow that only observes opens nothing to a confined domain that it does not name.
     if flow.mode == OBSERVE and not confined:
-        if (row.client == row.server == CHECKED and row.refused in (None, CHECKED)) or row.domain == "kernel_t":
+        if (row.client == row.server == CHECKED and row.refused in (None, CHECKED)) or row.domain == KERNEL:
             return []
         return ["'{0}' is cut by the flow '{1}', which only observes".format(row.domain, flow.name)]
     clauses = []
@@ -143,7 +141,7 @@ def _row_deviations(flow: Flow, row: Access, confined: bool) -> List[str]:
     if is_destination and row.server != CHECKED:
         clauses.append("'{0}' may not serve the flow '{1}'".format(row.domain, flow.name))
     # kernel_t answers for closed and dying sockets of either side, and never has one of its own to receive on
-    extra = set() if row.domain == "kernel_t" else {"send"}
+    extra = set() if row.domain == KERNEL else {"send"}
     if not is_source and not is_destination:
         extra.add("recv")
     gained = set()  # type: Set[str]
@@ -151,7 +149,7 @@ def _row_deviations(flow: Flow, row: Access, confined: bool) -> List[str]:
         gained |= row.client & extra
     if not is_destination:
         gained |= row.server & extra
-    if row.domain != "kernel_t":
+    if row.domain != KERNEL:
         gained |= row.refused or set()
     if gained:
         clauses.append(

@@ -19,11 +19,11 @@ KINDS = (AS_ASKED, FLOW, ADDRESS, BOOLEAN, PEER_LABEL, LOOK)
 
 
 class Known(NamedTuple):
-    """What is known of the host beside the records: its flows, its distribution family, which domains listen on
+    """What is known of the host beside the records: its flows, its distribution, which domains listen on
     (protocol, port), its own addresses, and login names by uid."""
 
     flows: FlowSet
-    family: Optional[str] = None
+    distribution: Optional[str] = None
     listening: Mapping[Tuple[str, int], FrozenSet[str]] = {}
     addresses: FrozenSet[str] = frozenset()
     users: Mapping[int, str] = {}

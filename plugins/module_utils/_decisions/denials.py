@@ -7,6 +7,11 @@ import re
 from collections import OrderedDict
 from typing import Any, Dict, FrozenSet, List, NamedTuple, Optional, Set, Tuple
 
+from ansible_collections.senet.firewall.plugins.module_utils._decisions.record_flows import (
+    FlowFinder,
+    is_question,
+    of_type,
+)
 from ansible_collections.senet.firewall.plugins.module_utils._values.flows import Flow, FlowSet
 from ansible_collections.senet.firewall.plugins.module_utils._values.records import (
     AUDITD,
@@ -18,6 +23,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._values.records imp
     Line,
     Record,
     Stamp,
+    address,
     is_lost,
     journald_text,
     parse_avc,
@@ -31,15 +37,14 @@ GROUPS = 500
 PORTS = 64
 EACH = 8
 _CONNECTS = 256
-# The command of the collection's own question whether a domain may connect to a port (_host.connecting)
-QUESTION = "senet-ask"
 _SEEN = 4096
+# No address is as long; what is longer is not to be remembered
+_ADDRESS_LENGTH = 64
 
 CLIENT = "client"
 SERVER = "server"
 _MIDSTREAM = "_midstream"
 
-_PACKET_TYPE = re.compile(r"senet_([a-z][a-z0-9_]{0,30})_(client|server|refused)(_midstream|_unlogged)?_packet_t")
 _HOST_PEER = re.compile(r"senet_([a-z0-9_-]+)_host_peer_t")
 # Records of a connect's event beside the first, as auditd and the kernel's log begin them
 _DETAILS = ("type=SYSCALL ", "type=SOCKADDR ", "type=1300 ", "type=1306 ")
@@ -103,8 +108,11 @@ class Group:
         self.classes.add(record.tclass or "owner")
         ends = (record.source, record.destination)
         client, server = ends if server_is_destination else ends[::-1]
-        _keep(self.clients, client)
-        _keep(self.servers, server)
+        # Reading an address takes longer than all else that is done here
+        if len(self.clients) < EACH:
+            _keep(self.clients, address(client[:_ADDRESS_LENGTH]))
+        if len(self.servers) < EACH:
+            _keep(self.servers, address(server[:_ADDRESS_LENGTH]))
         _keep(self.types, record.object)
         _keep(self.protocols, record.protocol)
         _keep(self.interfaces, record.interface)
@@ -137,11 +145,12 @@ class Collector:
 
     def __init__(self, flows: FlowSet, wish: Wish) -> None:
         self._flows = {flow.name: flow for flow in flows.flows}
+        self._finder = FlowFinder(flows.flows)
         self._wish = wish
         self._groups = {}  # type: Dict[Key, Group]
         self._ports = {}  # type: Dict[Key, int]
         self._connects = OrderedDict()  # type: OrderedDict[Stamp, Group]
-        self._seen = OrderedDict()  # type: OrderedDict[Tuple[int, str], None]
+        self._seen = OrderedDict()  # type: OrderedDict[Tuple[int, int], None]
         self.records = 0
         self.left_out = 0
         self.unreadable = 0
@@ -197,7 +206,7 @@ class Collector:
         auditd ran, its log has both."""
         if stamp.time <= self._last_by_auditd:
             return False
-        key = (stamp.serial, text.strip())
+        key = (stamp.serial, hash(text.strip()))
         if key in self._seen:
             return False
         self._seen[key] = None
@@ -207,7 +216,7 @@ class Collector:
 
     def _take(self, record: Optional[Record], stamp: Optional[Stamp]) -> None:
         wish = self._wish
-        if record is not None and record.names_process and record.command == QUESTION:
+        if record is not None and is_question(record):
             self.questions += 1
             return
         if record is None or (wish.since is not None and record.time < wish.since):
@@ -249,9 +258,8 @@ class Collector:
         """The key of a record, and whether the server is the packet's destination."""
         if record.by_owner:
             return self._owner_key(record), True
-        flow, side = _of_type(record.object) if record.tclass == "packet" else ("", "")
-        if record.tclass in SOCKET_CLASSES:
-            flow, side = self._flow_of_connect(record), CLIENT
+        flow = self._finder.flow_of(record)
+        side = CLIENT if record.tclass in SOCKET_CLASSES else of_type(record.object)[1]
         to_server = _to_server(record, side, self._flows.get(flow))
         port = record.destination_port if to_server else record.source_port
         # Who sends to the server is the client, and so is who receives from it. The type alone does not say: across
@@ -277,16 +285,6 @@ class Collector:
         side = CLIENT if record.outward else SERVER
         return Key(record.verdict, who, flow, side, record.outward, port, owner=True)
 
-    def _flow_of_connect(self, record: Record) -> str:
-        port = record.destination_port
-        names = [
-            flow.name
-            for flow in self._flows.values()
-            if port is not None and flow.protocol == record.protocol and flow.has_port(port)
-        ]
-        named = [name for name in names if self._flows[name].is_source(record.subject)]
-        return (sorted(named) + sorted(names) + [""])[0]
-
 
 def flows_of_peer(peer_type: str) -> Tuple[str, ...]:
     """The flows whose clients have a type of peers."""
@@ -297,12 +295,6 @@ def flows_of_peer(peer_type: str) -> Tuple[str, ...]:
 def is_midstream(types: Set[str]) -> bool:
     """Whether packets had the type of those of which only a source port says that they are of the flow."""
     return any(_MIDSTREAM in name for name in types)
-
-
-def _of_type(packet_type: str) -> Tuple[str, str]:
-    """The flow and the side that a type of ours stands for, also of a flow that is gone; empty for other types."""
-    found = _PACKET_TYPE.fullmatch(packet_type)
-    return (found.group(1), found.group(2)) if found else ("", "")
 
 
 def _to_server(record: Record, side: str, flow: Optional[Flow]) -> bool:

@@ -137,7 +137,7 @@ def _connect(group: Group, known: Known) -> Advice:
     """SELinux's other half, which no flow decides."""
     port = group.key.port
     types = sorted(name for name in group.types if not name.endswith("_packet_t"))
-    names = booleans_for(group.key.who, port, known.family) if port is not None else ()
+    names = booleans_for(group.key.who, port, known.distribution) if port is not None else ()
     text = "The policy does not let '{0}' connect to port {1} ({2}, name_connect), whatever a flow says.".format(
         group.key.who, "?" if port is None else port, ", ".join(types)
     )
@@ -212,9 +212,10 @@ def _flow_for(group: Group, known: Known) -> Advice:
         "protocol": protocol,
         "ports": [str(port)],
     }  # type: Dict[str, Any]
-    far = sorted((group.servers if client else group.clients) - _near(known))
-    if far:
-        flow["destination_addresses" if client else "source_addresses"] = far
+    # Those of this host too: without any, the flow would permit all other hosts as well
+    addresses = sorted(group.servers if client else group.clients)
+    if addresses:
+        flow["destination_addresses" if client else "source_addresses"] = addresses
     try:
         known.flows.with_flows([parse_flow(flow)])
     except SenetError:
@@ -224,7 +225,7 @@ def _flow_for(group: Group, known: Known) -> Advice:
             "says now."
         )
         return Advice(LOOK, text.format(who, place(group, None, protocol)))
-    pair = pair_of(who, None, port, protocol, known.family) if client else None
+    pair = pair_of(who, None, port, protocol, known.distribution) if client else None
     text = "'{0}' is confined, and no flow names {1}: {2}.".format(
         who, place(group, None, protocol), "it would be refused" if group.key.verdict == OBSERVED else "it was refused"
     )
@@ -243,8 +244,8 @@ def protocol_of(group: Group, known: Known) -> str:
         return sorted(group.protocols)[0]
     if (("udp", port) in known.listening) != (("tcp", port) in known.listening):
         return "udp" if ("udp", port) in known.listening else "tcp"
-    only_udp = pair_of(group.key.who, None, port, "udp", known.family) and not pair_of(
-        group.key.who, None, port, "tcp", known.family
+    only_udp = pair_of(group.key.who, None, port, "udp", known.distribution) and not pair_of(
+        group.key.who, None, port, "tcp", known.distribution
     )
     return "udp" if only_udp or port == 53 else "tcp"
 

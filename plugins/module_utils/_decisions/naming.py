@@ -8,20 +8,20 @@ from typing import Iterable, Optional, Sequence, Set, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._values.fields import EVERY_DOMAIN
 from ansible_collections.senet.firewall.plugins.module_utils._values.pairs import PAIRS
-from ansible_collections.senet.firewall.plugins.module_utils._values.services import FAMILIES, Services
+from ansible_collections.senet.firewall.plugins.module_utils._values.services import DISTRIBUTIONS, Services
 
 _NAME_LENGTH = 31
 
 
 def pair_of(
-    client: str, server: Optional[str], port: int, protocol: Optional[str], family: Optional[str]
+    client: str, server: Optional[str], port: int, protocol: Optional[str], distribution: Optional[str]
 ) -> Optional[str]:
     """The pair of the catalogue whose client and server these domains are, if there is one; a server of None, or a
     protocol of None, is any. A pair with a client of its own comes before one for everybody."""
     found = []
     for name, pair in sorted(PAIRS.items()):
-        clients = _domains(pair.client, family)
-        servers = _domains(pair.server, family)
+        clients = _domains(pair.client, distribution)
+        servers = _domains(pair.server, distribution)
         if (
             str(port) in pair.ports
             and (protocol is None or protocol in pair.protocols)
@@ -43,10 +43,10 @@ def flow_name(domains: Sequence[str], port: int, protocol: str, taken: Iterable[
     return next((name for name in names if name not in used), base + tail)
 
 
-def booleans_for(client: str, port: int, family: Optional[str]) -> Tuple[str, ...]:
+def booleans_for(client: str, port: int, distribution: Optional[str]) -> Tuple[str, ...]:
     """The booleans of the policy that let a client of the catalogue connect to a port."""
-    name = pair_of(client, None, port, None, family)
-    return PAIRS[name].booleans.get(family or "", ()) if name is not None else ()
+    name = pair_of(client, None, port, None, distribution)
+    return PAIRS[name].booleans.get(distribution or "", ()) if name is not None else ()
 
 
 def pair_is_for_everybody(name: str) -> bool:
@@ -54,11 +54,11 @@ def pair_is_for_everybody(name: str) -> bool:
     return EVERY_DOMAIN in PAIRS[name].clients
 
 
-def servers_of(name: str, family: Optional[str]) -> Tuple[str, ...]:
-    """The server's domains of a pair on a distribution family, on any where it is not known."""
-    return tuple(sorted(_domains(PAIRS[name].server, family)))
+def servers_of(name: str, distribution: Optional[str]) -> Tuple[str, ...]:
+    """The server's domains of a pair on a distribution, on any where it is not known."""
+    return tuple(sorted(_domains(PAIRS[name].server, distribution)))
 
 
-def _domains(services: Services, family: Optional[str]) -> Set[str]:
-    known = [services[one] for one in FAMILIES if family not in FAMILIES or one == family]
+def _domains(services: Services, distribution: Optional[str]) -> Set[str]:
+    known = [services[one] for one in DISTRIBUTIONS if distribution not in DISTRIBUTIONS or one == distribution]
     return {domain for service in known for domain in service.domains}

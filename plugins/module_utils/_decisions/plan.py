@@ -10,9 +10,10 @@ port is labelled with before the rules change stays in the policy with its grant
 
 from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from ansible_collections.senet.firewall.plugins.module_utils._compile import cil, rule_families
-from ansible_collections.senet.firewall.plugins.module_utils._compile.rule_families import Rules
+from ansible_collections.senet.firewall.plugins.module_utils._compile import cil, rule_sets
+from ansible_collections.senet.firewall.plugins.module_utils._compile.rule_sets import RULE_SETS, Rules
 from ansible_collections.senet.firewall.plugins.module_utils._values.flows import UNLABELED_TYPE
+from ansible_collections.senet.firewall.plugins.module_utils._values.layers import OWNER
 
 ARM_GUARD = "arm_guard"
 INSTALL_POLICY = "install_policy"
@@ -29,7 +30,7 @@ PERSIST = "persist"
 class HostState(NamedTuple):
     """What a host has of ours.
 
-    ``policy`` is the policy module's text and ``loaded`` whether the kernel has it; ``tables`` has a table per family
+    ``policy`` is the policy module's text and ``loaded`` whether the kernel has it; ``tables`` has a table per set
     that was looked at, ``texts`` what the tools printed of them;
     ``intent`` is the text of /etc/senet/flows.json; ``service`` says whether the units are in place and run;
     ``interfaces`` has the context that an interface was given on this host, None without one, for those that were
@@ -46,7 +47,7 @@ class HostState(NamedTuple):
 
 
 class Desired(NamedTuple):
-    """What a host shall have: policy text, rules per family, the text of flows.json; None for nothing of ours.
+    """What a host shall have: policy text, rules per set, the text of flows.json; None for nothing of ours.
     Interfaces that are not named keep their contexts."""
 
     policy: Optional[str]
@@ -56,15 +57,15 @@ class Desired(NamedTuple):
 
 
 class Step(NamedTuple):
-    """One action. ``payload`` is the policy text, the restore input, or an interface's context; ``family`` is set for
+    """One action. ``payload`` is the policy text, the restore input, or an interface's context; ``name`` is set for
     rules and tables, and is the interface's name."""
 
     action: str
-    family: Optional[str] = None
+    name: Optional[str] = None
     payload: Optional[str] = None
 
     def __str__(self) -> str:
-        return _SAID[self.action].format(module=cil.MODULE_NAME, family=self.family)
+        return _SAID[self.action].format(module=cil.MODULE_NAME, name=self.name)
 
 
 _SAID = {
@@ -72,9 +73,9 @@ _SAID = {
     INSTALL_POLICY: "install the policy module {module}",
     REMOVE_POLICY: "remove the policy module {module}",
     CHECK_ACCESS: "ask the kernel for every running domain's access",
-    RESTORE_RULES: "restore the {family} rules",
-    DROP_TABLE: "drop the empty {family} table that was made for them",
-    SET_INTERFACE: "give the interface {family} its context",
+    RESTORE_RULES: "restore the {name} rules",
+    DROP_TABLE: "drop the empty {name} table that was made for them",
+    SET_INTERFACE: "give the interface {name} its context",
     VERIFY: "read everything back and ask the kernel for the flows' access",
     AWAIT_CONFIRMATION: "wait for the confirmation over a new connection",
     PERSIST: "make it permanent in /etc/senet",
@@ -104,20 +105,20 @@ def plan(
 def enforcement_steps(observed: HostState, desired: Desired) -> Tuple[Step, ...]:
     """The steps that change policy and rules."""
     # What gets rules comes before what loses them: a host that changes its backend is labelled by both in between.
-    families = sorted(observed.tables, key=lambda family: (desired.rules[family] is None, family))
-    rules = {family: _rule_steps(family, observed.tables[family], desired.rules[family]) for family in families}
+    sets = sorted(observed.tables, key=lambda name: (desired.rules[name] is None, name))
+    rules = {name: _rule_steps(name, observed.tables[name], desired.rules[name]) for name in sets}
     freed, given = _interface_steps(observed, desired)
     if desired.policy is None:
-        steps = freed + [step for family in families for step in rules[family]] + given
+        steps = freed + [step for name in sets for step in rules[name]] + given
         return tuple(steps + ([Step(REMOVE_POLICY)] if observed.policy is not None else []))
 
-    early = _early([family for family in families if rules[family]], desired)
-    before = freed + [step for family in early for step in rules[family]]
-    after = [step for family in families if family not in early for step in rules[family]]
+    early = _early([name for name in sets if rules[name]], desired)
+    before = freed + [step for name in early for step in rules[name]]
+    after = [step for name in sets if name not in early for step in rules[name]]
     install = []  # type: List[Step]
     if not cil.alike(observed.policy, desired.policy) or not observed.loaded:
-        kept = (observed.tables[family].rules or () for family in families if family not in early)
-        carried = rule_families.carried_types(rule for own in kept for rule in own)
+        kept = (observed.tables[name].rules or () for name in sets if name not in early)
+        carried = rule_sets.carried_types(rule for own in kept for rule in own)
         lost = carried.intersection(cil.declared_types(observed.policy)) - cil.declared_types(desired.policy)
         install.append(Step(INSTALL_POLICY, None, cil.with_retired(desired.policy, observed.policy, lost)))
     after += given
@@ -143,29 +144,29 @@ def _interface_steps(observed: HostState, desired: Desired) -> Tuple[List[Step],
 
 
 def _early(changing: Sequence[str], desired: Desired) -> List[str]:
-    """The families that change before the policy does: those whose labels go and have no successor, and before these
+    """The sets that change before the policy does: those whose labels go and have no successor, and before these
     what the layer owner puts in their place."""
     labelled = any(
-        rules is not None and rule_families.labels_packets(family) for family, rules in desired.rules.items()
+        rules is not None and RULE_SETS[name].labels_packets for name, rules in desired.rules.items()
     )
     leaving = [
-        family
-        for family in changing
-        if desired.rules[family] is None
-        and (family == rule_families.NETLABEL or (rule_families.labels_packets(family) and not labelled))
+        name
+        for name in changing
+        if desired.rules[name] is None
+        and (name == rule_sets.NETLABEL or (RULE_SETS[name].labels_packets and not labelled))
     ]
-    if not any(rule_families.labels_packets(family) for family in leaving):
+    if not any(RULE_SETS[name].labels_packets for name in leaving):
         return leaving
-    owners = [family for family in changing if rule_families.is_owner(family)]
-    return [family for family in owners if desired.rules[family] is not None] + leaving
+    owners = [name for name in changing if RULE_SETS[name].layer == OWNER]
+    return [name for name in owners if desired.rules[name] is not None] + leaving
 
 
 def _reached(observed: HostState, desired: Desired, steps: Iterable[Step]) -> HostState:
     """What is observed once these steps have led to what was desired."""
     installed = [step.payload for step in steps if step.action == INSTALL_POLICY]
     tables = {
-        family: rule_families.restored(family, table, desired.rules[family])
-        for family, table in observed.tables.items()
+        name: RULE_SETS[name].restored(table, desired.rules[name])
+        for name, table in observed.tables.items()
     }
     return observed._replace(
         policy=(installed or [observed.policy])[-1],
@@ -178,8 +179,8 @@ def _reached(observed: HostState, desired: Desired, steps: Iterable[Step]) -> Ho
 def release_steps(tables: Mapping[str, Any]) -> Tuple[Step, ...]:
     """The steps that let all traffic through at once: our rules gone, so that no packet gets a label of ours."""
     return tuple(
-        Step(RESTORE_RULES, family, rule_families.restore_text(family, table, ()))
-        for family, table in tables.items()
+        Step(RESTORE_RULES, name, RULE_SETS[name].restore_text(table, ()))
+        for name, table in tables.items()
         if table.rules
     )
 
@@ -187,19 +188,19 @@ def release_steps(tables: Mapping[str, Any]) -> Tuple[Step, ...]:
 def retreat_steps(tables: Mapping[str, Any], policy: Optional[str], before: Desired) -> Tuple[Step, ...]:
     """The steps that take effect off a change at once, while ``policy`` is loaded: the labels of before where it judges
     them as it did before, and none where it does not."""
-    labels = [(name, rules) for name, rules in before.rules.items() if rules and rule_families.labels_packets(name)]
+    labels = [(name, rules) for name, rules in before.rules.items() if rules and RULE_SETS[name].labels_packets]
     back = {name: rules for name, rules in labels if name in tables and _same_grants(policy, before.policy, rules)}
     steps = [
-        Step(RESTORE_RULES, family, rule_families.restore_text(family, tables[family], rules))
-        for family, rules in back.items()
-        if not tables[family].installed(rules)
+        Step(RESTORE_RULES, name, RULE_SETS[name].restore_text(tables[name], rules))
+        for name, rules in back.items()
+        if not tables[name].installed(rules)
     ]
-    return tuple(steps) + release_steps({family: table for family, table in tables.items() if family not in back})
+    return tuple(steps) + release_steps({name: table for name, table in tables.items() if name not in back})
 
 
 def _same_grants(policy: Optional[str], before: Optional[str], rules: Iterable[str]) -> bool:
     """Whether two policies judge packets with the labels of these rules, and without one, in the same way."""
-    types = rule_families.carried_types(rules).union({UNLABELED_TYPE})
+    types = rule_sets.carried_types(rules).union({UNLABELED_TYPE})
     return cil.grants(policy, types) == cil.grants(before, types) and types <= cil.declared_types(policy).union(
         {UNLABELED_TYPE}
     )
@@ -207,7 +208,7 @@ def _same_grants(policy: Optional[str], before: Optional[str], rules: Iterable[s
 
 def as_desired(observed: HostState) -> Desired:
     """An observed state as one to return to."""
-    rules = {family: table.rules if table.ours else None for family, table in observed.tables.items()}
+    rules = {name: table.rules if table.ours else None for name, table in observed.tables.items()}
     return Desired(observed.policy, rules, observed.intent, observed.interfaces)
 
 
@@ -223,35 +224,35 @@ def as_record(desired: Desired) -> Dict[str, Any]:
 
 def from_record(record: Mapping[str, Any]) -> Desired:
     """The state in the guard's record."""
-    rules = {family: None if lines is None else tuple(lines) for family, lines in record["rules"].items()}
+    rules = {name: None if lines is None else tuple(lines) for name, lines in record["rules"].items()}
     return Desired(record["policy"], rules, record["intent"], record.get("interfaces", {}))
 
 
 def diffs(observed: HostState, desired: Desired, steps: Iterable[Step]) -> List[Dict[str, Any]]:
-    """What these steps change, for Ansible's ``--diff``: the policy module, each family's own rules, flows.json."""
+    """What these steps change, for Ansible's ``--diff``: the policy module, the rules of each set, flows.json."""
     policy = None if desired.policy is None else observed.policy
     for step in steps:
         policy = step.payload if step.action == INSTALL_POLICY else policy
     result = [_diff("policy module " + cil.MODULE_NAME, observed.policy or "", policy or "")]
-    for family, table in observed.tables.items():
-        after = desired.rules[family] or ()
-        result.append(_diff("{0} rules".format(family), _text(table.rules or ()), _text(after)))
+    for name, table in observed.tables.items():
+        after = desired.rules[name] or ()
+        result.append(_diff("{0} rules".format(name), _text(table.rules or ()), _text(after)))
     for name, context in sorted(desired.interfaces.items()):
         result.append(_diff("interface {0}".format(name), _context(observed.interfaces.get(name)), _context(context)))
     result.append(_diff("/etc/senet/flows.json", observed.intent or "", desired.intent or ""))
     return [diff for diff in result if diff["before"] != diff["after"]]
 
 
-def _rule_steps(family: str, table: Any, rules: Rules) -> List[Step]:
+def _rule_steps(name: str, table: Any, rules: Rules) -> List[Step]:
     if rules is not None:
         if table.installed(rules):
             return []
-        return [Step(RESTORE_RULES, family, rule_families.restore_text(family, table, rules))]
+        return [Step(RESTORE_RULES, name, RULE_SETS[name].restore_text(table, rules))]
     if not table.ours:
         return []
-    steps = [Step(RESTORE_RULES, family, rule_families.restore_text(family, table, None))]
-    if rule_families.leaves_empty_table(family, table):
-        steps.append(Step(DROP_TABLE, family))
+    steps = [Step(RESTORE_RULES, name, RULE_SETS[name].restore_text(table, None))]
+    if RULE_SETS[name].leaves_empty_table(table):
+        steps.append(Step(DROP_TABLE, name))
     return steps
 
 

@@ -119,7 +119,7 @@ def _add_idle(seen: Conversations, known: Known, running: Set[str]) -> None:
             client
             for client in running - {UNCONFINED}
             for server in servers
-            for pair in [pair_of(client, server, port, protocol, known.family)]
+            for pair in [pair_of(client, server, port, protocol, known.distribution)]
             if pair is not None and not pair_is_for_everybody(pair)
         }
         if clients:
@@ -150,7 +150,7 @@ def _why_not_remote(place: Place, domains: Sequence[str], known: Known) -> str:
             "The only clients run in 'unconfined_t', as every program of an unconfined user does: run what is meant to "
             "connect as a service in a domain of its own."
         )
-    if place[1] in _EPHEMERAL and pair_of(domains[0], None, place[1], place[0], known.family) is None:
+    if place[1] in _EPHEMERAL and pair_of(domains[0], None, place[1], place[0], known.distribution) is None:
         return (
             "Clients get such ports as source ports, so this may be the answering end of a connection: write the flow "
             "by hand if a service has this port."
@@ -195,7 +195,7 @@ def _of_remote(
         notes.append("Every domain may connect, since anybody may be a client of such a service.")
     flow = {
         "source": source,
-        "destination": list(servers_of(pair, known.family)) if pair is not None else [EVERY_DOMAIN],
+        "destination": list(servers_of(pair, known.distribution)) if pair is not None else [EVERY_DOMAIN],
         "destination_addresses": list(addresses),
     }
     return _made(flow, place, pair, connections, records, notes)
@@ -206,7 +206,7 @@ def _common_pair(
 ) -> Optional[str]:
     """The pair that all these clients and servers are of, if there is one."""
     found = {
-        pair_of(client, server, place[1], place[0], known.family)
+        pair_of(client, server, place[1], place[0], known.distribution)
         for client in source
         for server in (destination if destination is not None else [None])
     }

@@ -198,18 +198,24 @@ def source_port_warnings(flows: FlowSet, given: Sequence[Tuple[int, int]], forge
 
 def purge_warnings(request: Request, before: FlowSet, after: FlowSet) -> List[str]:
     """What a whole set opens because it does not list it, each a sentence."""
-    if not isinstance(request, Replace) or request.flows.empty:
+    if not isinstance(request, Replace) or (request.flows.empty and not request.reverts):
         return []
+    how, why = (
+        ("By going back", "the earlier set does not have them")
+        if request.reverts
+        else ("With purge=true", "they are not listed")
+    )
     found = []
     gone = removed(before, after)
     if gone:
         found.append(
-            "With purge=true these flows are removed, since they are not listed: {0}. What only they protected is open "
-            "to everybody.".format(", ".join(gone))
+            "{0} these flows are removed, since {1}: {2}. What only they protected is open to everybody.".format(
+                how, why, ", ".join(gone)
+            )
         )
     free = sorted({domain for domain, dummy in before.confine}.difference(dict(after.confine)))
     if free:
-        found.append("With purge=true these domains are no longer confined: {0}.".format(", ".join(free)))
+        found.append("{0} these domains are no longer confined: {1}.".format(how, ", ".join(free)))
     return found
 
 

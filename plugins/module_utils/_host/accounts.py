@@ -9,11 +9,11 @@ import re
 from typing import Dict, Iterable, List, Optional
 
 from ansible_collections.senet.firewall.plugins.module_utils._compile.owner import Accounts, Cgroup
-from ansible_collections.senet.firewall.plugins.module_utils._host.netfilter import FindCommand, RunCommand
+from ansible_collections.senet.firewall.plugins.module_utils._host.command_types import FindCommand, RunCommand
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
 
 _OS_RELEASE = re.compile(r'^(?:ID|ID_LIKE)="?([^"\n]*)"?$', re.MULTILINE)
-_FAMILIES = (("debian", "Debian"), ("rhel", "RedHat"), ("fedora", "RedHat"))
+_DISTRIBUTIONS = (("debian", "Debian"), ("rhel", "RedHat"), ("fedora", "RedHat"))
 
 
 class HostAccounts:
@@ -31,14 +31,14 @@ class HostAccounts:
         self._cgroups = cgroups
         self._os_release = os_release
 
-    def family(self) -> Optional[str]:
-        """The distribution family as Ansible's os_family has it, Debian or RedHat; None for others: os-release(5)."""
+    def distribution(self) -> Optional[str]:
+        """The distribution as Ansible's os_family has it, Debian or RedHat; None for others: os-release(5)."""
         try:
             with open(self._os_release, encoding="utf-8", errors="replace") as text:
                 words = " ".join(_OS_RELEASE.findall(text.read())).split()
         except FileNotFoundError:
             return None
-        return next((family for word, family in _FAMILIES if word in words), None)
+        return next((distribution for word, distribution in _DISTRIBUTIONS if word in words), None)
 
     def matches_cgroups(self) -> bool:
         """Whether control groups are those of version 2 alone, the only ones that a rule can name."""

@@ -25,9 +25,9 @@ from ansible_collections.senet.firewall.plugins.module_utils._values.records imp
 
 _CONFIG = "/etc/audit/auditd.conf"
 _LOG = "/var/log/audit/audit.log"
-_KMSG = "/dev/kmsg"
+KMSG = "/dev/kmsg"
 # The kernel's records have 8970 bytes at most (MAX_AUDIT_MESSAGE_LENGTH), and a line of /dev/kmsg 8192
-_LONGEST = 65536
+LONGEST = 65536
 _GZIP = b"\x1f\x8b"
 _FIELDS = "MESSAGE,_TRANSPORT,_AUDIT_TYPE,_AUDIT_ID,_SOURCE_REALTIME_TIMESTAMP"
 
@@ -58,7 +58,7 @@ def read_records(
         if journalctl is not None:
             _drain("journal", read_journal(journalctl, since, auditd), take, sources, problems)
         if "journal" not in sources:
-            _drain(_KMSG, read_kernel_log(), take, sources, problems)
+            _drain(KMSG, read_kernel_log(), take, sources, problems)
     return Found(tuple(sources), tuple(problems))
 
 
@@ -73,14 +73,20 @@ def _drain(
         problems.append(str(exc))
 
 
-def audit_logs(config: str = _CONFIG) -> List[str]:
-    """auditd's log and its rotations, the oldest first."""
+def audit_log(config: str = _CONFIG) -> str:
+    """The path of auditd's log."""
     path = _LOG
     with suppress(OSError), open(config, encoding="utf-8", errors="replace") as lines:
         for line in lines:
             name, dummy, value = line.partition("=")
             if name.strip() == "log_file" and value.strip():
                 path = value.strip()
+    return path
+
+
+def audit_logs(config: str = _CONFIG) -> List[str]:
+    """auditd's log and its rotations, the oldest first."""
+    path = audit_log(config)
     found = {}
     for name in glob.glob(glob.escape(path) + "*"):
         with suppress(OSError):  # rotated meanwhile
@@ -119,7 +125,7 @@ def read_audit_log(path: str, since: Optional[float]) -> Iterator[Line]:
 def _lines(content: IO[bytes]) -> Iterator[str]:
     """Lines as text; one that is too long comes in parts."""
     while True:
-        line = content.readline(_LONGEST)
+        line = content.readline(LONGEST)
         if not line:
             return
         yield to_text(line.rstrip(b"\n"))
@@ -171,7 +177,7 @@ def journal_line(text: str) -> Optional[Line]:
         return None
 
 
-def read_kernel_log(path: str = _KMSG) -> Iterator[Line]:
+def read_kernel_log(path: str = KMSG) -> Iterator[Line]:
     """The kernel's log since boot, as far as its buffer goes; without what programs wrote into it.
 
     :raises SenetError: it cannot be read.
@@ -184,7 +190,7 @@ def read_kernel_log(path: str = _KMSG) -> Iterator[Line]:
     try:
         while True:
             try:
-                record = os.read(descriptor, _LONGEST)
+                record = os.read(descriptor, LONGEST)
             except OSError as exc:
                 if exc.errno == errno.EPIPE:  # the oldest ones were overwritten
                     continue

@@ -42,7 +42,7 @@ def write_owned(path: str, content: Union[str, bytes], mode: int = 0o600) -> Non
     directory = os.path.dirname(path)
     temporary = path + ".new"
     try:
-        os.makedirs(directory, mode=0o700, exist_ok=True)
+        _make_private(directory)
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
         try:
             os.fchmod(descriptor, mode)
@@ -62,6 +62,15 @@ def write_owned(path: str, content: Union[str, bytes], mode: int = 0o600) -> Non
                 path, exc.strerror
             )
         ) from exc
+
+
+def _make_private(path: str) -> None:
+    """Make a directory for root alone, and so each missing one above it, whose mode makedirs leaves to the umask."""
+    if os.path.isdir(path):
+        return
+    _make_private(os.path.dirname(path))
+    with suppress(FileExistsError):
+        os.mkdir(path, 0o700)
 
 
 def remove(path: str) -> None:

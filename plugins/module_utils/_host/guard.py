@@ -13,8 +13,8 @@ import time
 from contextlib import contextmanager
 from typing import Any, Callable, Dict, Iterator, NamedTuple, Optional, Tuple
 
+from ansible_collections.senet.firewall.plugins.module_utils._host.command_types import FindCommand, RunCommand
 from ansible_collections.senet.firewall.plugins.module_utils._host.files import read_owned, remove, write_owned
-from ansible_collections.senet.firewall.plugins.module_utils._host.netfilter import FindCommand, RunCommand
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
 
 STATE_DIRECTORY = "/var/lib/senet-firewall"
@@ -32,7 +32,8 @@ class Pending(NamedTuple):
 
     ``complete`` is False until the change is whole, and stays False if the run that made it died; ``step`` is what it
     was doing. ``before`` is the host's state as the engine wrote it down, ``after`` what confirming makes permanent.
-    ``boot`` is the boot it was made in, ``deadline`` is in seconds of that boot's clock.
+    ``boot`` is the boot it was made in, ``deadline`` is in seconds of that boot's clock; ``reverts`` says that it goes
+    back to an earlier set of flows.
     """
 
     token: str
@@ -42,6 +43,7 @@ class Pending(NamedTuple):
     deadline: float
     before: Dict[str, Any]
     after: Dict[str, Any]
+    reverts: bool = False
 
     def seconds_left(self, boot: str, now: float) -> Optional[int]:
         """Until the host undoes it; None for one that is not whole, or of another boot."""

@@ -6,16 +6,19 @@
 import os
 from typing import Callable, Dict, List, NamedTuple, Optional
 
-from ansible_collections.senet.firewall.plugins.module_utils._compile.rule_families import NETLABEL, source
+from ansible_collections.senet.firewall.plugins.module_utils._compile.rule_sets import NETLABEL, RULE_SETS
 from ansible_collections.senet.firewall.plugins.module_utils._host.accounts import HostAccounts
 from ansible_collections.senet.firewall.plugins.module_utils._host.addresses import interface_addresses
+from ansible_collections.senet.firewall.plugins.module_utils._host.command_types import FindCommand, RunCommand
 from ansible_collections.senet.firewall.plugins.module_utils._host.compiled import Sources
 from ansible_collections.senet.firewall.plugins.module_utils._host.connecting import refused_ports
 from ansible_collections.senet.firewall.plugins.module_utils._host.decisions import Decisions
 from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Guard
+from ansible_collections.senet.firewall.plugins.module_utils._host.history import History
+from ansible_collections.senet.firewall.plugins.module_utils._host.metrics import MetricsFile
 from ansible_collections.senet.firewall.plugins.module_utils._host.ipsec import ipsec_labels
 from ansible_collections.senet.firewall.plugins.module_utils._host.mptcp import is_unlabelled_mptcp
-from ansible_collections.senet.firewall.plugins.module_utils._host.netfilter import FindCommand, Netfilter, RunCommand
+from ansible_collections.senet.firewall.plugins.module_utils._host.netfilter import Netfilter
 from ansible_collections.senet.firewall.plugins.module_utils._host.netlabel import NetLabel
 from ansible_collections.senet.firewall.plugins.module_utils._host.policystore import PolicyStore
 from ansible_collections.senet.firewall.plugins.module_utils._host.procfs import read_processes
@@ -45,24 +48,26 @@ class Host(NamedTuple):
     unlabelled_mptcp: Callable[[], bool] = is_unlabelled_mptcp
     saved_rules: Callable[[], Dict[str, str]] = saved_rules
     addresses: Callable[[], Dict[str, List[str]]] = interface_addresses
+    history: History = History()
+    metrics: MetricsFile = MetricsFile()
     ipsec_labels: Callable[[], List[str]] = list
 
-    def save(self, family: str) -> str:
-        """What the tool of a family prints of its rules.
+    def save(self, name: str) -> str:
+        """What the tool of a set of rules prints of them.
 
         :raises SenetError: the tool is missing or fails.
         """
-        return self.netlabel.save() if family == NETLABEL else self.netfilter.save(family)
+        return self.netlabel.save() if name == NETLABEL else self.netfilter.save(name)
 
-    def restore(self, family: str, text: str) -> None:
-        """Give its input to the tool of a family.
+    def restore(self, name: str, text: str) -> None:
+        """Give its input to the tool of a set of rules.
 
         :raises SenetError: the tool is missing or fails.
         """
-        if family == NETLABEL:
+        if name == NETLABEL:
             self.netlabel.restore(text)
         else:
-            self.netfilter.restore(source(family), text)
+            self.netfilter.restore(RULE_SETS[name].source, text)
 
 
 def open_host(run_command: RunCommand, find_command: FindCommand, sources: Callable[[], Sources]) -> Host:

@@ -9,7 +9,7 @@ import stat
 import sys
 from typing import Iterator, List, Optional
 
-from ansible_collections.senet.firewall.plugins.module_utils._host.netfilter import RunCommand
+from ansible_collections.senet.firewall.plugins.module_utils._host.command_types import RunCommand
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
 
 # The same whatever interpreter a run has, so that the units stay as they are

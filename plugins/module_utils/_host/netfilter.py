@@ -10,13 +10,9 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Named
 
 from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables, nftables, owner
 from ansible_collections.senet.firewall.plugins.module_utils._compile.xtables import NFT_FAMILIES, Saved
+from ansible_collections.senet.firewall.plugins.module_utils._host.command_types import FindCommand, RunCommand
 from ansible_collections.senet.firewall.plugins.module_utils._host.namespaces import other_namespaces
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
-
-# AnsibleModule.run_command(args, data=…) -> (rc, stdout, stderr)
-RunCommand = Callable[..., Tuple[int, str, str]]
-# name -> path or None
-FindCommand = Callable[[str], Optional[str]]
 
 LOCK_SECONDS = 30
 

@@ -6,7 +6,7 @@
 from typing import List
 
 from ansible_collections.senet.firewall.plugins.module_utils._compile.netlabel import LISTS
-from ansible_collections.senet.firewall.plugins.module_utils._host.netfilter import FindCommand, RunCommand
+from ansible_collections.senet.firewall.plugins.module_utils._host.command_types import FindCommand, RunCommand
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
 
 _COMMAND = "netlabelctl"

@@ -14,7 +14,7 @@ import tempfile
 from typing import Dict, List, Optional
 
 from ansible_collections.senet.firewall.plugins.module_utils._compile.cil import MODULE_NAME
-from ansible_collections.senet.firewall.plugins.module_utils._host.netfilter import FindCommand, RunCommand
+from ansible_collections.senet.firewall.plugins.module_utils._host.command_types import FindCommand, RunCommand
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
 
 PRIORITY = 400

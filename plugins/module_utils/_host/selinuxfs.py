@@ -12,6 +12,7 @@ import struct
 from typing import Dict, FrozenSet, NamedTuple, Optional
 
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import type_context, without_levels
 
 # selinux/avc: AVD_FLAGS_PERMISSIVE in security/selinux/include/security.h
 _FLAG_PERMISSIVE = 1
@@ -42,6 +43,14 @@ class SELinuxFS:
     def mls(self) -> bool:
         """Whether contexts of the loaded policy carry a level."""
         return self._read("mls") == "1"
+
+    def has_levels(self) -> bool:
+        """Whether contexts carry a level on this host; they are of no use where SELinux is disabled."""
+        return self.status() != "disabled" and self.mls()
+
+    def context(self, name: str) -> str:
+        """The context of a type, as the loaded policy spells it."""
+        return type_context(name) if self.has_levels() else without_levels(type_context(name))
 
     def policy_version(self) -> int:
         """The newest binary policy version the kernel takes."""

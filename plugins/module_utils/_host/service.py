@@ -11,10 +11,10 @@ from typing import Callable, Dict, Iterable, Optional, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._compile import systemd_units
 from ansible_collections.senet.firewall.plugins.module_utils._host import compiled
+from ansible_collections.senet.firewall.plugins.module_utils._host.command_types import FindCommand, RunCommand
 from ansible_collections.senet.firewall.plugins.module_utils._host.files import read_owned, remove, write_owned
 from ansible_collections.senet.firewall.plugins.module_utils._host.installed import compiled_path
 from ansible_collections.senet.firewall.plugins.module_utils._host.interpreter import find_interpreter
-from ansible_collections.senet.firewall.plugins.module_utils._host.netfilter import FindCommand, RunCommand
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
 from ansible_collections.senet.firewall.plugins.module_utils._values.processes import manager_root, parse_cgroup
 

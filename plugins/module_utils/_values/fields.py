@@ -12,9 +12,10 @@ from ansible_collections.senet.firewall.plugins.module_utils._values.errors impo
 
 # The attribute of every process domain, in both policy families: for services that everybody uses
 EVERY_DOMAIN = "domain"
+PROTOCOL_NUMBERS = {"tcp": 6, "udp": 17, "dccp": 33, "sctp": 132}
 
 # A type inside a CIL block (what udica writes) has dots: my_app.process
-_DOMAIN = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,127}(\.[A-Za-z0-9_]{1,127})*")
+TYPE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,127}(\.[A-Za-z0-9_]{1,127})*")
 _PORTS = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?", re.ASCII)
 # No zone (%eth0), which no rule can hold
 _ADDRESS = re.compile(r"[0-9A-Fa-f.:/]{2,64}")
@@ -27,6 +28,8 @@ _USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}|[0-9]{1,10}")
 _LAST_UID = 2**32 - 2
 # As the reference policy names types; '_t' keeps it apart from every keyword of CIL
 _NEW_TYPE = re.compile(r"[a-z][a-z0-9_]{0,60}_t")
+NO_METRICS = "none"
+_DIRECTORY = re.compile(r"(/[A-Za-z0-9_+@:-][A-Za-z0-9_.+@:-]{0,254})+")
 # systemd.unit(5), less the backslash of escaped names, which each tool quotes in its own way
 _UNIT = re.compile(r"[A-Za-z0-9_.:@-]{1,200}\.(service|slice|scope)")
 
@@ -93,7 +96,7 @@ def parse_domains(flow: str, side: str, raw: Optional[Iterable[Any]], kind: str 
             "The {2} '{0}' has no {1}; name at least one SELinux domain, such as httpd_t.".format(flow, side, kind)
         )
     for domain in domains:
-        if not isinstance(domain, str) or not _DOMAIN.fullmatch(domain):
+        if not isinstance(domain, str) or not TYPE_NAME.fullmatch(domain):
             raise SenetError(
                 "The {1} {2!r} of the {3} '{0}' is not a SELinux type; give the type alone, such as httpd_t "
                 "out of system_u:system_r:httpd_t:s0.".format(flow, side, domain, kind)
@@ -108,7 +111,7 @@ def parse_confined(raw: Optional[Iterable[Any]]) -> Tuple[str, ...]:
     """
     domains = list(raw or ())
     for domain in domains:
-        if not isinstance(domain, str) or not _DOMAIN.fullmatch(domain):
+        if not isinstance(domain, str) or not TYPE_NAME.fullmatch(domain):
             raise SenetError(
                 "The domain {0!r} of confine is not a SELinux type; give the type alone, such as httpd_t out of "
                 "system_u:system_r:httpd_t:s0.".format(domain)
@@ -171,6 +174,11 @@ def address_text(network: Network) -> str:
     family = AF_INET if network.version == 4 else AF_INET6
     address = inet_ntop(family, network.network_address.packed)
     return address if network.num_addresses == 1 else "{0}/{1}".format(address, network.prefixlen)
+
+
+def of_family(networks: Iterable[Network], family: str) -> List[Network]:
+    """Those of ``ipv4``, or of ``ipv6``."""
+    return [network for network in networks if network.version == (4 if family == "ipv4" else 6)]
 
 
 def parse_interfaces(flow: str, raw: Optional[Iterable[Any]]) -> Tuple[str, ...]:
@@ -265,3 +273,17 @@ def _port_range(flow: str, text: str) -> PortRange:
         "The port {1!r} of the flow '{0}' is not a port; use a number from 1 to 65535, or a range of them with "
         "the lower one first, such as 8000-8010.".format(flow, text)
     )
+
+
+def parse_metrics_directory(raw: Any) -> str:
+    """The directory that a monitoring system reads files from.
+
+    :raises SenetError: it is not an absolute path of plain characters.
+    """
+    path = raw.rstrip("/") if isinstance(raw, str) else ""
+    if not _DIRECTORY.fullmatch(path):
+        raise SenetError(
+            "The metrics_directory {0!r} is not an absolute path of letters, digits and '_.+@:-'; give the directory "
+            "of the node exporter's option --collector.textfile.directory, or 'none'.".format(raw)
+        )
+    return path

@@ -6,6 +6,7 @@
 This is private to the collection. Everything that reaches a rule or a policy line passes through here once.
 """
 
+import re
 from typing import Any, Dict, Iterable, List, NamedTuple, Sequence, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
@@ -29,6 +30,7 @@ VERIFY = (VERIFY_NONE, VERIFY_LOOPBACK, VERIFY_ADDRESS, VERIFY_IPSEC)
 DEFAULT_PACKET_TYPE = "senet_default_packet_t"
 # The type of packets that no rule has labelled, on both policy families
 UNLABELED_TYPE = "unlabeled_t"
+_LEVEL = re.compile(r"(\bsystem_u:object_r:[\w-]+):s0\b")
 
 
 class Flow(NamedTuple):
@@ -310,12 +312,17 @@ def same_but_for_addresses(first: FlowSet, second: FlowSet) -> bool:
     return _without_addresses(first) == _without_addresses(second)
 
 
-def packet_context(packet_type: str, mls: bool) -> str:
-    """The context of packets of a type.
+def type_context(name: str) -> str:
+    """The context of a type, such as that of packets; :func:`without_levels` is for a policy that has no levels.
 
     The level is exactly s0: the policy's MCS constraint on packet recv wants it dominated by every domain.
     """
-    return "system_u:object_r:{0}{1}".format(packet_type, ":s0" if mls else "")
+    return "system_u:object_r:{0}:s0".format(name)
+
+
+def without_levels(text: str) -> str:
+    """A text with the contexts in it as a policy without levels spells them."""
+    return _LEVEL.sub(r"\1", text)
 
 
 def _without_addresses(flows: FlowSet) -> Any:

@@ -7,9 +7,9 @@ import re
 from typing import Mapping, NamedTuple, Optional
 
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._values.fields import TYPE_NAME
 from ansible_collections.senet.firewall.plugins.module_utils._values.flows import FlowSet
 
-_TYPE = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,127}(\.[A-Za-z0-9_]{1,127})*")
 # s0, s0-s0:c0.c1023, s0:c1,c3; or none
 _ONE_LEVEL = r"[a-z][a-z0-9]{0,7}(?::c[0-9]{1,4}(?:[.,]c[0-9]{1,4})*)?"
 _LEVEL = re.compile("(?:" + _ONE_LEVEL + "(?:-" + _ONE_LEVEL + ")?)?")
@@ -32,7 +32,7 @@ def parse_context(interface: str, setype: str, level: str) -> IfContext:
 
     :raises SenetError: one of them is malformed.
     """
-    if not _TYPE.fullmatch(setype):
+    if not TYPE_NAME.fullmatch(setype):
         raise SenetError(
             "The type {0!r} of the interface '{1}' is not the name of a SELinux type; give the type alone, such as "
             "netif_t.".format(setype, interface)

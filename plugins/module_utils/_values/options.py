@@ -23,11 +23,14 @@ FLOW_OPTIONS = {
     "units": {"type": "list", "elements": "str"},
     "verify_source": {"type": "str", "choices": list(VERIFY)},
 }  # type: Dict[str, Dict[str, Any]]
+PRESENT = "present"
+ABSENT = "absent"
+REVERTED = "reverted"
 AUTO_CONFIRM = "auto"
 MANUAL = "manual"
 # Of every change that is guarded
 GUARD_OPTIONS = {
-    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "state": {"type": "str", "choices": [PRESENT, ABSENT], "default": PRESENT},
     "confirm_timeout": {"type": "int", "default": 30},
     "health_checks": {"type": "list", "elements": "str"},
     "health_commands": {"type": "list", "elements": "str"},
@@ -45,8 +48,8 @@ FLOW = {
 }  # type: Dict[str, Any]
 FLOWS = {
     "argument_spec": dict(
-        GUARD_OPTIONS,
-        **OPTIONS,
+        OPTIONS,
+        **dict(GUARD_OPTIONS, state={"type": "str", "choices": [PRESENT, ABSENT, REVERTED], "default": PRESENT}),
         flows={
             "type": "list",
             "elements": "dict",
@@ -56,6 +59,8 @@ FLOWS = {
         purge={"type": "bool", "default": False},
         confirm={"type": "str", "choices": [AUTO_CONFIRM, MANUAL], "default": AUTO_CONFIRM},
         confine={"type": "list", "elements": "str"},
+        revert_to={"type": "str"},
+        metrics_directory={"type": "str"},
     ),
     "required_if": [("purge", True, ["flows"])],
 }  # type: Dict[str, Any]

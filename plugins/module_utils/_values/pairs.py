@@ -11,9 +11,9 @@ from ansible_collections.senet.firewall.plugins.module_utils._values.services im
     CHRONYD,
     CONTAINER,
     DEBIAN,
+    DISTRIBUTIONS,
     DOVECOT,
     EVERY_SERVICE,
-    FAMILIES,
     HAPROXY,
     HTTPD,
     MEMCACHED,
@@ -44,9 +44,9 @@ from ansible_collections.senet.firewall.plugins.module_utils._values.services im
 class Pair(NamedTuple):
     """A client service and a server service that speak on ``ports``, one flow for each of ``protocols``.
 
-    ``booleans`` per family are what the policy's own check of the connect wants, beside the packets; a boolean that is
-    on by default is not among them. ``port_type`` is the type of the server's ports, which both sides may use. Without
-    the options that it ``needs``, the pair would cut other services, or permit every client.
+    ``booleans`` are by distribution what the policy's own check of the connect wants, beside the packets; a boolean
+    that is on by default is not among them. ``port_type`` is the type of the server's ports, which both sides may use.
+    Without the options that it ``needs``, the pair would cut other services, or permit every client.
     """
 
     client: Services
@@ -59,12 +59,12 @@ class Pair(NamedTuple):
 
     @property
     def clients(self) -> FrozenSet[str]:
-        """The client's domains on any family."""
+        """The client's domains on any distribution."""
         return frozenset(domain for service in self.client.values() for domain in service.domains)
 
     @property
     def servers(self) -> FrozenSet[str]:
-        """The server's domains on any family."""
+        """The server's domains on any distribution."""
         return frozenset(domain for service in self.server.values() for domain in service.domains)
 
 
@@ -154,11 +154,11 @@ PAIRS = {
 }  # fmt: skip
 
 
-def expand(raw: Mapping[str, Any], family: Optional[str]) -> List[Dict[str, Any]]:
-    """The flows that one flow's options stand for: what its ``pair`` knows of the host's distribution family, in place
+def expand(raw: Mapping[str, Any], distribution: Optional[str]) -> List[Dict[str, Any]]:
+    """The flows that one flow's options stand for: what its ``pair`` knows of the host's distribution, in place
     of what is not given. The pair also names the flow; one of several protocols is a flow each, NAME_tcp and NAME_udp.
 
-    :raises SenetError: there is no such pair, it needs what is not given, or is not known on this family.
+    :raises SenetError: there is no such pair, it needs what is not given, or is not known on this distribution.
     """
     given = {key: value for key, value in raw.items() if key != "pair" and value}
     name = raw.get("pair")
@@ -172,7 +172,7 @@ def expand(raw: Mapping[str, Any], family: Optional[str]) -> List[Dict[str, Any]
                 "every client; give the addresses to which the flow is limited.".format(name, option)
             )
     known = {"source": pair.client, "destination": pair.server}
-    flow = {side: _domains(name, services, family) for side, services in known.items() if side not in given}
+    flow = {side: _domains(name, services, distribution) for side, services in known.items() if side not in given}
     flow.update(ports=pair.ports)
     flow.update(given)
     return [
@@ -191,9 +191,9 @@ def names(raw: Mapping[str, Any]) -> List[Optional[str]]:
     return [_flow_name(raw, pair, protocol) for protocol in _protocols(raw, pair)]
 
 
-def owners(flows: Iterable[Mapping[str, Any]], family: Optional[str]) -> Dict[str, Owners]:
-    """By name of the flow, the users and units that its client has on a distribution family, for the layer owner; on a
-    family that is not known, those of all. A flow with a source of its own is not the pair's client's.
+def owners(flows: Iterable[Mapping[str, Any]], distribution: Optional[str]) -> Dict[str, Owners]:
+    """By name of the flow, the users and units that its client has on a distribution, for the layer owner; on one
+    that is not known, those of all. A flow with a source of its own is not the pair's client's.
 
     :raises SenetError: there is no such pair.
     """
@@ -201,7 +201,8 @@ def owners(flows: Iterable[Mapping[str, Any]], family: Optional[str]) -> Dict[st
     for raw in flows:
         if raw.get("pair"):
             client = _pair(raw["pair"]).client
-            services = [client[one] for one in FAMILIES if family not in FAMILIES or one == family]
+            known = (distribution,) if distribution in DISTRIBUTIONS else DISTRIBUTIONS
+            services = [client[str(one)] for one in known]
             if raw.get("source") and set(raw["source"]) != {domain for one in services for domain in one.domains}:
                 continue
             users = sorted({user for service in services for user in service.users})
@@ -220,9 +221,9 @@ def _pair(name: str) -> Pair:
     return PAIRS[name]
 
 
-def _domains(name: str, services: Services, family: Optional[str]) -> Tuple[str, ...]:
-    if family in FAMILIES:
-        return services[str(family)].domains
+def _domains(name: str, services: Services, distribution: Optional[str]) -> Tuple[str, ...]:
+    if distribution in DISTRIBUTIONS:
+        return services[str(distribution)].domains
     known = {service.domains for service in services.values()}
     if len(known) > 1:
         raise SenetError(

@@ -37,6 +37,8 @@ _AVC = re.compile(r"avc:\s+(denied|granted)\s+\{ ([a-z_0-9 ]{1,200})\} for ")
 _FIELD = re.compile(r'([A-Za-z_]+)=("[^"]*"|[^\s"]*)')
 _HEXADECIMAL = re.compile(r"(?:[0-9A-F]{2})+")
 _CONTEXT = re.compile(r"[^\s:]+:[^\s:]+:([A-Za-z0-9_.-]{1,256})(?::\S*)?")
+# The type is within it, however long the level is
+_CONTEXT_LENGTH = 1024
 _ADDRESS = re.compile(r"[0-9A-Fa-f.:]{2,45}")
 _WORD = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _OWNER = re.compile(re.escape(OWNER_PREFIX) + r"([a-z0-9_]{1,31}) (?=IN=)")
@@ -70,8 +72,9 @@ class Stamp(NamedTuple):
 class Record(NamedTuple):
     """One check that the kernel made, or one packet that a rule of the layer owner logged.
 
-    ``subject`` and ``object`` are types. They, and the addresses, are the kernel's own word; ``pid`` and ``command``
-    are those of whatever ran when it made the check. A record of the layer owner has neither types nor these, but
+    ``subject`` and ``object`` are types. They, and the addresses, are the kernel's own word, ``source`` and
+    ``destination`` as it wrote them: see :func:`address`. ``pid`` and ``command`` are those of whatever ran when it
+    made the check. A record of the layer owner has neither types nor these, but
     ``flow`` (the name, perhaps cut) and ``uid``. What a record does not say is empty or None.
     """
 
@@ -142,14 +145,16 @@ def parse_avc(text: str, time: float) -> Optional[Record]:
     if head is None:
         return None
     permissions = frozenset(head.group(2).split())
+    # Most records of a log are of other classes, and reading all fields takes long
+    dummy, named, rest = text.rpartition(" tclass=")
+    tclass = rest.partition(" ")[0]
+    if named and tclass and not wanted(tclass, permissions):
+        return None
     fields = dict(_FIELD.findall(text, head.end()))
-    tclass = fields.get("tclass", "")
-    if not wanted(tclass, permissions):
-        if tclass:
-            return None
+    if not named or not tclass or fields.get("tclass") != tclass:
         raise ValueError("no class")
-    subject, thing = (_CONTEXT.fullmatch(fields.get(name, "")) for name in ("scontext", "tcontext"))
-    if subject is None or thing is None:
+    subject, thing = (_type(fields.get(name, "")[:_CONTEXT_LENGTH]) for name in ("scontext", "tcontext"))
+    if not subject or not thing:
         raise ValueError("no contexts")
     verdict = OBSERVED if head.group(1) == "granted" else REFUSED
     if verdict == REFUSED and fields.get("permissive") == "1":
@@ -159,13 +164,13 @@ def parse_avc(text: str, time: float) -> Optional[Record]:
         verdict=verdict,
         tclass=tclass,
         permissions=permissions,
-        subject=subject.group(1),
-        object=thing.group(1),
+        subject=subject,
+        object=thing,
         pid=_number(fields.get("pid"), 2**32),
         command=decoded(fields.get("comm", "")),
-        source=_address(fields.get("saddr")),
+        source=fields.get("saddr", ""),
         source_port=_number(fields.get("src"), 65535),
-        destination=_address(fields.get("daddr")),
+        destination=fields.get("daddr", ""),
         destination_port=_number(fields.get("dest"), 65535),
         interface=_word(fields.get("netif")),
         protocol=SOCKET_CLASSES.get(tclass, ""),
@@ -184,9 +189,9 @@ def parse_owner(line: str, time: float) -> Optional[Record]:
         verdict=OBSERVED,
         tclass="",
         permissions=frozenset(["recv" if inward else "send"]),
-        source=_address(fields.get("SRC")),
+        source=fields.get("SRC", ""),
         source_port=_number(fields.get("SPT"), 65535),
-        destination=_address(fields.get("DST")),
+        destination=fields.get("DST", ""),
         destination_port=_number(fields.get("DPT"), 65535),
         interface=_word(fields.get("IN") or fields.get("OUT")),
         protocol=_PROTOCOLS.get(fields.get("PROTO", ""), _word(fields.get("PROTO")).lower()),
@@ -237,21 +242,30 @@ def _socket_address(fields: Mapping[str, str]) -> str:
     if family == 2:
         return ".".join(str(byte) for byte in raw[4:8])
     if family == 10 and len(raw) >= 24:
-        return _address(":".join("{0:x}".format(raw[at] << 8 | raw[at + 1]) for at in range(8, 24, 2)))
+        return address(":".join("{0:x}".format(raw[at] << 8 | raw[at + 1]) for at in range(8, 24, 2)))
     return ""
 
 
 @lru_cache(maxsize=4096)
-def _address(text: Optional[str]) -> str:
-    if not text or not _ADDRESS.fullmatch(text):
+def address(text: str) -> str:
+    """An address of a record as text that can be compared; empty for what is none."""
+    if not _ADDRESS.fullmatch(text):
         return ""
     try:
-        address = ip_address(text)
+        found = ip_address(text)
     except ValueError:
         return ""
     # What sockets show as ::ffff:192.0.2.1 travels as IPv4
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return str(mapped or address)
+    mapped = found.ipv4_mapped if isinstance(found, IPv6Address) else None
+    return str(mapped or found)
+
+
+# The contexts and types of a log are few as a rule
+@lru_cache(maxsize=1024)
+def _type(context: str) -> str:
+    """The type of a context; empty for what is none."""
+    found = _CONTEXT.fullmatch(context)
+    return found.group(1) if found else ""
 
 
 def _number(text: Optional[str], largest: int) -> Optional[int]:

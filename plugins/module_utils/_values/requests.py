@@ -9,9 +9,11 @@ from ansible_collections.senet.firewall.plugins.module_utils._values.flows impor
 
 
 class Replace(NamedTuple):
-    """Ask for exactly these flows, and confined domains; none takes all flows off the host."""
+    """Ask for exactly these flows, and confined domains; none takes all flows off the host. ``reverts`` says that they
+    are out of its history."""
 
     flows: FlowSet
+    reverts: bool = False
 
 
 class Merge(NamedTuple):
@@ -37,13 +39,21 @@ class Alter(NamedTuple):
     interfaces: Mapping[str, Optional[str]] = {}
 
 
+class Revert(NamedTuple):
+    """Ask for flows that the host had before: at a moment, or if there is none, before the last confirmed change."""
+
+    moment: Optional[str] = None
+
+
 Request = Union[Replace, Merge, Remove, Alter]
+Asked = Union[Request, Revert]
 
 
 def asked_flows(request: Request) -> Tuple[Flow, ...]:
-    """The flows that a request names in full."""
+    """The flows that a request names in full. Those of the history had users and units that were looked up for them,
+    and that this host need not have."""
     if isinstance(request, Replace):
-        return request.flows.flows
+        return () if request.reverts else request.flows.flows
     return request.flows if isinstance(request, Merge) else ()
 
 

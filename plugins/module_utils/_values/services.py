@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, senet.firewall contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The services of the catalogue: their domains, units, users and packages per distribution family. Data alone.
+"""The services of the catalogue: their domains, units, users and packages per distribution. Data alone.
 
 Domains: Debian 12's ``selinux-policy-default`` (refpolicy 2.20221101), looked at with ``ps -eZ`` after the start of
 each service on a stock host; Fedora's and RHEL's ``selinux-policy-targeted``, read in the modules named. Units and
@@ -13,11 +13,11 @@ from typing import Mapping, NamedTuple, Tuple
 DEBIAN = "Debian"
 REDHAT = "RedHat"
 # As Ansible's os_family has them
-FAMILIES = (DEBIAN, REDHAT)
+DISTRIBUTIONS = (DEBIAN, REDHAT)
 
 
 class Service(NamedTuple):
-    """A service on one distribution family.
+    """A service on one distribution.
 
     ``units`` are those whose control groups hold its processes, of which a host may have only some; ``users`` are the
     login names its sockets are opened by.
@@ -33,7 +33,7 @@ Services = Mapping[str, Service]
 
 
 def _alike(domains: Tuple[str, ...], debian: Service, redhat: Service) -> Services:
-    """A service whose domains are the same on both families."""
+    """A service whose domains are the same on both distributions."""
     return {DEBIAN: debian._replace(domains=domains), REDHAT: redhat._replace(domains=domains)}
 
 
@@ -114,7 +114,7 @@ POSTFIX = _alike(("postfix_master_t", "postfix_smtpd_t"), _POSTFIX_DEBIAN, _POST
 # postfix.fc: lmtp is postfix_smtp_exec_t; smtpd asks for authentication
 POSTFIX_CLIENT = _alike(("postfix_smtp_t", "postfix_smtpd_t"), _POSTFIX_DEBIAN, _POSTFIX_REDHAT)
 # spamassassin.te: whoever runs spamc, pipe(8) or spamass-milter, it runs in spamc_t. Its user is master.cf's.
-SPAMC = {family: service._replace(domains=("spamc_t",), users=()) for family, service in POSTFIX.items()}
+SPAMC = {distribution: service._replace(domains=("spamc_t",), users=()) for distribution, service in POSTFIX.items()}
 SPAMD = _alike(
     ("spamd_t",),
     _service(("spamd.service",), (), ("spamd",)),

@@ -4,6 +4,7 @@
 """What extensions/ has for AWX, against the argument specifications of awx.awx and the playbooks that it starts."""
 
 import ast
+import configparser
 import json
 import os
 import re
@@ -100,6 +101,13 @@ def test_a_job_template_runs_a_playbook_of_the_project_once_and_unsliced(configu
         # Whose name is the workflow's would count as a slice
         assert template["name"] not in {workflow["name"] for workflow in configured["workflow_job_template"]}
         assert template["execution_environment"] in {one["name"] for one in configured["execution_environment"]}
+
+
+def test_the_project_has_ansible_pipeline_and_ssh_give_up_a_host_that_is_gone() -> None:
+    project = configparser.ConfigParser()
+    project.read(PROJECT / "ansible.cfg")
+    assert project.getboolean("ssh_connection", "pipelining")
+    assert "-o ServerAliveInterval=10 -o ServerAliveCountMax=3" in project["ssh_connection"]["ssh_args"]
 
 
 def test_a_survey_asks_for_variables_that_the_playbooks_have(configured: Any) -> None:

@@ -13,7 +13,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._values.flows impor
 from ansible_collections.senet.firewall.plugins.module_utils._values.options import FLOW_OPTIONS, GUARD_OPTIONS, OPTIONS
 from ansible_collections.senet.firewall.plugins.module_utils._values.pairs import PAIRS, expand
 from ansible_collections.senet.firewall.plugins.module_utils._values.parsing import parse_flow
-from ansible_collections.senet.firewall.plugins.module_utils._values.services import FAMILIES
+from ansible_collections.senet.firewall.plugins.module_utils._values.services import DISTRIBUTIONS
 from tests.collection_tree import ROOT
 from tests.pair_roles.tree import files, stale, write
 
@@ -87,7 +87,7 @@ def test_a_roles_defaults_are_those_of_the_catalogue(name: str) -> None:
     assert given["flow_name"] == name
     assert tuple(given["ports"]) == pair.ports
     assert (given["booleans"], given["port_contexts"]) == (False, False)
-    for family in FAMILIES:
+    for family in DISTRIBUTIONS:
         assert tuple(given.get("source", ())) in ((), pair.client[family].domains)
         assert tuple(given.get("destination", ())) in ((), pair.server[family].domains)
 
@@ -117,7 +117,7 @@ def test_the_example_of_a_readme_makes_flows_on_both_families(name: str) -> None
     given = {**defaults(name), **role.get("vars", {})}
     assert set(given) <= set(options(name))
     raw = {key.removeprefix(f"{name}_"): value for key, value in given.items() if "{{" not in str(value)}
-    for family in FAMILIES:
+    for family in DISTRIBUTIONS:
         assert flow_set(parse_flow(flow) for flow in expand({"pair": name, **raw}, family)).flows
 
 
@@ -127,4 +127,4 @@ def test_service_pair_knows_what_booleans_and_types_the_catalogue_has() -> None:
     for name, pair in PAIRS.items():
         assert known[name]["port_type"] == pair.port_type
         assert (known[name]["protocols"], known[name]["ports"]) == (list(pair.protocols), list(pair.ports))
-        assert known[name]["booleans"] == {family: list(pair.booleans.get(family, ())) for family in FAMILIES}
+        assert known[name]["booleans"] == {family: list(pair.booleans.get(family, ())) for family in DISTRIBUTIONS}

@@ -14,12 +14,12 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from tests.collection_tree import link
+from tests.fleet.job import Job, read_job
 
 _BIN = Path(sys.executable).parent
-_VERDICTS = ("confirmed", "unchanged", "rolled_back", "refused", "to be changed", "drift", "pending")
 # The host knows itself by its interpreter
 _INTERPRETER = '#!/bin/sh\nSENET_HOST={host} exec {python} "$@"\n'
 _STUB = """
@@ -28,12 +28,18 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.senet.firewall.plugins.module_utils._values import options
 host = pathlib.Path({hosts!r}) / os.environ["SENET_HOST"]
 kept = host / "flows.json"
+earlier = host / "earlier.json"
 does = (host / "does").read_text() if (host / "does").exists() else ""
 had = json.loads(kept.read_text()) if kept.exists() else []
 
 def flows():
     module = AnsibleModule(supports_check_mode=True, **options.FLOWS)
-    given = [{{key: value for key, value in flow.items() if value is not None}} for flow in module.params["flows"]]
+    asked = module.params["flows"] or []
+    back = module.params["state"] == "reverted"
+    if back:
+        (host / "asked").write_text(module.params["revert_to"])
+        asked = json.loads(earlier.read_text()) if earlier.exists() else had
+    given = [{{key: value for key, value in flow.items() if value is not None}} for flow in asked]
     for flow in given:
         flow.setdefault("mode", module.params["mode"])
         flow.setdefault("name", flow.get("pair"))
@@ -45,6 +51,7 @@ def flows():
         with open(host / "changes", "a") as log:
             log.write(json.dumps(given) + "\\n")
         if does != "roll back":
+            earlier.unlink() if back else earlier.write_text(json.dumps(had))
             kept.write_text(json.dumps(given))
         result["guard"] = {{"token": module.params["token"], "confirmed": False}}
     module.exit_json(**result)
@@ -58,7 +65,8 @@ def flows_info():
     module = AnsibleModule(argument_spec={{}}, supports_check_mode=True)
     waits = {{"token": "4f0c", "complete": True}} if does == "wait" else None
     drift = ["restore the ipv6 rules"] if does == "drift" else []
-    module.exit_json(flows=had, confine={{}}, pending=waits, drift=None if waits else drift)
+    history = [{{"flows": []}}] if earlier.exists() else []
+    module.exit_json(flows=had, confine={{}}, history=history, pending=waits, drift=None if waits else drift)
 
 {name}()
 """
@@ -75,39 +83,6 @@ class ActionModule(GuardedAction):
             raise AnsibleConnectionFailure("No route to host")
         return super().run(tmp, task_vars)
 """
-
-
-class Job(NamedTuple):
-    """A job that ended: the events in order, and what it printed."""
-
-    status: str
-    rc: int
-    events: list[dict[str, Any]]
-    output: str
-
-    @property
-    def verdicts(self) -> dict[str, str]:
-        """The last word of each host, with its reason."""
-        found = {}
-        for event in self.events:
-            result = event.get("event_data", {}).get("res", {})
-            text = str(result.get("msg", ""))
-            if event["event"] in ("runner_on_ok", "runner_on_failed") and text.partition(":")[0] in _VERDICTS:
-                found[event["event_data"]["host"]] = text
-        return found
-
-    @property
-    def batches(self) -> list[list[str]]:
-        """The hosts that were changed together, in order."""
-        found: list[list[str]] = []
-        for event in self.events:
-            data = event.get("event_data", {})
-            if event["event"] == "playbook_on_play_start":
-                found.append([])
-            ended = event["event"] in ("runner_on_ok", "runner_on_failed", "runner_on_unreachable")
-            if ended and data["task"] == "Put the flows in place" and data["play"].startswith(("Canar", "Batches")):
-                found[-1].append(data["host"])
-        return [sorted(batch) for batch in found if batch]
 
 
 class Fleet:
@@ -163,6 +138,10 @@ class Fleet:
         kept = self._hosts / host / "flows.json"
         return json.loads(kept.read_text()) if kept.exists() else []
 
+    def asked(self, host: str) -> str:
+        """The moment to which it was to go back."""
+        return (self._hosts / host / "asked").read_text()
+
     def run(self, playbook: str, *arguments: str, **extra: Any) -> Job:
         place = self._directory / "job"
         shutil.rmtree(place, ignore_errors=True)
@@ -177,11 +156,7 @@ class Fleet:
             env={**os.environ, "PATH": f"{_BIN}:{os.environ['PATH']}"},
             text=True, stdin=subprocess.DEVNULL, capture_output=True, check=False,
         )  # fmt: skip
-        artifacts = place / "artifacts" / "job"
-        events = [json.loads(path.read_text()) for path in (artifacts / "job_events").glob("*.json")]
-        events.sort(key=lambda event: event["counter"])
-        status = (artifacts / "status").read_text()
-        return Job(status, done.returncode, events, done.stdout + done.stderr)
+        return read_job(place / "artifacts" / "job", done.stdout + done.stderr)
 
     def _plugin(self, kind: str, name: str) -> Path:
         return self._collections / "ansible_collections/senet/firewall/plugins" / kind / f"{name}.py"

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.unit.playbooks.fleet import Fleet, Job
+from tests.fleet.job import Job
+from tests.unit.playbooks.fleet import Fleet
 
 CONFIRMED = "confirmed: over a new connection"
 UNCHANGED = "unchanged: the host has these flows"
@@ -120,6 +121,19 @@ def test_observing_refuses_a_host_that_enforces(fleet: Fleet) -> None:
     assert touched(fleet) == {"web1": 2}
 
 
+def test_a_host_that_no_flow_names_any_more_loses_its_flows_with_purge_alone(fleet: Fleet) -> None:
+    assert fleet.run("rollout", "--limit", "web1,web2").status == "successful"
+    only = {"name": "web_db", "pair": "httpd_to_postgresql", "clients": "web1", "servers": "databases"}
+    fleet.set(senet_flows=[only], senet_confine=["httpd_t"])
+    kept = fleet.run("rollout", "--limit", "web2")
+    assert (kept.status, kept.batches) == ("successful", []), kept.output
+    assert kept.verdicts["web2"] == "unchanged: no flow names this host, so senet_confine does not apply to it"
+    fleet.set(senet_purge=True)
+    gone = fleet.run("rollout", "--limit", "web2")
+    assert (gone.status, gone.batches) == ("successful", [["web2"]]), gone.output
+    assert fleet.has("web2") == []
+
+
 def test_an_audit_changes_nobody_and_says_what_is_wrong_where(fleet: Fleet) -> None:
     fleet.down("web2")
     fleet.does("web3", "drift")
@@ -138,5 +152,52 @@ def test_a_rollback_undoes_what_waits(fleet: Fleet) -> None:
     assert job.status == "successful", job.output
     assert job.verdicts == {
         "web4": "rolled_back: it was not confirmed in time",
-        "web5": "unchanged: no change waits here",
+        "web5": "unchanged: no change waits here, and senet_revert_to was not given",
     }
+    assert (job.batches, touched(fleet)) == ([], {})
+
+
+TIME = "2026-11-21T14:30"
+
+
+def test_a_rollback_to_a_time_goes_in_batches_and_leaves_those_that_were_never_changed(fleet: Fleet) -> None:
+    fleet.run("rollout", "--limit", "web1,web2,web3")
+    fleet.does("web4", "wait")
+    job = fleet.run("rollback", senet_canary="web2", senet_batches=1, senet_revert_to=TIME)
+    assert job.status == "successful", job.output
+    assert job.batches == [["web2"], ["web1"], ["web3"]]
+    assert job.verdicts == {
+        **dict.fromkeys(["web1", "web2", "web3"], CONFIRMED),
+        "web4": "unchanged: the host never had any flows",
+        "web5": "unchanged: the host never had any flows",
+        "db1": "unchanged: the host never had any flows",
+    }
+    assert "rolled_back: it was not confirmed in time" in job.output
+    assert (fleet.has("web1"), fleet.asked("web1")) == ([], TIME)
+    assert touched(fleet) == {"web1": 2, "web2": 2, "web3": 2}
+
+
+def test_a_rollback_stops_like_a_rollout(fleet: Fleet) -> None:
+    fleet.run("rollout", "--limit", "web1,web2,web3")
+    fleet.does("web2", "roll back")
+    job = fleet.run("rollback", senet_batches=1, senet_revert_to=TIME)
+    assert (job.status, job.batches) == ("failed", [["web1"], ["web2"]]), job.output
+    assert job.verdicts["web1"] == CONFIRMED
+    assert job.verdicts["web2"] == "rolled_back: The host has undone the change: it was not confirmed in time."
+    assert job.verdicts["web3"] == "to be changed: restore the ipv4 rules"
+    fleet.does("web2", "")
+    again = fleet.run("rollback", senet_batches=1, senet_revert_to=TIME)
+    assert (again.status, again.batches) == ("successful", [["web2"], ["web3"]]), again.output
+
+
+def test_no_host_goes_back_where_one_is_down_or_refuses_or_the_time_is_a_span(fleet: Fleet) -> None:
+    fleet.run("rollout", "--limit", "web1,web2,web3")
+    refused(fleet.run("rollback", senet_revert=TIME), "'senet_revert' is none of the playbooks of senet.firewall")
+    refused(fleet.run("rollback", senet_revert_to="2h"), "senet_revert_to is not a time; give one such as 2026")
+    fleet.does("web2", "refuse")
+    job = fleet.run("rollback", senet_revert_to=TIME)
+    refused(job, "refused: It would cut sshd_t")
+    fleet.does("web2", "")
+    fleet.down("web5")
+    refused(fleet.run("rollback", senet_revert_to=TIME), "refused: web5 did not answer.")
+    assert touched(fleet) == {"web1": 1, "web2": 1, "web3": 1}

@@ -26,6 +26,7 @@ SHARED = {
     "confirm_timeout": 60,
     "health_checks": ["localhost:22"],
     "health_commands": ["true"],
+    "metrics_directory": "/var/lib/metrics",
 }
 COLLECTION_WIDE = {f"senet_firewall_{option}": value for option, value in SHARED.items()}
 

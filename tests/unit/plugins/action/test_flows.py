@@ -19,6 +19,7 @@ LOST = AnsibleConnectionFailure("no route to host")
 APPLIED = {"changed": True, "steps": ["x"], "guard": {"token": "t1", "confirmed": False}}
 KEPT = {"changed": True, "token": "t1", "rolled_back": False, "reason": ""}
 UNDONE = {"changed": True, "token": "t1", "rolled_back": True, "reason": "it was not confirmed in time"}
+LATE = {**UNDONE, "failed": True, "changed": False, "msg": "The change t1 cannot be confirmed."}
 
 
 class Clock:
@@ -230,7 +231,7 @@ def test_nothing_is_confirmed_where_nothing_was_changed(clock: Clock, said: dict
 
 
 def test_a_guard_that_was_faster_is_told(clock: Clock) -> None:
-    result = run(Target(clock, flows=[APPLIED], confirmed=[UNDONE]))
+    result = run(Target(clock, flows=[APPLIED], confirmed=[LATE]))
     assert (result["failed"], result["changed"], result["rolled_back"]) == (True, False, True)
     assert result["msg"] == "The host has undone the change: it was not confirmed in time."
 

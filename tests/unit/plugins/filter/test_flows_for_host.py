@@ -83,6 +83,18 @@ def test_all_addresses_of_a_variable_count() -> None:
     assert flow["source_addresses"] == ["192.0.2.10/31", "2001:db8::11"]
 
 
+def test_a_host_is_looked_up_once_however_many_flows_it_has() -> None:
+    asked = []
+
+    class Asked(dict[str, Any]):
+        def __getitem__(self, name: str) -> Any:
+            asked.append(name)
+            return super().__getitem__(name)
+
+    flows_for_host([WEB_DB, {**WEB_DB, "name": "other", "ports": [5433]}], "db1", GROUPS, Asked(HOSTVARS))
+    assert sorted(asked) == ["web1", "web2"]
+
+
 def test_addresses_of_facts_are_those_that_others_reach() -> None:
     facts = {
         "all_ipv4_addresses": ["192.0.2.20", "169.254.1.1", "127.0.0.1"],
@@ -92,6 +104,13 @@ def test_addresses_of_facts_are_those_that_others_reach() -> None:
     (flow,) = flows_for_host([WEB_DB], "web1", GROUPS, hostvars, facts=True)
     assert flow["destination_addresses"] == ["192.0.2.20", "2001:db8::20"]
     assert "no facts with addresses of the host 'db1'; gather the facts of all hosts before" in said(facts=True)
+
+
+@pytest.mark.parametrize("text", ["192.0.2.0/24", "2001:db8::/64", "0.0.0.0/0"])
+def test_a_network_is_not_the_address_of_a_host(text: str) -> None:
+    hostvars = {**HOSTVARS, "web1": {"addresses": ["192.0.2.10", text]}, "web2": {"addresses": ["192.0.2.11/32"]}}
+    with pytest.raises(AnsibleFilterError, match=f"The addresses {text} of the host 'web1' is a network; give the"):
+        flows_for_host([WEB_DB], "db1", GROUPS, hostvars, variable="addresses")
 
 
 def test_a_name_is_resolved_on_request_only(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -157,6 +157,27 @@ def test_drift_is_told() -> None:
     assert (host["state"], host["problems"]) == ("drifted", ["Not in force as asked: restore the ipv6 rules."])
 
 
+@pytest.mark.parametrize("flows", [WEB_DB, None])
+def test_a_host_with_a_change_that_waits_is_not_said_to_be_as_asked(flows: FlowSet | None) -> None:
+    record, access, denials = asked(flows)
+    host = host_of(web=({**record, "drift": None, "pending": {"token": "t1"}}, access, denials))
+    assert (host["state"], host["problems"]) == ("drifted", ["The change t1 waits to be confirmed."])
+
+
+@pytest.mark.parametrize(
+    ("place", "key", "value"),
+    [("denials", "count", "7"), ("denials", "users", 7), ("denials", "last", 7), ("denials", "clients", [7]),
+     ("access", "domain", 7), ("access", "flow", ["a"])],
+)  # fmt: skip
+def test_a_host_that_makes_up_an_answer_spoils_its_own_report_alone(place: str, key: str, value: Any) -> None:
+    good, bad = asked(WEB_DB, auditd(avc(), 1)), asked(WEB_DB, auditd(avc(), 1))
+    rows = {"denials": bad[2]["groups"], "access": bad[1]["access"]}[place]
+    rows[0] = {**rows[0], key: value}
+    made = data(bad=bad, good=good)
+    assert [(host["name"], host["state"]) for host in made["hosts"]] == [("bad", "unknown"), ("good", "enforced")]
+    assert "has another form" in Reader(report_page(made)).text
+
+
 def test_the_worst_host_comes_first_and_flows_of_several_hosts_are_one() -> None:
     made = data(a=asked(), b=asked(flow_set([flow(source_addresses=["192.0.2.7"])])), c=asked(mode="permissive"))
     assert [host["name"] for host in made["hosts"]] == ["c", "a", "b"]

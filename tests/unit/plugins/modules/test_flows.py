@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, senet.firewall contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ import yaml
 
 from ansible_collections.senet.firewall.plugins.doc_fragments import change, guarded
 from ansible_collections.senet.firewall.plugins.module_utils._compile import cil
+from ansible_collections.senet.firewall.plugins.module_utils._values.moments import parse_moment
 from ansible_collections.senet.firewall.plugins.modules import flows as plugin
 from tests.unit.module_arguments import patch_module_args
 from tests.unit.module_run import assert_documented, run_module
@@ -35,6 +37,10 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], hos
         return run_module(monkeypatch, capsys, plugin, host, {"confirm_timeout": 0, **arguments}, check_mode)
 
     return call
+
+
+def moment(text: str) -> float:
+    return parse_moment("", text, 0) or 0
 
 
 def names(result: dict[str, Any]) -> list[str]:
@@ -242,7 +248,7 @@ def test_a_pair_fills_in_what_is_not_given(run: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({}, "state=present needs flows or confine, or a backend or layers"),
+        ({}, "state=present needs flows or confine, or a backend, layers or metrics_directory"),
         ({"purge": True, "confine": ["httpd_t"]}, "purge is True but all of the following are missing: flows"),
         *(
             ({"state": state, "purge": purge, "flows": []}, "flows is given and empty; list the flows that are meant")
@@ -328,7 +334,14 @@ EXAMPLES = [task for task in yaml.safe_load(plugin.EXAMPLES) if "senet.firewall.
 
 
 @pytest.mark.parametrize("task", EXAMPLES, ids=lambda task: task["name"])
-def test_the_examples_work(run: Run, task: dict[str, Any]) -> None:
+def test_the_examples_work(run: Run, host: ScriptedHost, task: dict[str, Any]) -> None:
+    # What the host has before, where the task lists no flows of its own
+    if task["senet.firewall.flows"].get("metrics_directory"):
+        run(flows=[FLOW])
+    if task["senet.firewall.flows"].get("state") == "reverted":
+        run(flows=[FLOW])
+        host.history.time = moment("2026-12-01T00:00Z")
+        run(flows=[CACHE])
     result = run(**task["senet.firewall.flows"])
     assert not result.get("failed"), result
 
@@ -339,7 +352,71 @@ def test_the_examples_in_sequence_leave_in_force_what_they_do_not_name(run: Run,
         options = {**task["senet.firewall.flows"], "confirm": "auto", "confirm_timeout": 0}
         result = run(**options)
         assert not result.get("failed"), (task["name"], result)
+        host.history.time = max(host.history.time, moment("2026-12-01T00:00Z"))
         after = {flow["name"] for flow in result["flows"] if flow["mode"] == "enforce"}
         if not options.get("purge") and options.get("flows"):
             assert enforced - after <= {flow.get("name", flow.get("pair")) for flow in options["flows"]}, task["name"]
         enforced = after
+
+
+METRICS = "/var/lib/metrics"
+
+
+def recorded(host: ScriptedHost) -> str | None:
+    directory: str | None = json.loads(host.service.text or "{}").get("metrics_directory")
+    return directory
+
+
+def test_a_directory_for_metrics_stays_until_it_is_taken_back(run: Run, host: ScriptedHost) -> None:
+    assert run(flows=[FLOW], metrics_directory=METRICS + "/")["changed"]
+    assert recorded(host) == METRICS
+    assert not run(flows=[FLOW], metrics_directory=METRICS)["changed"]
+    assert run(flows=[CACHE], purge=True)["changed"]
+    assert recorded(host) == METRICS
+    host.metrics.files[METRICS] = "figures"
+    taken = run(metrics_directory="none")
+    assert_documented(plugin, taken)
+    assert taken["steps"] == ["make it permanent in /etc/senet"]
+    assert "metrics_directory" in taken["diff"][0]["before"]
+    assert recorded(host) is None
+    assert not host.metrics.files
+    # What is returned brings it back
+    assert run(**taken["previous_flows"])["changed"]
+    assert recorded(host) == METRICS
+    assert not run(metrics_directory=METRICS)["changed"]
+
+
+def test_check_mode_says_that_metrics_change_and_leaves_them(run: Run, host: ScriptedHost) -> None:
+    run(flows=[FLOW], metrics_directory=METRICS)
+    host.metrics.files[METRICS] = "figures"
+    host.writes.clear()
+    assert run(metrics_directory="/srv/metrics", check_mode=True)["changed"]
+    assert (recorded(host), host.metrics.files, host.writes) == (METRICS, {METRICS: "figures"}, [])
+    assert run(metrics_directory="/srv/metrics")["changed"]
+    assert (recorded(host), host.metrics.files) == ("/srv/metrics", {})
+
+
+def test_the_file_of_metrics_goes_with_the_last_flow(run: Run, host: ScriptedHost) -> None:
+    run(flows=[FLOW], metrics_directory=METRICS)
+    host.metrics.files[METRICS] = "figures"
+    run(state="absent", flows=[FLOW], metrics_directory=METRICS)
+    assert host.service.text is None
+    assert not host.metrics.files
+
+
+def test_a_directory_that_cannot_be_used_changes_nothing(run: Run, host: ScriptedHost) -> None:
+    for directory in ("/nonexistent", "metrics", "/a/../b"):
+        failed = run(flows=[FLOW], metrics_directory=directory)
+        assert failed["failed"]
+        assert directory in failed["msg"]
+    assert "given and empty" in run(flows=[FLOW], metrics_directory="")["msg"]
+    assert "this host has no flows" in run(metrics_directory=METRICS)["msg"]
+    host.service.systemd = False
+    assert "without systemd this host has no watch" in run(flows=[FLOW], metrics_directory=METRICS)["msg"]
+    assert not host.writes
+
+
+def test_no_change_of_flows_fails_for_a_directory_of_metrics_that_has_gone(run: Run, host: ScriptedHost) -> None:
+    run(flows=[FLOW], metrics_directory=METRICS)
+    host.metrics.directories.clear()
+    assert run(flows=[CACHE], metrics_directory=METRICS)["changed"]

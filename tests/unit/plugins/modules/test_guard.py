@@ -10,7 +10,7 @@ import yaml
 from ansible_collections.senet.firewall.plugins.module_utils._change import change, engine
 from ansible_collections.senet.firewall.plugins.module_utils._values import requests
 from ansible_collections.senet.firewall.plugins.modules import guard as plugin
-from tests.unit.flows import WEB_DB
+from tests.unit.flows import SEVERAL, WEB_DB
 from tests.unit.module_run import assert_documented, run_module
 from tests.unit.scripted_host import ScriptedHost
 
@@ -49,7 +49,18 @@ def test_a_change_is_undone_once_and_can_then_not_be_confirmed(run: Run, host: S
     assert_documented(plugin, result)
     assert told(result) == (True, "t1", True, "it was aborted")
     assert host.policy is None
-    assert told(run(token="t1", state="confirmed")) == (False, "t1", True, "it was aborted")
+    assert told(run(token="t1", state="aborted")) == (False, "t1", True, "it was aborted")
+    late = run(token="t1", state="confirmed")
+    assert late["failed"]
+    assert late["msg"] == "The change t1 cannot be confirmed, since the host has undone it: it was aborted."
+    assert (late["token"], late["rolled_back"], late["reason"]) == ("t1", True, "it was aborted")
+
+
+def test_an_ended_change_is_not_reported_as_changed_while_another_waits(run: Run, host: ScriptedHost) -> None:
+    run(token="t1", state="confirmed")
+    engine.run(host.host(), requests.Replace(SEVERAL), change.Options(30, "t2"), check_mode=False)
+    assert told(run(token="t1", state="confirmed")) == (False, "t1", False, "")
+    assert host.guard.record is not None
 
 
 @pytest.mark.parametrize("state", ["confirmed", "aborted"])

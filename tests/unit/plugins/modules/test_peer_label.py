@@ -148,7 +148,7 @@ def test_flows_of_the_layer_owner_and_labels_leave_each_other_alone(run: Run, ho
     for outcome in (own(requests.Replace(owned)), own(requests.Merge(()))):
         assert (outcome.changed, outcome.flows.flows) == (False, owned.flows)
     host.reboot()
-    assert "netlabel" in load.load(host.host()).families
+    assert "netlabel" in load.load(host.host()).sets
     run(type="partner_peer_t", state="absent")
     assert host.policy is None
     assert not own(requests.Replace(owned)).changed
@@ -312,7 +312,7 @@ def test_no_label_becomes_more_than_its_words(raw: dict[str, Any]) -> None:
         made = FlowSet(()).with_peers([parse_peer_label(raw)])
     except SenetError:
         return
-    for line in netlabel.compile_rules(peering(made), mls=True):
+    for line in netlabel.compile_rules(peering(made)):
         assert re.fullmatch(r"unlbl default address:[0-9a-f.:/]+ label:system_u:object_r:[a-z0-9_]+_t:s0", line)
     for line in cil.compile_policy(made).splitlines()[2:]:
         words = r"\((type|roletype|typeattribute|typeattributeset|allow|optional) [A-Za-z0-9_. ()-]+\)?"

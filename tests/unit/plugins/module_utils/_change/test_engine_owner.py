@@ -1,0 +1,225 @@
+# Copyright: (c) 2026, senet.firewall contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The engine with the layer owner: alone on hosts without SELinux, beside the layer selinux, and changing over."""
+
+import io
+from contextlib import redirect_stderr
+from typing import Any
+
+import pytest
+
+from ansible_collections.senet.firewall.plugins.module_utils._agent import commands
+from ansible_collections.senet.firewall.plugins.module_utils._change import confirm, engine, kernel_answers, load
+from ansible_collections.senet.firewall.plugins.module_utils._change.change import Options
+from ansible_collections.senet.firewall.plugins.module_utils._compile import rule_sets
+from ansible_collections.senet.firewall.plugins.module_utils._values import requests
+from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import flow_set
+from ansible_collections.senet.firewall.plugins.module_utils._values.layers import OWNER, Owners
+from tests.unit.flows import WEB_DB, flow
+from tests.unit.scripted_host import ScriptedHost, empty_families
+
+WEB = {"web_db": Owners(("www-data",), ("apache2.service",))}
+NOTHING = requests.Replace(flow_set([]))
+
+
+def apply(host: ScriptedHost, request: requests.Request, check_mode: bool = False, **options: Any) -> engine.Outcome:
+    return engine.run(host.host(), request, Options(0, "t0", owners=WEB)._replace(**options), check_mode)
+
+
+def without_selinux() -> ScriptedHost:
+    return ScriptedHost(mode="disabled")
+
+
+@pytest.mark.parametrize(
+    ("backend", "restores"), [("iptables", ["restore ipv4", "restore ipv6"]), ("nftables", ["restore owner_inet"])]
+)
+def test_a_host_without_selinux_gets_rules_and_no_policy(backend: str, restores: list[str]) -> None:
+    host = without_selinux()
+    before = host.state()
+    predicted = apply(host, requests.Replace(WEB_DB), check_mode=True, backend=backend)
+    assert host.state() == before
+    done = apply(host, requests.Replace(WEB_DB), backend=backend)
+    assert (done.layers, done.steps, done.diffs) == (("owner",), predicted.steps, predicted.diffs)
+    assert host.writes == [*restores, "install service", "write intent", "start service"]
+    assert [(row.uids, row.running) for row in done.owners] == [((33,), ("apache2.service",))]
+    assert (done.answers, done.cuts) == (kernel_answers.NOT_ASKED, ())
+    assert any("NO domain is checked on this host" in warning for warning in done.warnings)
+
+    host.writes.clear()
+    assert not apply(host, requests.Replace(WEB_DB), backend=backend).changed
+    assert host.writes == []
+    assert apply(host, NOTHING).changed
+    assert host.state() == before
+
+
+def test_flows_on_record_are_merged_and_removed_by_name_without_a_policy() -> None:
+    host = without_selinux()
+    apply(host, requests.Replace(WEB_DB))
+    added = apply(host, requests.Merge((flow("cache", ports=[6379], users=["www-data"]),)))
+    assert [one.name for one in added.flows.flows] == ["cache", "web_db"]
+    assert [one.name for one in apply(host, requests.Remove(("web_db",))).flows.flows] == ["cache"]
+
+
+def test_both_layers_beside_each_other_and_back() -> None:
+    host = ScriptedHost()
+    apply(host, requests.Replace(WEB_DB))
+    only_labels = host.state()
+    both = apply(host, requests.Replace(WEB_DB), layers=("selinux", "owner"))
+    assert both.answers.access
+    assert both.owners
+    assert "SENET_OWNER_OUTPUT" in host.families["ipv4"].save()
+    assert "SENET_OUTPUT" in host.families["ipv4"].rules("OUTPUT")
+    # who says nothing about layers keeps them
+    assert apply(host, requests.Merge(WEB_DB.flows)).layers == ("selinux", "owner")
+    apply(host, requests.Replace(WEB_DB), layers=("selinux",))
+    assert host.state() == only_labels
+    apply(host, requests.Replace(WEB_DB), layers=("owner",))
+    assert host.policy is None
+    assert not host.families["ipv4"].chains
+    apply(host, NOTHING)
+    assert not any(table.save() for table in host.families.values())
+
+
+def test_the_tables_are_saved_once_for_both_layers() -> None:
+    host = ScriptedHost()
+    apply(host, requests.Replace(WEB_DB), layers=("selinux", "owner"))
+    host.reads.clear()
+    apply(host, requests.Replace(WEB_DB), layers=("selinux", "owner"))
+    assert sorted(host.reads) == ["other variants", "policy", "ruleset", "save ipv4", "save ipv6"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"users": ["no-one"]}, "The user 'no-one' of the flow 'web_db' is not on this host"),
+        ({"units": ["no.service"]}, "The unit 'no.service' of the flow 'web_db' is not known to systemd"),
+    ],
+)
+def test_unknown_users_and_units_are_named_and_nothing_is_written(change: dict[str, Any], message: str) -> None:
+    host = without_selinux()
+    with pytest.raises(SenetError, match=message):
+        apply(host, requests.Replace(flow_set([flow(**change)])))
+    assert host.writes == []
+
+
+def test_units_need_control_groups_of_version_2_those_of_the_catalogue_are_left_out() -> None:
+    host = without_selinux()
+    host.accounts.cgroups = False
+    with pytest.raises(SenetError, match="The units of the flow 'web_db' cannot be checked on this host"):
+        apply(host, requests.Replace(flow_set([flow(units=["apache2.service"])])))
+    done = apply(host, requests.Replace(WEB_DB))
+    assert [(row.users, row.units) for row in done.owners] == [(("www-data",), ())]
+    assert any("Every program of www-data may use the flow 'web_db'" in warning for warning in done.warnings)
+
+
+def test_users_of_the_catalogue_that_a_host_lacks_mean_nobody() -> None:
+    host = without_selinux()
+    del host.accounts.uids["www-data"]
+    done = apply(host, requests.Replace(WEB_DB))
+    assert any("Nobody on this host may use the flow 'web_db'" in warning for warning in done.warnings)
+    rules = host.families["ipv4"].tables["filter"]["SENET_OWNER_OUTPUT"]
+    assert rules[2:] == ["-p tcp -m tcp --dport 5432 -m comment --comment web_db -j REJECT --reject-with tcp-reset"]
+
+
+def test_a_unit_that_was_started_again_is_known_again_when_it_says_so() -> None:
+    host = without_selinux()
+    apply(host, requests.Replace(WEB_DB))
+    assert host.service.units == ("apache2.service",)
+    assert load.in_force(host.host())
+    host.accounts.groups["apache2.service"] = 4712
+    assert not load.in_force(host.host())
+    host.writes.clear()
+    load.refresh(host.host())
+    assert host.writes == ["restore ipv4", "restore ipv6"]
+    assert "web_db-cgroup-4712" in host.families["ipv4"].save()
+    assert not apply(host, requests.Replace(WEB_DB)).changed
+
+
+@pytest.mark.parametrize("backend", ["iptables", "nftables"])
+def test_a_unit_that_stops_is_no_loss_of_rules_and_what_others_take_is(backend: str) -> None:
+    host = without_selinux()
+    apply(host, requests.Replace(WEB_DB), backend=backend)
+    families = list(rule_sets.names_of(backend, OWNER))
+    del host.accounts.groups["apache2.service"]
+    with redirect_stderr(io.StringIO()):
+        commands._repair(host.host())
+        assert load.in_force(host.host())
+        assert host.guard.notes == []
+        host.families.update(empty_families())
+        commands._repair(host.host())
+    assert host.guard.notes == [" and ".join(families)]
+
+
+def test_where_systemd_does_not_answer_labels_are_loaded_and_owners_stay_as_they_are() -> None:
+    host = ScriptedHost()
+    apply(host, requests.Replace(WEB_DB), layers=("selinux", "owner"))
+    owners = host.families["ipv4"].tables["filter"]
+    host.accounts.answers = False
+    del host.families["ipv4"].tables["security"]
+    assert not load.in_force(host.host())
+    with pytest.raises(SenetError, match="systemd did not answer"):
+        load.load(host.host())
+    assert host.families["ipv4"].chains
+    assert host.families["ipv4"].tables["filter"] == owners
+    with pytest.raises(SenetError, match="systemd did not answer"):
+        load.in_force(host.host())
+
+
+def test_a_unit_started_while_a_change_waits_meets_the_rules_of_the_change() -> None:
+    host = without_selinux()
+    apply(host, requests.Replace(WEB_DB), confirm_timeout=30)
+    assert host.guard.record is not None
+    assert host.service.units == ("apache2.service",)
+    host.accounts.groups["apache2.service"] = 4712
+    load.refresh(host.host())
+    assert "web_db-cgroup-4712" in host.families["ipv4"].save()
+
+
+def test_a_unit_started_while_a_change_is_made_meets_its_rules_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = without_selinux()
+    arm = host.guard.arm
+
+    def start_meanwhile(*words: Any) -> None:
+        host.accounts.groups["apache2.service"] = 4712
+        arm(*words)
+
+    monkeypatch.setattr(host.guard, "arm", start_meanwhile)
+    apply(host, requests.Replace(WEB_DB), confirm_timeout=30)
+    assert "web_db-cgroup-4712" in host.families["ipv4"].save()
+
+
+@pytest.mark.parametrize("fail", ["restore ipv4", "restore ipv6"])
+def test_what_was_done_before_a_failure_is_undone(fail: str) -> None:
+    host = without_selinux()
+    before = host.state()
+    host.fail = fail
+    with pytest.raises(SenetError, match=f"^Could not {fail}.*undone"):
+        apply(host, requests.Replace(WEB_DB))
+    assert host.state() == before
+
+
+def test_the_guard_brings_back_the_layers_that_were() -> None:
+    host = ScriptedHost()
+    apply(host, requests.Replace(WEB_DB))
+    before = (*host.state(), host.service.units)
+    apply(host, requests.Replace(WEB_DB), layers=("owner",), confirm_timeout=30)
+    assert host.state() != before[:-1]
+    confirm.abort(host.host(), "t0", "the test says so")
+    assert (*host.state(), host.service.units) == before
+
+
+@pytest.mark.parametrize("backend", ["iptables", "nftables"])
+def test_a_change_is_undone_at_boot_though_no_unit_has_a_control_group_yet(backend: str) -> None:
+    host = without_selinux()
+    apply(host, requests.Replace(WEB_DB), backend=backend)
+    apply(host, NOTHING, confirm_timeout=30)
+    host.reboot()
+    host.accounts.groups.clear()
+    assert commands._load(host.host()) == 0
+    assert (host.guard.outcome() or {})["rolled_back"]
+    assert load.in_force(host.host())
+    text = "".join(table.save() for table in host.families.values())
+    assert "reject" in text.lower()
+    assert "apache2.service" not in text
