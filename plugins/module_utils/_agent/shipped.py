@@ -74,11 +74,8 @@ MODULES = (
     "_host.host",
     "_host.installed",
     "_host.interpreter",
-<<<<<<< HEAD
     "_host.ipsec",
-=======
     "_host.metrics",
->>>>>>> main
     "_host.mptcp",
     "_host.namespaces",
     "_host.netfilter",

@@ -15,8 +15,8 @@ from ansible_collections.senet.firewall.plugins.module_utils._host.connecting im
 from ansible_collections.senet.firewall.plugins.module_utils._host.decisions import Decisions
 from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Guard
 from ansible_collections.senet.firewall.plugins.module_utils._host.history import History
-from ansible_collections.senet.firewall.plugins.module_utils._host.metrics import MetricsFile
 from ansible_collections.senet.firewall.plugins.module_utils._host.ipsec import ipsec_labels
+from ansible_collections.senet.firewall.plugins.module_utils._host.metrics import MetricsFile
 from ansible_collections.senet.firewall.plugins.module_utils._host.mptcp import is_unlabelled_mptcp
 from ansible_collections.senet.firewall.plugins.module_utils._host.netfilter import Netfilter
 from ansible_collections.senet.firewall.plugins.module_utils._host.netlabel import NetLabel

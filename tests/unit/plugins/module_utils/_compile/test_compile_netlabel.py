@@ -43,13 +43,8 @@ def loaded(kernel: NetLabelKernel, rules: Optional[tuple[str, ...]]) -> netlabel
 
 
 def test_the_rules_are_the_golden_ones() -> None:
-<<<<<<< HEAD:tests/unit/plugins/module_utils/test_compile_netlabel.py
     for name, flows in (("peers", PEERS), ("labelled", LABELLED), ("ipsec", BY_IPSEC)):
-        rules = netlabel.compile_rules(peering(flows), mls=True)
-=======
-    for name, flows in (("peers", PEERS), ("labelled", LABELLED)):
         rules = netlabel.compile_rules(peering(flows))
->>>>>>> main:tests/unit/plugins/module_utils/_compile/test_compile_netlabel.py
         assert_golden(f"{name}.netlabel", "".join(f"{rule}\n" for rule in rules))
 
 
