@@ -104,13 +104,17 @@ options:
         domains, whatever label their packets carry. It works over C(127.0.0.0/8). Peers of this host that use C(::1) or
         its other addresses are refused, since IPv6 carries no domain. Other hosts are not affected.
       - With V(address), the destination domains receive from other hosts only if these have one of O(source_addresses).
+      - With V(ipsec), the destination domains receive from other hosts only by labelled IPsec, and only if the
+        association carries the context of a source domain. The policy lets each domain of the flow use associations of
+        its own context. IPsec is set up by the administrator, with policies of the type C(senet_ipsec_spd_t). This
+        host's own clients are not affected.
       - Peer labels apply to all ports of a domain. The destination domains then receive from the peers of all their
         flows, as servers and as clients, and from nobody else.
       - Turns on peer checks for the whole host. The collection's policy module permits every other domain to receive
         from every peer.
       - Needs the command C(netlabelctl) on the host. It is an error if something else has configured NetLabel there.
     type: str
-    choices: [none, loopback, address]
+    choices: [none, loopback, address, ipsec]
   state:
     description: Whether the flow is to be present or absent. With V(absent) only its name counts.
     type: str

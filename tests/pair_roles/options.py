@@ -68,8 +68,8 @@ def options(told: Told) -> list[Option]:
             "str",
             None,
             "What the server's host verifies about its clients by peer labels, as in M(senet.firewall.flows).",
-            "or `loopback`, `address`, see [docs/peer-labels.md](../../docs/peer-labels.md)",
-            ("none", "loopback", "address"),
+            "or `loopback`, `address`, `ipsec`, see [docs/peer-labels.md](../../docs/peer-labels.md)",
+            ("none", "loopback", "address", "ipsec"),
             otherwise="none",
         ),
         Option(

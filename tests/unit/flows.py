@@ -64,6 +64,15 @@ PEERS = flow_set(
         ),
     ]
 )  # fmt: skip
+# Clients of other hosts by IPsec: both ends of a flow between databases, and a flow on this host that nothing verifies
+BY_IPSEC = flow_set(
+    [
+        flow(verify_source="ipsec"),
+        flow("copy", source=["postgresql_t"], destination=["postgresql_t"], ports=[5433], verify_source="ipsec"),
+        flow("cache", destination=["redis_t"], ports=[6379], verify_source="ipsec", mode="observe"),
+        flow("local", source=["sshd_t"], destination=["postgresql_t"], ports=[5434], interfaces=["lo"]),
+    ]
+)
 # Peer labels beside a flow that verifies by address: for everybody, for some domains, on some interfaces, on loopback
 LABELLED = flow_set(
     [

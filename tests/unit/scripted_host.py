@@ -403,6 +403,7 @@ class ScriptedHost:
         self.listed = ""
         self.keeps_labels = True
         self.unlabelled_mptcp = False
+        self.ipsec_labels: list[str] = []
         # the text of rules saved by other programs, by path
         self.saved_rules: dict[str, str] = {}
         self.own_addresses = {"lo": ["127.0.0.1", "::1"], "eth0": ["192.0.2.1", "2001:db8::1"], "eth1": ["10.77.0.2"]}
@@ -424,7 +425,7 @@ class ScriptedHost:
         edges: Any = (self, decisions, self, self.netlabel, self, self.service, self.guard, self.accounts,
                       self.processes, self.refused_ports, 999, lambda: self.unlabelled_mptcp,
                       lambda: self.saved_rules, lambda: self.own_addresses, self.history,
-                      self.metrics)  # fmt: skip
+                      self.metrics, lambda: self.ipsec_labels)  # fmt: skip
         return Host(*edges)
 
     def interfaces(self) -> list[str]:

@@ -17,8 +17,12 @@ from tests.lab.lab import Lab
 from tests.lab.probes import ADDRESSES, connect
 from tests.lab.vm import Host
 
-# They are about a host of their own, and these tests run them.
-ELSEWHERE = {"docs/article.md": "tests/vm/test_article.py", "docs/containers.md": "tests/vm/test_containers.py"}
+# They are about hosts of their own, and these tests run them.
+ELSEWHERE = {
+    "docs/article.md": "tests/vm/test_article.py",
+    "docs/containers.md": "tests/vm/test_containers.py",
+    "docs/labelled-ipsec.md": "tests/vm/test_labelled_ipsec.py",
+}
 # What listens on the host, for the flows that close it wherever it is
 LISTENING = {"httpd_to_postgresql": 5432, "httpd_to_redis": 6379}
 # Whom the examples speak of

@@ -74,6 +74,7 @@ MODULES = (
     "_host.host",
     "_host.installed",
     "_host.interpreter",
+    "_host.ipsec",
     "_host.metrics",
     "_host.mptcp",
     "_host.namespaces",

@@ -14,6 +14,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._host.host import H
 from ansible_collections.senet.firewall.plugins.module_utils._host.policystore import locked_message
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
 from ansible_collections.senet.firewall.plugins.module_utils._values.flows import DEFAULT_PACKET_TYPE
+from ansible_collections.senet.firewall.plugins.module_utils._values.peers import SPD_TYPE
 
 
 def unconfirmed(host: Host, check_mode: bool) -> Optional[Pending]:
@@ -56,6 +57,7 @@ def refuse(host: Host, change: Change) -> None:
         )
     _refuse_netlabel(host, change)
     _refuse_labels_that_stay(host, change)
+    _refuse_ipsec_that_stays(host, change)
     if is_guarded(change) or change.desired.intent is not None:
         # Raises where nothing may run it
         host.service.command()
@@ -111,6 +113,18 @@ def _refuse_labels_that_stay(host: Host, change: Change) -> None:
                     path, " ".join(host.service.command())
                 )
             )
+
+
+def _refuse_ipsec_that_stays(host: Host, change: Change) -> None:
+    """Raise where the policy for labelled IPsec is to go and the kernel has some: that alone keeps peer checks on."""
+    lost = cil.declared_types(change.observed.policy) - cil.declared_types(change.desired.policy)
+    left = host.ipsec_labels() if SPD_TYPE in lost else []
+    if left:
+        raise SenetError(
+            "IPsec policies or associations of this host have labels ('{0}'), and without verify_source=ipsec they may "
+            "cut off domains such as sshd_t. Nothing was changed; stop what loaded them first, such as 'systemctl stop "
+            "ipsec', see 'ip xfrm policy' and 'ip xfrm state', and run this again.".format(left[0])
+        )
 
 
 def _refuse_netlabel(host: Host, change: Change) -> None:

@@ -3,9 +3,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The part of the CIL module that peer labels need. No I/O."""
 
+from typing import Sequence
+
 from ansible_collections.senet.firewall.plugins.module_utils._compile.cil_text import attribute, optional
 from ansible_collections.senet.firewall.plugins.module_utils._values.flows import ENFORCE, PeerLabel
-from ansible_collections.senet.firewall.plugins.module_utils._values.peers import KERNEL, Peering, Receiver
+from ansible_collections.senet.firewall.plugins.module_utils._values.peers import KERNEL, SPD_TYPE, Peering, Receiver
 
 _TYPE = """\
 (type {type})
@@ -46,6 +48,17 @@ _HELD = """\
 (typeattributeset senet_peer_hearer (and (domain) (not (senet_peer_held))))
 """
 
+# A private type: the policy's own (ipsec_spd_t) is matched by many domains. Who matches none of the host's IPsec
+# policies sends in the clear.
+_SPD = """\
+
+(type {type})
+(roletype object_r {type})
+"""
+
+# Who gives an association or an IPsec policy its label: libreswan, or an administrator with ip xfrm
+_SPD_LOADERS = ("ipsec_t", "unconfined_service_t", "unconfined_t")
+
 
 def compile_peers(peering: Peering, packets: bool) -> str:
     """The CIL text (the same bytes for the same peering); empty where no peer has a label. ``packets`` says that the
@@ -65,6 +78,24 @@ def compile_peers(peering: Peering, packets: bool) -> str:
     parts = [head]
     parts.extend(_named(label, others, packets) for label in named)
     parts.extend(_receiver(receiver) for receiver in peering.receivers)
+    if peering.associated:
+        parts.append(_associations(peering.associated))
+    return "".join(parts)
+
+
+def _associations(domains: Sequence[str]) -> str:
+    """Each domain uses associations of its own label alone: the kernel compares the labels, and then asks sendto."""
+    allow = "(allow {0} {1} (association ({2})))".format
+    parts = [_SPD.format(type=SPD_TYPE)]
+    for domain in domains:
+        lines = [allow(domain, SPD_TYPE, "polmatch"), allow(domain, "self", "sendto")]
+        parts.append(optional("senet_association-" + domain, lines))
+    for loader in _SPD_LOADERS:
+        parts.append(optional("senet_spd_loader-" + loader, [allow(loader, SPD_TYPE, "setcontext")]))
+        parts.extend(
+            optional("senet_association_loader-{0}-{1}".format(loader, domain), [allow(loader, domain, "setcontext")])
+            for domain in domains
+        )
     return "".join(parts)
 
 

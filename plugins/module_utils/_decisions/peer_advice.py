@@ -17,11 +17,16 @@ from ansible_collections.senet.firewall.plugins.module_utils._decisions.denials 
 from ansible_collections.senet.firewall.plugins.module_utils._values.flows import (
     UNLABELED_TYPE,
     VERIFY_ADDRESS,
+    VERIFY_IPSEC,
     VERIFY_NONE,
     Flow,
     PeerLabel,
 )
-from ansible_collections.senet.firewall.plugins.module_utils._values.peers import DEFAULT_PEER_TYPE, LOOPBACK_PEER_TYPE
+from ansible_collections.senet.firewall.plugins.module_utils._values.peers import (
+    DEFAULT_PEER_TYPE,
+    LOOPBACK_PEER_TYPE,
+    SPD_TYPE,
+)
 
 
 def advise_peer(group: Group, known: Known) -> Advice:
@@ -37,6 +42,12 @@ def advise_peer(group: Group, known: Known) -> Advice:
             "The policy does not let '{0}' {1} addresses of the type {2}. With peer labels of this collection every "
             "domain may, so ask flows_info whether its policy module is missing."
         )
+    elif thing == SPD_TYPE:
+        text = (
+            "'{0}' is in no flow with verify_source=ipsec, so its packets do not go by the associations of these flows "
+            "({1} on {2}) but in the clear, and their servers refuse them. If it is meant, add it to the flow's source."
+        )
+        return Advice(AS_ASKED, text.format(group.key.who, doing, thing))
     else:
         text = (
             "The policy does not let '{0}' use IPsec associations of the type {2} ({1}): that is labelled IPsec, which "
@@ -75,11 +86,12 @@ def _peer(group: Group, peer: str, known: Known) -> Advice:
         )
         return Advice(AS_ASKED, text.format(" and ".join("'{0}'".format(name) for name in others), who))
     text = (
-        "The client runs in '{0}' on this host, which is not a source of the flow '{1}' to '{2}': the flow refuses it "
+        "The client runs in '{0}' on {3}, which is not a source of the flow '{1}' to '{2}': the flow refuses it "
         "as intended. If it is meant, add it to the flow's source."
     )
+    place = "another host" if flow.verify_source == VERIFY_IPSEC else "this host"
     source = sorted({peer, *flow.source})
-    return Advice(AS_ASKED, text.format(peer, flow.name, who), dict(flow.as_dict(), source=source))
+    return Advice(AS_ASKED, text.format(peer, flow.name, who, place), dict(flow.as_dict(), source=source))
 
 
 def _labelled(who: str, label: PeerLabel) -> Advice:
@@ -101,6 +113,13 @@ def _labelled(who: str, label: PeerLabel) -> Advice:
 def _stranger(group: Group, flow: Flow) -> Advice:
     """A peer whose address no flow names."""
     clients = sorted(group.clients)
+    if flow.verify_source == VERIFY_IPSEC:
+        text = (
+            "'{0}' verifies clients of other hosts by the labels of IPsec associations (flow '{1}'), and these packets "
+            "from {2} came without one: the client is in no domain of the flow, or its host has no association. See "
+            "'ip xfrm policy' and 'ip xfrm state' on both hosts."
+        )
+        return Advice(AS_ASKED, text.format(group.key.who, flow.name, " and ".join(clients) or "another host"))
     text = "'{0}' receives from the addresses of its flows alone, and {1} is none of those of '{2}'."
     text = text.format(group.key.who, " and ".join(clients) or "this address", flow.name)
     if flow.verify_source != VERIFY_ADDRESS or not clients:

@@ -80,7 +80,7 @@ def unused_owners(flows: Iterable[Flow]) -> List[str]:
 def peer_warnings(asked: Peering) -> List[str]:
     """What a user of verified flows would not expect, each a sentence."""
     held = [receiver.domain for receiver in asked.receivers if receiver.mode == ENFORCE]
-    if LOOPBACK_PEER_TYPE not in asked.types or not held:
+    if LOOPBACK_PEER_TYPE not in asked.types or not asked.mapped or not held:
         return []
     return [
         "On this host {0} receives from peers of the same host over 127.0.0.0/8 only, since IPv6 carries no domain: "

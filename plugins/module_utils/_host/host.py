@@ -15,6 +15,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._host.connecting im
 from ansible_collections.senet.firewall.plugins.module_utils._host.decisions import Decisions
 from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Guard
 from ansible_collections.senet.firewall.plugins.module_utils._host.history import History
+from ansible_collections.senet.firewall.plugins.module_utils._host.ipsec import ipsec_labels
 from ansible_collections.senet.firewall.plugins.module_utils._host.metrics import MetricsFile
 from ansible_collections.senet.firewall.plugins.module_utils._host.mptcp import is_unlabelled_mptcp
 from ansible_collections.senet.firewall.plugins.module_utils._host.netfilter import Netfilter
@@ -31,7 +32,7 @@ class Host(NamedTuple):
     """All I/O there is. ``processes`` reads them with or without their sockets; ``refused_ports`` says which of these
     TCP ports a process in a context may not connect to, None where that cannot be asked; ``pid`` is the one that asks;
     ``unlabelled_mptcp`` says whether MPTCP is a way past the domains; ``saved_rules`` are the texts of rules saved by
-    others; ``addresses`` are those of each interface."""
+    others; ``addresses`` are those of each interface; ``ipsec_labels`` are those of IPsec policies and associations."""
 
     selinux: SELinuxFS
     decisions: Decisions
@@ -49,6 +50,7 @@ class Host(NamedTuple):
     addresses: Callable[[], Dict[str, List[str]]] = interface_addresses
     history: History = History()
     metrics: MetricsFile = MetricsFile()
+    ipsec_labels: Callable[[], List[str]] = list
 
     def save(self, name: str) -> str:
         """What the tool of a set of rules prints of them.
@@ -84,4 +86,5 @@ def open_host(run_command: RunCommand, find_command: FindCommand, sources: Calla
         lambda sockets: read_processes(selinux.status() != "disabled", sockets=sockets),
         lambda context, ports: refused_ports(selinux, context, ports),
         os.getpid(),
+        ipsec_labels=lambda: ipsec_labels(run_command, find_command),
     )

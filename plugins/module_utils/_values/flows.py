@@ -25,7 +25,8 @@ MODES = (ENFORCE, OBSERVE)
 VERIFY_NONE = "none"
 VERIFY_LOOPBACK = "loopback"
 VERIFY_ADDRESS = "address"
-VERIFY = (VERIFY_NONE, VERIFY_LOOPBACK, VERIFY_ADDRESS)
+VERIFY_IPSEC = "ipsec"
+VERIFY = (VERIFY_NONE, VERIFY_LOOPBACK, VERIFY_ADDRESS, VERIFY_IPSEC)
 DEFAULT_PACKET_TYPE = "senet_default_packet_t"
 # The type of packets that no rule has labelled, on both policy families
 UNLABELED_TYPE = "unlabeled_t"

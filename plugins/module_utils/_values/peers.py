@@ -7,7 +7,7 @@ Peer labels know neither ports nor flows: a domain receives from a peer or it do
 """
 
 import ipaddress
-from typing import Dict, FrozenSet, List, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import Dict, FrozenSet, Iterable, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
 from ansible_collections.senet.firewall.plugins.module_utils._values.fields import EVERY_DOMAIN, Network
@@ -16,8 +16,10 @@ from ansible_collections.senet.firewall.plugins.module_utils._values.flows impor
     OBSERVE,
     UNLABELED_TYPE,
     VERIFY_ADDRESS,
+    VERIFY_IPSEC,
     VERIFY_LOOPBACK,
     VERIFY_NONE,
+    Flow,
     FlowSet,
     PeerLabel,
 )
@@ -26,6 +28,8 @@ from ansible_collections.senet.firewall.plugins.module_utils._values.flows impor
 LOOPBACK_PEER_TYPE = "senet_loopback_peer_t"
 DEFAULT_PEER_TYPE = "senet_default_peer_t"
 LOOPBACK = "lo"
+# What the IPsec policies of flows with verify_source=ipsec carry; only the domains of these flows match it
+SPD_TYPE = "senet_ipsec_spd_t"
 # It answers for closed sockets of every domain
 KERNEL = "kernel_t"
 _EVERYWHERE = (ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0"))  # type: Tuple[Network, ...]
@@ -52,13 +56,15 @@ class Peering(NamedTuple):
     """What the kernel shall know of a host's peers; all empty where peers need no labels.
 
     ``mapped`` are the domains whose packets carry their own label over IPv4 loopback; ``named`` are the peer labels
-    that were asked for, beside those that flows need.
+    that were asked for, beside those that flows need; ``associated`` are the domains whose packets to other hosts may
+    go by an IPsec association that carries their label.
     """
 
     receivers: Tuple[Receiver, ...]
     mapped: Tuple[str, ...]
     labels: Tuple[Label, ...]
     named: Tuple[PeerLabel, ...] = ()
+    associated: Tuple[str, ...] = ()
 
     @property
     def empty(self) -> bool:
@@ -115,31 +121,80 @@ def peering(flows: FlowSet) -> Peering:
                 next(flow.name for flow in verified if EVERY_DOMAIN in flow.destination)
             )
         )
+    by_ipsec = {domain for flow in verified if flow.verify_source == VERIFY_IPSEC for domain in flow.destination}
+    associated = _associated(verified)
+    if by_ipsec:
+        _check_ipsec(flows, by_ipsec)
     remotes = {domain: _remotes(domain, flows, loopback) for domain in sorted(by_address)}
     everyone = [remote for own in remotes.values() for remote in own]
     _check_apart(flows.peers, everyone)
-    named = _named_labels(everyone, flows.peers, loopback, bool(by_address))
+    # One on lo: what comes from this host needs no association.
+    named = _named_labels(everyone, flows.peers, loopback or bool(by_ipsec), bool(by_address or by_ipsec))
     types = {label.type for label, dummy in named}
     mapped = set(flows.loopback_domains)
     found = []
     for domain in receivers:
         receives = _partners(domain, flows) if loopback else set()
         mapped |= receives
-        strangers = set(flows.loopback_domains) - receives
+        if domain in by_ipsec:
+            receives |= _partners_elsewhere(domain, verified)
+        strangers = set(flows.loopback_domains).union(associated if domain in by_ipsec else ()) - receives
         receives = receives.union(label.type for label in flows.peers if domain in label.receivers)
         if domain in by_address:
             own = {remote.flow for remote in remotes[domain]}
             receives = receives.union(label.type for label, names in named if own.intersection(names))
+        elif domain in by_ipsec:
+            receives = receives.union(() if loopback else (LOOPBACK_PEER_TYPE,))
         else:
             kept = {label.type for label in flows.peers if label.receivers}.union({LOOPBACK_PEER_TYPE})
             receives = receives.union(types - kept, {UNLABELED_TYPE})
         modes = {flow.mode for flow in verified if domain in flow.destination}
         mode = ENFORCE if ENFORCE in modes else OBSERVE
         refuses = strangers.union(types - receives)
-        if domain in by_address:
+        if domain in by_address.union(by_ipsec):
             refuses.add(UNLABELED_TYPE)
         found.append(Receiver(domain, mode, tuple(sorted(receives)), tuple(sorted(refuses))))
-    return Peering(tuple(found), tuple(sorted(mapped)), tuple(label for label, dummy in named), flows.peers)
+    labels = tuple(label for label, dummy in named)
+    return Peering(tuple(found), tuple(sorted(mapped)), labels, flows.peers, associated)
+
+
+def _associated(verified: Iterable[Flow]) -> Tuple[str, ...]:
+    return tuple(
+        sorted({domain for flow in verified if flow.verify_source == VERIFY_IPSEC for domain in flow.domains})
+    )
+
+
+def _partners_elsewhere(domain: str, verified: Iterable[Flow]) -> Set[str]:
+    """The domains on other hosts that a receiver talks with by labelled associations."""
+    partners = set()  # type: Set[str]
+    for flow in verified:
+        if flow.verify_source == VERIFY_IPSEC:
+            partners.update(flow.source if flow.is_destination(domain) else ())
+            partners.update(flow.destination if flow.is_source(domain) else ())
+    return partners
+
+
+def _check_ipsec(flows: FlowSet, receivers: Set[str]) -> None:
+    """Raise where a receiver of clients by IPsec must receive from other hosts' packets without a label as well."""
+    for flow in flows.flows:
+        by_ipsec = flow.verify_source == VERIFY_IPSEC
+        if by_ipsec and EVERY_DOMAIN in flow.source:
+            raise SenetError(
+                "The flow '{0}' has every domain as its source, so verify_source=ipsec would verify nothing; name the "
+                "source domains one by one, or leave verify_source out.".format(flow.name)
+            )
+        if flow.verify_source == VERIFY_ADDRESS:
+            raise SenetError(
+                "The flow '{0}' has verify_source=address and another flow has verify_source=ipsec, and a host "
+                "verifies other hosts in one of these ways; choose one for all flows of this host.".format(flow.name)
+            )
+        named = [domain for domain in sorted(receivers) if flow.is_source(domain) or flow.is_destination(domain)]
+        if named and not by_ipsec and flow.interfaces != (LOOPBACK,):
+            raise SenetError(
+                "The flow '{0}' lets '{1}' talk with other hosts without IPsec, and peer labels apply to all ports, so "
+                "verify_source=ipsec cannot limit '{1}' to the sources of a flow; give '{0}' verify_source=ipsec as "
+                "well, or interfaces=[lo].".format(flow.name, named[0])
+            )
 
 
 def _partners(domain: str, flows: FlowSet) -> Set[str]:

@@ -10,13 +10,14 @@ import pytest
 from ansible_collections.senet.firewall.plugins.module_utils._change import change, engine, load
 from ansible_collections.senet.firewall.plugins.module_utils._compile import cil, cil_peers, netlabel
 from ansible_collections.senet.firewall.plugins.module_utils._decisions import warnings
+from ansible_collections.senet.firewall.plugins.module_utils._host.ipsec import ipsec_labels
 from ansible_collections.senet.firewall.plugins.module_utils._host.netlabel import NetLabel
 from ansible_collections.senet.firewall.plugins.module_utils._values import peers, requests
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
 from ansible_collections.senet.firewall.plugins.module_utils._values.flows import flow_set
 from ansible_collections.senet.firewall.plugins.module_utils._values.peers import peering
 from tests.unit.commands import Commands
-from tests.unit.flows import LABELLED, PEERS, WEB_DB, flow
+from tests.unit.flows import BY_IPSEC, LABELLED, PEERS, WEB_DB, flow
 from tests.unit.netlabel_kernel import NetLabelKernel
 from tests.unit.scripted_host import ScriptedHost, before_call, process
 
@@ -104,6 +105,22 @@ def test_one_that_is_verified_on_loopback_only_receives_from_every_other_host() 
             "'all' lets 'postgresql_t' talk with every domain",
         ),
         ([flow(verify_source="loopback", destination=["domain"])], "'web_db' has every domain as its destination"),
+        ([flow(verify_source="ipsec", source=["domain"])], "'web_db' has every domain as its source"),
+        (
+            [flow(verify_source="ipsec"), flow("copy", source=["postgresql_t"], ports=[5433])],
+            "'copy' lets 'postgresql_t' talk with other hosts without IPsec.*or interfaces=\\[lo\\]",
+        ),
+        (
+            [flow(verify_source="ipsec"), flow("all", source=["domain"], destination=["named_t"], ports=[53])],
+            "'all' lets 'postgresql_t' talk with other hosts without IPsec",
+        ),
+        (
+            [
+                flow(verify_source="ipsec"),
+                flow("cache", destination=["redis_t"], ports=[6379], source_addresses=CLIENTS, verify_source="address"),
+            ],
+            "'cache' has verify_source=address and another flow has verify_source=ipsec",
+        ),
     ],
 )
 def test_what_peer_labels_cannot_tell_is_refused(flows: list[Any], message: str) -> None:
@@ -111,7 +128,7 @@ def test_what_peer_labels_cannot_tell_is_refused(flows: list[Any], message: str)
         peering(flow_set(flows))
 
 
-@pytest.mark.parametrize("flows", [LOOPBACK, ADDRESS, PEERS])
+@pytest.mark.parametrize("flows", [LOOPBACK, ADDRESS, PEERS, BY_IPSEC])
 def test_the_policy_comes_before_the_labels_and_goes_after_them(flows: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     host = ScriptedHost()
     outcome = apply(host, flows)
@@ -228,6 +245,60 @@ def test_what_a_user_would_not_expect_is_said() -> None:
     assert re.search(r"postgresql_t receives from peers of the same host over 127.0.0.0/8 only", warning)
     assert warnings.peer_warnings(peering(ADDRESS)) == []
     assert warnings.peer_warnings(peering(flow_set([flow(verify_source="loopback", mode="observe")]))) == []
+
+
+def test_a_peer_of_another_host_is_told_by_the_label_of_its_association() -> None:
+    found = receiver(BY_IPSEC, "postgresql_t")
+    assert found.receives == ("httpd_t", "postgresql_t", "senet_loopback_peer_t")
+    # What no association has labelled, whoever sends it, and domains of other flows
+    assert found.refuses == ("redis_t", "senet_default_peer_t", "unlabeled_t")
+    assert peering(BY_IPSEC).associated == ("httpd_t", "postgresql_t", "redis_t")
+    assert peering(BY_IPSEC).mapped == ()
+
+
+def test_it_is_told_by_its_domain_on_the_same_host_where_that_is_asked_as_well() -> None:
+    both = flow_set([flow(verify_source="ipsec"), flow("cache", destination=["redis_t"], ports=[6379],
+                                                       verify_source="loopback")])  # fmt: skip
+    found = receiver(both, "postgresql_t")
+    assert found.receives == ("httpd_t", "kernel_t", "postgresql_t")
+    assert found.refuses == ("senet_default_peer_t", "senet_loopback_peer_t", "unlabeled_t")
+    assert "senet_default_peer_t" in receiver(both, "redis_t").receives
+
+
+def test_peers_are_checked_where_ipsec_has_no_association() -> None:
+    # The static labels turn the checks on; without them a host that has lost its keys would let everybody in.
+    host = ScriptedHost()
+    apply(host, BY_IPSEC)
+    for address in ("192.0.2.7", "2001:db8::7"):
+        assert label_of(BY_IPSEC, address) == "senet_default_peer_t"
+    host.reboot()
+    load.load(host.host())
+    assert host.netlabel.kernel.checks
+
+
+def test_ipsec_keeps_its_policy_while_the_kernel_has_labels() -> None:
+    host = ScriptedHost()
+    apply(host, BY_IPSEC)
+    host.ipsec_labels = ["system_u:object_r:senet_ipsec_spd_t:s0"]
+    assert not apply(host, BY_IPSEC).changed
+    before = host.state()
+    with pytest.raises(SenetError, match="have labels .'system_u:object_r:senet_ipsec_spd_t:s0'.*stop what loaded"):
+        apply(host, WEB_DB)
+    assert host.state() == before
+    host.ipsec_labels = []
+    assert apply(host, WEB_DB).changed
+
+
+def test_labels_of_ipsec_are_read_from_policies_and_associations() -> None:
+    commands = Commands("ip")
+    policy = "src ::/0 dst ::/0 \n\tsecurity context system_u:object_r:a_t:s0 \n\tdir in priority 0 \n"
+    commands.answers["/sbin/ip xfrm policy"] = (0, policy, "")
+    commands.answers["/sbin/ip xfrm state"] = (0, policy.replace("a_t", "b_t"), "")
+    labels = ["system_u:object_r:a_t:s0", "system_u:object_r:b_t:s0"]
+    assert ipsec_labels(commands.run, commands.find) == labels
+    # A kernel without IPsec
+    commands.answers["/sbin/ip xfrm policy"] = commands.answers["/sbin/ip xfrm state"] = (2, "", "not supported")
+    assert ipsec_labels(commands.run, commands.find) == []
 
 
 def test_the_tool_is_asked_for_each_list_and_given_one_command_a_line() -> None:

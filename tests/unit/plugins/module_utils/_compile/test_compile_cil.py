@@ -11,7 +11,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._compile import cil
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
 from ansible_collections.senet.firewall.plugins.module_utils._values.fields import parse_new_type
 from ansible_collections.senet.firewall.plugins.module_utils._values.flows import DEFAULT_PACKET_TYPE, FlowSet, flow_set
-from tests.unit.flows import LABELLED, PEERS, PLACED, SEVERAL, WEB_DB, flow_sets
+from tests.unit.flows import BY_IPSEC, LABELLED, PEERS, PLACED, SEVERAL, WEB_DB, flow_sets
 from tests.unit.golden_files import assert_golden
 
 
@@ -23,6 +23,7 @@ from tests.unit.golden_files import assert_golden
         ("placed.cil", PLACED),
         ("peers.cil", PEERS),
         ("labelled.cil", LABELLED),
+        ("ipsec.cil", BY_IPSEC),
         ("interfaces.cil", FlowSet((), interface_types=("dmz_iface_t", "public_iface_t"))),
     ],
 )

@@ -13,7 +13,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._values.peers impor
     LOOPBACK_PEER_TYPE,
     peering,
 )
-from tests.unit.flows import LABELLED, PEERS
+from tests.unit.flows import BY_IPSEC, LABELLED, PEERS
 from tests.unit.golden_files import assert_golden
 from tests.unit.netlabel_kernel import NetLabelKernel
 
@@ -43,7 +43,7 @@ def loaded(kernel: NetLabelKernel, rules: Optional[tuple[str, ...]]) -> netlabel
 
 
 def test_the_rules_are_the_golden_ones() -> None:
-    for name, flows in (("peers", PEERS), ("labelled", LABELLED)):
+    for name, flows in (("peers", PEERS), ("labelled", LABELLED), ("ipsec", BY_IPSEC)):
         rules = netlabel.compile_rules(peering(flows))
         assert_golden(f"{name}.netlabel", "".join(f"{rule}\n" for rule in rules))
 

@@ -18,7 +18,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._values.flows impor
 from ansible_collections.senet.firewall.plugins.module_utils._values.parsing import parse_flow, parse_peer_label
 from ansible_collections.senet.firewall.plugins.module_utils._values.records import AUDITD, KERNEL, Line
 from tests.unit import records
-from tests.unit.flows import LABELLED, PEERS, WEB_DB, flow
+from tests.unit.flows import BY_IPSEC, LABELLED, PEERS, WEB_DB, flow
 from tests.unit.records import SECONDS, auditd, avc
 
 CONFINED = flow_set([flow()], {"httpd_t": "enforce"}.items())
@@ -187,6 +187,18 @@ def test_peers_that_a_flow_does_not_name() -> None:
     assert only(peer("unlabeled_t")).kind == "look"
 
 
+def test_peers_by_ipsec() -> None:
+    clear = only(peer("senet_default_peer_t"), flows=BY_IPSEC)
+    assert (clear.kind, clear.flow) == ("as_asked", None)
+    assert "from 10.77.0.9 came without one" in clear.text
+    stranger = only(peer("sshd_t"), flows=BY_IPSEC)
+    assert stranger.flow == flow(source=["httpd_t", "sshd_t"], verify_source="ipsec").as_dict()
+    assert "runs in 'sshd_t' on another host" in stranger.text
+    unmatched = records.NETIF.replace("{ egress }", "{ polmatch }").replace("tclass=netif", "tclass=association")
+    text = only(unmatched.replace("partner_iface_t", "senet_ipsec_spd_t"), flows=BY_IPSEC).text
+    assert "in no flow with verify_source=ipsec" in text
+
+
 def test_peers_with_a_label() -> None:
     advice = only(peer("partner_peer_t"), flows=LABELLED)
     assert (advice.kind, advice.flow) == ("peer_label", None)
@@ -236,7 +248,7 @@ TYPES = [
     st.sampled_from(["httpd_t", "postgresql_t", "redis_t", "unconfined_t", "kernel_t", "init_t"]),
     st.sampled_from(["send", "recv"]),
     st.sampled_from(["packet", "peer", "netif"]),
-    st.sampled_from([WEB_DB, CONFINED, PEERS, LABELLED, flow_set([flow(source_addresses=["192.0.2.7"])])]),
+    st.sampled_from([WEB_DB, CONFINED, PEERS, LABELLED, BY_IPSEC, flow_set([flow(source_addresses=["192.0.2.7"])])]),
     st.sampled_from(["5432", "6379", "40000"]),
 )
 def test_a_flow_to_paste_is_one_that_the_modules_take(

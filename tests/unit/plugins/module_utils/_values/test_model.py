@@ -156,7 +156,7 @@ def test_a_type_inside_a_cil_block_is_a_domain() -> None:
         ({"users": ["www data"]}, "The user 'www data'", "www-data or 33"),
         ({"users": ["4294967295"]}, "The user '4294967295'", "www-data or 33"),
         ({"units": ["apache2"]}, "The unit 'apache2'", "apache2.service"),
-        ({"verify_source": "always"}, "verify_source 'always'", "use one of none, loopback, address"),
+        ({"verify_source": "always"}, "verify_source 'always'", "use one of none, loopback, address, ipsec"),
     ],
 )
 def test_bad_input_is_named_with_its_remedy(change: dict[str, object], names: str, remedy: str) -> None:
