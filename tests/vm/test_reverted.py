@@ -64,6 +64,7 @@ def test_the_set_before_the_last_confirmed_change_is_in_force_again(slim_enforce
         assert refused(host, 5432) == [True] * 2
 
 
+@pytest.mark.thorough
 @each_backend
 def test_going_back_to_what_cuts_the_connection_is_undone_by_the_host(slim_enforced: Host, backend: str) -> None:
     """The set that cuts it was confirmed once, as far as the host knows."""
