@@ -4,9 +4,9 @@
 """What the watch tells a monitoring system about a host. No I/O."""
 
 from collections import Counter
-from typing import Collection, Dict, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Collection, Dict, List, Mapping, NamedTuple, Optional, Tuple, Union
 
-from ansible_collections.senet.firewall.plugins.module_utils._compile.prometheus import COUNTER, GAUGE, Metric
+from ansible_collections.senet.firewall.plugins.module_utils._compile.prometheus import COUNTER, GAUGE, Labels, Metric
 from ansible_collections.senet.firewall.plugins.module_utils._decisions.record_flows import FlowFinder, is_question
 from ansible_collections.senet.firewall.plugins.module_utils._values.flows import DEFAULT_PACKET_TYPE, ENFORCE, MODES
 from ansible_collections.senet.firewall.plugins.module_utils._values.intent import Intent
@@ -60,13 +60,13 @@ def metrics(look: Look) -> List[Metric]:
             "flows",
             GAUGE,
             "Flows that this host was asked for.",
-            {(("mode", mode),): modes[mode] for mode in MODES},
+            _by("mode", {mode: modes[mode] for mode in MODES}),
         ),
         _metric(
             "selinux_mode",
             GAUGE,
             "SELinux on this host: 1 for the state that it is in.",
-            {(("mode", state),): int(state == look.selinux) for state in _STATES},
+            _by("mode", {state: int(state == look.selinux) for state in _STATES}),
         ),
         _metric("change_pending", GAUGE, "Whether a change waits to be confirmed.", {(): int(look.pending)}),
         _metric("repairs_total", COUNTER, "Times that the watch has put rules or policy back.", {(): look.repairs}),
@@ -81,9 +81,8 @@ def metrics(look: Look) -> List[Metric]:
         text = "Flows in mode enforce that are in force. Absent while a change waits."
         found.append(_metric("flows_enforced", GAUGE, text, {(): len(look.enforced)}))
     if look.refusals is not None:
-        counts = {(("flow", name),): count for name, count in look.refusals.items()}
         text = "Packets and connects that SELinux refused, by flow; the flow is empty for those of confined domains."
-        found.append(_metric("refusals_total", COUNTER, text, counts))
+        found.append(_metric("refusals_total", COUNTER, text, _by("flow", look.refusals)))
         text = "Times that records were dropped or cut short, so that refusals are counted too low."
         found.append(_metric("record_gaps_total", COUNTER, text, {(): look.gaps}))
     return sorted(found)
@@ -128,5 +127,9 @@ def _is_ours(record: Record) -> bool:
     return record.object.startswith(_OWN_TYPE)
 
 
-def _metric(name: str, kind: str, text: str, values: Mapping[Tuple[Tuple[str, str], ...], float]) -> Metric:
+def _by(label: str, values: Mapping[str, int]) -> Dict[Labels, Union[int, float]]:
+    return {((label, name),): value for name, value in values.items()}
+
+
+def _metric(name: str, kind: str, text: str, values: Mapping[Labels, Union[int, float]]) -> Metric:
     return Metric(_PREFIX + name, kind, text, values)
