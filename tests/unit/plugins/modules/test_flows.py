@@ -335,9 +335,6 @@ EXAMPLES = [task for task in yaml.safe_load(plugin.EXAMPLES) if "senet.firewall.
 
 @pytest.mark.parametrize("task", EXAMPLES, ids=lambda task: task["name"])
 def test_the_examples_work(run: Run, host: ScriptedHost, task: dict[str, Any]) -> None:
-    # What the host has before, where the task lists no flows of its own
-    if task["senet.firewall.flows"].get("metrics_directory"):
-        run(flows=[FLOW])
     if task["senet.firewall.flows"].get("state") == "reverted":
         run(flows=[FLOW])
         host.history.time = moment("2026-12-01T00:00Z")
