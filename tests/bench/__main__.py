@@ -13,11 +13,11 @@ from pathlib import Path
 
 from tests.lab.building import timed
 
-from . import hosts, packets
+from . import hosts, packets, records
 from .figures import table
 
 OUTPUT = Path("build/bench.json")
-PARTS = {"packets": packets.measure, "hosts": hosts.measure}
+PARTS = {"packets": packets.measure, "hosts": hosts.measure, "records": records.measure}
 
 
 def main(names: list[str]) -> int:

@@ -87,7 +87,7 @@ def enforced(request: pytest.FixtureRequest, hosts: Hosts) -> tuple[Hosts, str]:
             result = controller.module(
                 host, "senet.firewall.flows", flows=FLOWS, confine=["httpd_t"], backend=request.param
             )
-        assert result.get("guard", {}).get("confirmed"), result
+        assert result.get("guard", {}).get("confirmed"), result.get("msg", result)
         assert result["backend"] == request.param
     return hosts, request.param
 
