@@ -84,9 +84,8 @@ def hosts(lab: Lab) -> Iterator[Hosts]:
 def enforced(request: pytest.FixtureRequest, hosts: Hosts) -> tuple[Hosts, str]:
     for host in hosts:
         with Controller(host) as controller:
-            result = controller.module(
-                host, "senet.firewall.flows", flows=FLOWS, confine=["httpd_t"], backend=request.param
-            )
+            options = {"flows": FLOWS, "confine": ["httpd_t"], "backend": request.param, "confirm_timeout": 300}
+            result = controller.module(host, "senet.firewall.flows", **options)
         assert result.get("guard", {}).get("confirmed"), result.get("msg", result)
         assert result["backend"] == request.param
     return hosts, request.param

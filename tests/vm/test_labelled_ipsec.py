@@ -43,7 +43,7 @@ def flows(host: Host, **options: Any) -> dict[str, Any]:
 
 
 def applied(host: Host, *wanted: dict[str, Any]) -> dict[str, Any]:
-    result = flows(host, flows=list(wanted))
+    result = flows(host, flows=list(wanted), confirm_timeout=300)
     assert result.get("guard", {}).get("confirmed"), result
     return result
 
