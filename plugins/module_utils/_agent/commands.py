@@ -18,7 +18,6 @@ from typing import List, Optional
 from ansible_collections.senet.firewall.plugins.module_utils._agent.measures import Measures
 from ansible_collections.senet.firewall.plugins.module_utils._agent.this_host import this_host
 from ansible_collections.senet.firewall.plugins.module_utils._change import (
-    confirm,
     expire,
     load,
     observation,

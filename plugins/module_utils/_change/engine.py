@@ -20,7 +20,6 @@ from ansible_collections.senet.firewall.plugins.module_utils._change.change impo
 from ansible_collections.senet.firewall.plugins.module_utils._change.change_warnings import change_warnings
 from ansible_collections.senet.firewall.plugins.module_utils._change.refusals import check_labels, refuse, unconfirmed
 from ansible_collections.senet.firewall.plugins.module_utils._decisions import plan, preflight, wanted_flows
-from ansible_collections.senet.firewall.plugins.module_utils._decisions.access import Access, Elsewhere
 from ansible_collections.senet.firewall.plugins.module_utils._decisions.backend import Choice, choose_backend
 from ansible_collections.senet.firewall.plugins.module_utils._decisions.layers import (
     OwnerRow,
@@ -29,7 +28,6 @@ from ansible_collections.senet.firewall.plugins.module_utils._decisions.layers i
     refuse_what_owner_cannot,
     with_owners,
 )
-from ansible_collections.senet.firewall.plugins.module_utils._decisions.peers import LabelAccess, ReceiverAccess
 from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Pending, boot_id, clock
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
 from ansible_collections.senet.firewall.plugins.module_utils._values import requests

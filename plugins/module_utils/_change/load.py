@@ -7,7 +7,7 @@ from typing import Dict, Iterable, List, NamedTuple, Optional, Set, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._change import observation, target
 from ansible_collections.senet.firewall.plugins.module_utils._change.take import take_all
-from ansible_collections.senet.firewall.plugins.module_utils._compile import owner, rule_sets
+from ansible_collections.senet.firewall.plugins.module_utils._compile import owner
 from ansible_collections.senet.firewall.plugins.module_utils._compile.rule_sets import RULE_SETS
 from ansible_collections.senet.firewall.plugins.module_utils._decisions import plan
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host

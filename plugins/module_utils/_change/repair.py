@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import List, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._change import load, observation, undo
-from ansible_collections.senet.firewall.plugins.module_utils._compile import cil, rule_sets
+from ansible_collections.senet.firewall.plugins.module_utils._compile import cil
 from ansible_collections.senet.firewall.plugins.module_utils._compile.rule_sets import RULE_SETS
 from ansible_collections.senet.firewall.plugins.module_utils._decisions import foreign_rules
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host

@@ -6,7 +6,6 @@
 from typing import Iterable, List
 
 from ansible_collections.senet.firewall.plugins.module_utils._change import history, metrics, observation
-from ansible_collections.senet.firewall.plugins.module_utils._compile import rule_sets
 from ansible_collections.senet.firewall.plugins.module_utils._compile.rule_sets import RULE_SETS
 from ansible_collections.senet.firewall.plugins.module_utils._decisions import plan
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host

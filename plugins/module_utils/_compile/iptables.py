@@ -11,11 +11,10 @@ both hooks share.
 import re
 from typing import Callable, Dict, Iterable, Iterator, List, NamedTuple, Sequence, Tuple
 
-from ansible_collections.senet.firewall.plugins.module_utils._compile import sampling, xtables
+from ansible_collections.senet.firewall.plugins.module_utils._compile import sampling
 from ansible_collections.senet.firewall.plugins.module_utils._compile.xtables import (
     HOOKS,
     Place,
-    Table,
     name_order,
 )
 from ansible_collections.senet.firewall.plugins.module_utils._values.fields import (

@@ -10,10 +10,9 @@ maps from ports to labels, two a protocol, and two more where only a source port
 import re
 from typing import Dict, Iterable, Iterator, List, Sequence, Tuple
 
-from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables, nft_text, sampling
+from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables, sampling
 from ansible_collections.senet.firewall.plugins.module_utils._compile.nft_text import (
     Blocks,
-    Table,
     address_matches,
     one_of,
     parse_table,

@@ -59,24 +59,21 @@ class Follower:
 
     def _audit_lines(self) -> Iterator[str]:
         if self._file is not None:
-            for text in _whole_lines(self._file):
-                yield text
-            if not self._is_replaced():
+            yield from _whole_lines(self._file)
+            if not self._is_replaced(self._file):
                 return
             self._file.close()
         # Rotated away, or not there when this was made
         self._file = self._open()
         if self._file is not None:
-            for text in _whole_lines(self._file):
-                yield text
+            yield from _whole_lines(self._file)
 
-    def _is_replaced(self) -> bool:
-        assert self._file is not None
+    def _is_replaced(self, file: BinaryIO) -> bool:
         try:
-            now, opened = os.stat(self._path), os.fstat(self._file.fileno())
+            now, opened = os.stat(self._path), os.fstat(file.fileno())
         except OSError:
             return False
-        return (now.st_dev, now.st_ino) != (opened.st_dev, opened.st_ino) or now.st_size < self._file.tell()
+        return (now.st_dev, now.st_ino) != (opened.st_dev, opened.st_ino) or now.st_size < file.tell()
 
     def _kernel_records(self) -> Iterator[str]:
         while self._kernel is not None:

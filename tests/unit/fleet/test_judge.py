@@ -53,8 +53,10 @@ AFTER = {
 }  # fmt: skip
 
 
-def found(words: dict[str, str] = WORDS, after: dict[str, State] = AFTER, status: str = "failed") -> list[str]:
-    return wrong(PLAN, EXPECTED, job(words, status), BEFORE, after, 6001)
+def found(
+    words: dict[str, str] | None = None, after: dict[str, State] | None = None, status: str = "failed"
+) -> list[str]:
+    return wrong(PLAN, EXPECTED, job(words or WORDS, status), BEFORE, after or AFTER, 6001)
 
 
 def test_a_rollout_that_went_as_it_should() -> None:
