@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, senet.firewall contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The flow is taken away: everybody reaches the service again, and nothing of the collection is left."""
+"""The flow is taken away: everybody reaches the service again, and of the collection only the records stay."""
 
 from typing import Any
 
@@ -30,9 +30,10 @@ def test_no_rule_is_left(host: Host, command: str) -> None:
     assert "senet" not in host.check_output(command).lower()
 
 
-def test_no_file_is_left_but_the_guards_record_and_its_lock(host: Host) -> None:
+def test_no_file_is_left_but_the_history_the_guards_record_and_its_lock(host: Host) -> None:
     found = host.check_output("find / /run -xdev -name '*senet*'").splitlines()
-    assert sorted(found) == ["/run/senet-firewall.lock", "/var/lib/senet-firewall"]
+    assert sorted(found) == ["/etc/senet", "/run/senet-firewall.lock", "/var/lib/senet-firewall"]
+    assert host.file("/etc/senet").listdir() == ["history"]
     assert not host.file("/etc/systemd/system/apache2.service.d").exists
 
 
