@@ -176,11 +176,11 @@ def _watch(host: Host) -> int:
     while True:
         try:
             pending = host.guard.pending()
-            if pending is None:
-                if rescue.due() and repair.types_lost(host):
-                    rescue.failed()
-                    measures.repairs += _bring_back(host)
-                    rescue = _Backoff()
+            if pending is None and rescue.due() and repair.types_lost(host):
+                rescue.failed()
+                measures.repairs += _bring_back(host)
+                rescue = _Backoff()
+            if pending is None or _is_tried(pending):
                 # Looking takes a while where there are many flows, and must keep no run waiting.
                 standing = load.standing(host)
                 if not standing.complete:
@@ -188,7 +188,7 @@ def _watch(host: Host) -> int:
                         measures.repairs += _repair(host)
                     standing = load.standing(host)
                 foreign.look(host)
-                measures.write(standing, foreign.found)
+                measures.write(standing if pending is None else None, foreign.found)
             elif retry.due() and _is_left_over(pending):
                 retry.failed()
                 _undo_left_over(host)
@@ -268,6 +268,11 @@ class _Foreign:
         self._told = found
 
 
+def _is_tried(pending: Pending) -> bool:
+    """Whether a change is in force until it is confirmed or its time is over."""
+    return pending.complete and not pending.overdue(boot_id(), clock())
+
+
 def _is_left_over(pending: Pending) -> bool:
     """Whether a change should be undone, and neither timer nor boot has managed to."""
     return pending.overdue(boot_id(), clock() - _OVERDUE_SECONDS)
@@ -283,8 +288,11 @@ def _undo_left_over(host: Host) -> None:
 
 def _repair(host: Host) -> bool:
     """Load what is not in force; says whether somebody had taken it away."""
-    loaded = load.load(host) if host.guard.pending() is None else None
-    if loaded is None or not loaded.lost:
+    pending = host.guard.pending()
+    if pending is not None and not _is_tried(pending):
+        return False
+    loaded = load.refresh(host)
+    if not loaded.lost:
         return False
     host.guard.repaired(" and ".join(loaded.lost))
     _say("Rules were missing for {0} and have been put back.".format(" and ".join(loaded.lost)))

@@ -32,7 +32,7 @@ class Loaded(NamedTuple):
 
 
 class Standing(NamedTuple):
-    """Whether :func:`load` would write nothing, and the types on record that the loaded policy does not have."""
+    """Whether :func:`refresh` would write nothing, and the types on record that the loaded policy does not have."""
 
     complete: bool
     lacking: Tuple[str, ...]
@@ -49,20 +49,12 @@ class _Missing(NamedTuple):
     lacking: Tuple[str, ...] = ()
 
 
-def in_force(host: Host) -> bool:
-    """Whether :func:`load` would write nothing.
-
-    :raises SenetError: the file is damaged, or the rules cannot be read.
-    """
-    return standing(host).complete
-
-
 def standing(host: Host) -> Standing:
-    """What :func:`load` would find. It writes nothing itself, so it needs no lock.
+    """What :func:`refresh` would find. It writes nothing itself, so it needs no lock.
 
     :raises SenetError: the file is damaged, or the rules cannot be read.
     """
-    missing = _missing(host, observation.stored_intent(host))
+    missing = _missing(host, _expected(host))
     if missing.failures and not missing.texts:
         raise missing.failures[0]
     return Standing(not missing.texts, missing.lacking)
@@ -77,15 +69,20 @@ def load(host: Host) -> Loaded:
 
 
 def refresh(host: Host) -> Loaded:
-    """The same for a unit that starts, and has a new control group; the change that waits for its confirmation counts.
+    """The same where a change may wait for its confirmation, whose rules then count: for the watch, and for a unit that
+    starts and has a new control group.
 
     :raises SenetError: the file is damaged, or the rules cannot be loaded.
     """
+    return _load(host, _expected(host))
+
+
+def _expected(host: Host) -> Optional[Intent]:
     pending = host.guard.pending()
     if pending is None or not pending.complete:
-        return load(host)
+        return observation.stored_intent(host)
     text = pending.after["intent"]
-    return _load(host, parse_intent(text, "of the change {0}".format(pending.token)) if text is not None else None)
+    return parse_intent(text, "of the change {0}".format(pending.token)) if text is not None else None
 
 
 def _load(host: Host, intent: Optional[Intent]) -> Loaded:

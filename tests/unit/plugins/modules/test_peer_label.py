@@ -108,7 +108,7 @@ def test_a_boot_loads_it_and_what_is_taken_away_comes_back(run: Run, host: Scrip
     assert load.load(host.host())[:2] == (["netlabel"], [])
     assert host.netlabel.kernel.lists() == loaded
     host.netlabel.kernel.command("unlbl del default address:192.0.2.0/24")
-    assert not load.in_force(host.host())
+    assert not load.standing(host.host()).complete
     host.reboot()
     host.policy = "(type other_t)\n"
     assert load.load(host.host()).unknown == [

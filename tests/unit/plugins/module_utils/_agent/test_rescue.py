@@ -28,7 +28,7 @@ from tests.unit import records
 from tests.unit.commands import Commands
 from tests.unit.flows import SEVERAL, WEB_DB
 from tests.unit.records import auditd
-from tests.unit.scripted_host import ScriptedHost, before_call
+from tests.unit.scripted_host import ScriptedHost, before_call, empty_families
 
 LABEL = "-A OUTPUT -j SECMARK --selctx system_u:object_r:http_server_packet_t:s0"
 
@@ -129,6 +129,26 @@ def test_a_run_that_removes_the_module_is_left_alone(monkeypatch: pytest.MonkeyP
     watch(host, monkeypatch, 3)
     assert host.writes == []
     assert host.service.shown == []
+
+
+@pytest.mark.parametrize("seconds", [3000, -1])
+def test_rules_of_a_change_that_waits_are_put_back_until_its_time_is_over(
+    monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
+    host = host_with(WEB_DB)
+    engine.run(host.host(), requests.Replace(SEVERAL), change.Options(30, "t1"), False)
+    pending = host.guard.pending()
+    assert pending is not None
+    host.guard.record = pending._replace(deadline=1000 + seconds)
+    host.families["ipv4"] = empty_families()["ipv4"]
+    host.writes.clear()
+    said = watch(host, monkeypatch, 3)
+    if seconds == 3000:
+        assert host.writes == ["restore ipv4"]
+        assert "Rules were missing for ipv4" in said
+        assert RULE_SETS["ipv4"].parse(host.families["ipv4"].save()).installed(iptables.compile_rules(SEVERAL))
+    else:
+        assert host.writes == []
 
 
 def test_labels_of_others_are_told_once_when_they_come(monkeypatch: pytest.MonkeyPatch) -> None:
