@@ -36,8 +36,8 @@ def confirm(host: Host, token: str) -> Dict[str, Any]:
             raise
         # It is the guard that has the lock.
         raise SenetError(
-            "The change {0} was not confirmed in time, so this host is undoing it; give a slow host a longer "
-            "confirm_timeout. ({1})".format(token, exc)
+            "The change {0} was not confirmed in time, or undoing it was asked for, so this host is undoing it; give a "
+            "slow host a longer confirm_timeout. ({1})".format(token, exc)
         ) from exc
 
 

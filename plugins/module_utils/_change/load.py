@@ -10,6 +10,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._change.take import
 from ansible_collections.senet.firewall.plugins.module_utils._compile import owner
 from ansible_collections.senet.firewall.plugins.module_utils._compile.rule_sets import RULE_SETS
 from ansible_collections.senet.firewall.plugins.module_utils._decisions import plan
+from ansible_collections.senet.firewall.plugins.module_utils._host.guard import boot_id, clock
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
 from ansible_collections.senet.firewall.plugins.module_utils._values.flows import (
@@ -81,6 +82,8 @@ def _expected(host: Host) -> Optional[Intent]:
     pending = host.guard.pending()
     if pending is None or not pending.complete:
         return observation.stored_intent(host)
+    if pending.overdue(boot_id(), clock()):  # it is being undone, and loading either set would get in the way
+        return None
     text = pending.after["intent"]
     return parse_intent(text, "of the change {0}".format(pending.token)) if text is not None else None
 

@@ -11,7 +11,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._change.take import
 from ansible_collections.senet.firewall.plugins.module_utils._compile import cil
 from ansible_collections.senet.firewall.plugins.module_utils._compile.rule_sets import RULE_SETS
 from ansible_collections.senet.firewall.plugins.module_utils._decisions import plan
-from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Pending
+from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Pending, boot_id, clock
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
 from ansible_collections.senet.firewall.plugins.module_utils._host.service import INTENT_PATH
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
@@ -21,12 +21,23 @@ from ansible_collections.senet.firewall.plugins.module_utils._values.intent impo
 def undo_pending(host: Host, pending: Pending, reason: str) -> Dict[str, Any]:
     """Bring back what the guard's record holds; the caller has the lock."""
     before = plan.from_record(pending.before)
+    _end_waiting(host)
     roll_back(host, before)
     outcome = {"token": pending.token, "rolled_back": True, "reason": reason}
     host.guard.forget(outcome)
     # Last: at boot it is one of these units that runs this.
     remove_service(host, before)
     return outcome
+
+
+def _end_waiting(host: Host) -> None:
+    """Let nobody confirm what is being undone, and the watch not put its rules back: undoing may fail half-way."""
+    pending = host.guard.pending()
+    if pending is None or not pending.complete or pending.overdue(boot_id(), clock()):
+        return
+    # Not where nothing can be written: the rules come first
+    with suppress(SenetError):
+        host.guard.write(pending._replace(deadline=0.0))
 
 
 def roll_back(host: Host, before: plan.Desired) -> None:

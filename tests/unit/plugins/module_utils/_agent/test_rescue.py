@@ -17,7 +17,7 @@ import pytest
 from ansible_collections.senet.firewall.plugins.module_utils._agent import commands as commands_module
 from ansible_collections.senet.firewall.plugins.module_utils._agent import measures
 from ansible_collections.senet.firewall.plugins.module_utils._agent.commands import _Events, _watch
-from ansible_collections.senet.firewall.plugins.module_utils._change import change, engine
+from ansible_collections.senet.firewall.plugins.module_utils._change import change, confirm, engine, load
 from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables
 from ansible_collections.senet.firewall.plugins.module_utils._compile.rule_sets import RULE_SETS
 from ansible_collections.senet.firewall.plugins.module_utils._host import service
@@ -57,7 +57,8 @@ def watch(host: ScriptedHost, monkeypatch: pytest.MonkeyPatch, rounds: int = 1, 
             return changes
 
     monkeypatch.setattr(commands_module, "_Events", Rounds)
-    monkeypatch.setattr(commands_module, "clock", lambda: now[0])
+    for module in (commands_module, load):
+        monkeypatch.setattr(module, "clock", lambda: now[0])
     with redirect_stderr(io.StringIO()) as said, pytest.raises(EndOfWatch):
         _watch(host.host())
     return said.getvalue()
@@ -150,6 +151,30 @@ def test_rules_of_a_change_that_waits_are_put_back_until_its_time_is_over(
         assert RULE_SETS["ipv4"].parse(host.families["ipv4"].save()).installed(iptables.compile_rules(SEVERAL))
     else:
         assert host.writes == []
+
+
+@pytest.mark.parametrize("end", ["aborted", "not made permanent"])
+def test_a_change_whose_undoing_failed_is_not_put_back_or_confirmed_but_undone(
+    monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    host = host_with(WEB_DB)
+    engine.run(host.host(), requests.Replace(SEVERAL), change.Options(3000, "t1"), False)
+    ways = {"aborted": lambda: confirm.abort(host.host(), "t1", "why")}
+    host.fail = "write intent"
+    with monkeypatch.context() as patched:
+        before_call(patched, host, "install", lambda: setattr(host, "fail", "install policy"))
+        with pytest.raises(SenetError, match="Could not install policy"):
+            ways.get(end, lambda: confirm.confirm(host.host(), "t1"))()
+    host.fail = ""
+    host.writes.clear()
+    assert commands_module._refresh(host.host()) == 0
+    with pytest.raises(SenetError, match="t1 was not confirmed in time, or undoing it was asked for"):
+        confirm.confirm(host.host(), "t1")
+    assert host.writes == []
+    assert "The change t1 was undone" in watch(host, monkeypatch, 3)
+    assert not any(RULE_SETS["ipv4"].parse(host.families[name].save()).installed(iptables.compile_rules(SEVERAL))
+                   for name in ("ipv4", "ipv6"))  # fmt: skip
+    assert not engine.run(host.host(), requests.Replace(WEB_DB), change.Options(0, "t2"), False).changed
 
 
 def test_labels_of_others_are_told_once_when_they_come(monkeypatch: pytest.MonkeyPatch) -> None:
