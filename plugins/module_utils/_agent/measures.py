@@ -4,7 +4,7 @@
 """The watch's figures for a monitoring system. No trouble with them is to keep the watch from its work."""
 
 import time
-from typing import Callable, Optional
+from typing import Callable, Optional, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._change import observation
 from ansible_collections.senet.firewall.plugins.module_utils._change.load import Standing
@@ -56,11 +56,14 @@ class Measures:
         for line in self._follower.lines():
             self._refusals.take(line)
         selinux = host.selinux.status()
+        enforced = None  # type: Optional[Tuple[str, ...]]
+        if standing is not None:
+            enforced = enforced_flows(intent, selinux, standing.lacking, foreign) if standing.complete else ()
         look = Look(
             intent,
             selinux,
             standing is None,
-            None if standing is None else enforced_flows(intent, selinux, standing.lacking, foreign),
+            enforced,
             self.repairs,
             self._refusals.counts if self._follower.readable and not intent.labelled.empty else None,
             self._refusals.gaps + self._follower.gaps,

@@ -8,9 +8,14 @@ from typing import Collection, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._compile.prometheus import COUNTER, GAUGE, Metric
 from ansible_collections.senet.firewall.plugins.module_utils._decisions.record_flows import FlowFinder, is_question
-from ansible_collections.senet.firewall.plugins.module_utils._values.flows import DEFAULT_PACKET_TYPE, ENFORCE, MODES
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import (
+    DEFAULT_PACKET_TYPE,
+    ENFORCE,
+    MODES,
+    VERIFY_NONE,
+)
 from ansible_collections.senet.firewall.plugins.module_utils._values.intent import Intent
-from ansible_collections.senet.firewall.plugins.module_utils._values.layers import OWNER, SELINUX
+from ansible_collections.senet.firewall.plugins.module_utils._values.layers import SELINUX
 from ansible_collections.senet.firewall.plugins.module_utils._values.records import (
     REFUSED,
     Line,
@@ -41,16 +46,21 @@ class Look(NamedTuple):
 
 
 def enforced_flows(intent: Intent, selinux: str, lacking: Collection[str], foreign: bool) -> Tuple[str, ...]:
-    """The flows that a layer enforces while all rules are in place. ``lacking`` are the types that the loaded policy
-    does not have; ``foreign`` says that somebody else labels packets too."""
-    by_owner = OWNER in intent.layers
-    by_labels = SELINUX in intent.layers and selinux == _STATES[0] and not foreign
-    by_labels = by_labels and DEFAULT_PACKET_TYPE not in lacking
-    return tuple(
-        flow.name
-        for flow in intent.flows.flows
-        if flow.mode == ENFORCE and (by_owner or (by_labels and not set(lacking) & set(intent.labelled.types_of(flow))))
-    )
+    """The flows that each layer of the host enforces while all rules are in place. ``lacking`` are the types that the
+    loaded policy does not have; ``foreign`` says that somebody else labels packets too."""
+    flows = [flow for flow in intent.flows.flows if flow.mode == ENFORCE]
+    if SELINUX in intent.layers:
+        lost = set(lacking)
+        no_peers = bool(lost.difference(intent.labelled.packet_types))
+        if selinux != _STATES[0] or foreign or DEFAULT_PACKET_TYPE in lost:
+            return ()
+        flows = [
+            flow
+            for flow in flows
+            if not lost.intersection(intent.labelled.types_of(flow))
+            and not (no_peers and flow.verify_source != VERIFY_NONE)
+        ]
+    return tuple(flow.name for flow in flows)
 
 
 def metrics(look: Look) -> List[Metric]:

@@ -96,13 +96,21 @@ def test_labels_and_help_of_any_text_come_back() -> None:
         (["selinux"], "enforcing", (DEFAULT_PACKET_TYPE,), False, ()),
         (["selinux"], "enforcing", (), True, ()),
         (["owner"], "disabled", (), False, ("cache", "web_db")),
-        (["selinux", "owner"], "permissive", (), True, ("cache", "web_db")),
+        (["selinux", "owner"], "enforcing", (), False, ("cache", "web_db")),
+        (["selinux", "owner"], "permissive", (), False, ()),
+        (["selinux", "owner"], "enforcing", (), True, ()),
+        (["selinux", "owner"], "enforcing", ("senet_cache_client_packet_t",), False, ("web_db",)),
     ],
 )
-def test_flows_count_as_enforced_while_a_layer_enforces_them(
+def test_flows_count_as_enforced_while_each_layer_of_the_host_enforces_them(
     layers: list[str], selinux: str, lacking: tuple[str, ...], foreign: bool, enforced: tuple[str, ...]
 ) -> None:
     assert enforced_flows(INTENT._replace(layers=tuple(layers)), selinux, lacking, foreign) == enforced
+
+
+def test_a_flow_whose_peers_have_no_types_does_not_count() -> None:
+    verified = INTENT._replace(flows=flow_set([flow("cache", ports=[6379]), flow(verify_source="loopback")]))
+    assert enforced_flows(verified, "enforcing", ("senet_loopback_peer_t",), False) == ("cache",)
 
 
 def counted(*texts: str) -> dict[str, int]:

@@ -298,16 +298,19 @@ def test_figures_tell_of_a_repair(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (figure(host, "repairs_total"), figure(host, "flows_enforced")) == (1, 2)
 
 
-@pytest.mark.parametrize("trouble", ["permissive", "foreign"])
+@pytest.mark.parametrize("trouble", ["permissive", "foreign", "taken away again"])
 def test_figures_tell_that_nothing_is_enforced(monkeypatch: pytest.MonkeyPatch, trouble: str) -> None:
     host = measured(monkeypatch)
-    if trouble == "foreign":
+    if trouble == "taken away again":
+        host.families["ipv4"].tables.clear()
+        monkeypatch.setattr(host.families["ipv4"], "restore", lambda text: None)
+    elif trouble == "foreign":
         host.families["ipv4"].tables["security"]["OUTPUT"].append(LABEL.removeprefix("-A OUTPUT "))
     else:
         host.mode = trouble
     watch(host, monkeypatch)
     assert figure(host, "flows_enforced") == 0
-    assert figure(host, 'selinux_mode{mode="enforcing"}') == (trouble == "foreign")
+    assert figure(host, 'selinux_mode{mode="enforcing"}') == (trouble != "permissive")
 
 
 def test_figures_tell_of_a_change_that_waits(monkeypatch: pytest.MonkeyPatch) -> None:
