@@ -29,6 +29,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._values.requests im
 )
 
 KEPT = 10
+FIRST = 1
 
 
 def keep(host: Host, before: plan.Desired, after: plan.Desired, reverts: bool) -> None:
@@ -47,7 +48,7 @@ def keep(host: Host, before: plan.Desired, after: plan.Desired, reverts: bool) -
     if old == new:
         return
     numbers = host.history.numbers()
-    number, confirmed = 1, None  # type: int, Optional[str]
+    number, confirmed = FIRST, None  # type: int, Optional[str]
     if numbers:
         number = numbers[-1] + 1
         with suppress(SenetError):
@@ -66,12 +67,14 @@ def resolved(host: Host, request: Asked, options: Options) -> Tuple[Request, Opt
     """
     if not isinstance(request, Revert):
         return request, options
-    entries = [_read(host, number) for number in host.history.numbers()]
+    numbers = host.history.numbers()
+    entries = [_read(host, number) for number in numbers]
     current = flows_alone(observation.stored_intent(host))
     if request.moment is None:
         intent = reverting.set_before(entries, current)
     else:
-        intent = reverting.set_at(entries, current, request.moment, host.history.clock())
+        whole = numbers[:1] == [FIRST]
+        intent = reverting.set_at(entries, current, request.moment, host.history.clock(), whole)
     if intent is None:
         return Replace(FlowSet(()), True), options
     return Replace(intent.flows, True), options._replace(backend=intent.backend, layers=intent.layers)

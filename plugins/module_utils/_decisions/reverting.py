@@ -26,8 +26,11 @@ def set_before(entries: Sequence[Entry], current: Optional[Intent]) -> Optional[
     return current if entries[-1].reverted else entries[-1].intent
 
 
-def set_at(entries: Sequence[Entry], current: Optional[Intent], text: str, now: float) -> Optional[Intent]:
-    """The set that was in force at a moment, given as :func:`parse_moment` takes it; ``now`` is the host's clock.
+def set_at(
+    entries: Sequence[Entry], current: Optional[Intent], text: str, now: float, whole: bool
+) -> Optional[Intent]:
+    """The set that was in force at a moment, given as :func:`parse_moment` takes it; ``now`` is the host's clock, and
+    ``whole`` says that there was no entry before the first of these.
 
     :raises SenetError: it is not a moment of the past, or it is not known what was in force then.
     """
@@ -50,8 +53,9 @@ def set_at(entries: Sequence[Entry], current: Optional[Intent], text: str, now: 
     if moment >= entries[-1].replaced:
         return current
     for number, entry in enumerate(entries):
-        # What the first one replaced was nothing of ours, as far as is known
-        begun = entry.confirmed or ("" if number == 0 else entry.replaced)
+        # Before its first change a host had nothing of ours, as far as is known
+        ever = whole and number == 0 and entry.intent is None
+        begun = entry.confirmed or ("" if ever else entry.replaced)
         if begun <= moment < entry.replaced:
             return entry.intent
     raise SenetError(

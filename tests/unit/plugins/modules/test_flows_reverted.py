@@ -311,6 +311,22 @@ def test_a_file_that_is_no_set_of_flows_is_named_and_does_not_keep_others_from_i
     assert names(run(state="reverted")) == ["cache"]
 
 
+@pytest.mark.parametrize("later", [{"state": "absent"}, {"flows": [CACHE], "purge": True}])
+def test_a_set_after_one_that_is_lost_does_not_stand_for_it(
+    run: Run, host: ScriptedHost, later: dict[str, Any]
+) -> None:
+    run(flows=[FLOW])
+    run(**later)
+    host.history.texts[2] = "{"
+    run(flows=[NAMES], purge=True)
+    assert sorted(host.history.texts) == [1, 2, 3]
+    # The one is too old by now, and the other was removed, as its error says
+    del host.history.texts[1], host.history.texts[2]
+    before = in_force(host)
+    refused(host, run(state="reverted", revert_to="1d"), "No set of flows in /etc/senet/history was in force at")
+    assert in_force(host) == before
+
+
 @pytest.mark.parametrize("guarded", [True, False])
 def test_where_the_set_of_before_cannot_be_kept_the_change_is_undone(
     run: Run, host: ScriptedHost, guarded: bool

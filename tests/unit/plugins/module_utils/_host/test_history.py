@@ -111,7 +111,7 @@ def test_a_moment_finds_the_set_that_was_in_force_then(changes: list[int], momen
     now = 1100
     text = moment_text(max(moment, 0))
     expected = sets[sum(change <= max(moment, 0) for change in changes)]
-    assert reverting.set_at(entries, sets[-1], text, now) == expected
+    assert reverting.set_at(entries, sets[-1], text, now, True) == expected
 
 
 def _flows(count: int) -> list[Any]:
@@ -122,11 +122,11 @@ def _flows(count: int) -> list[Any]:
 def test_a_time_between_two_sets_that_do_not_meet_is_not_guessed() -> None:
     entries = [ENTRY, Entry(TWO, None, "2026-11-09T00:00:00Z", False)]
     now = 1_900_000_000
-    assert reverting.set_at(entries, None, "2026-11-01", now) == ONE
+    assert reverting.set_at(entries, None, "2026-11-01", now, True) == ONE
     for text in ("2026-10-31", "2026-11-02", "2026-11-05"):
         with pytest.raises(SenetError, match="No set of flows in /etc/senet/history was in force at 2026-1"):
-            reverting.set_at(entries, None, text, now)
-    assert reverting.set_at(entries, None, "2026-11-09", now) is None
+            reverting.set_at(entries, None, text, now, True)
+    assert reverting.set_at(entries, None, "2026-11-09", now, True) is None
 
 
 @pytest.fixture
