@@ -166,6 +166,16 @@ def test_flows_that_go_and_domains_that_are_free_again_are_named(run: Run, host:
     assert any("By going back these flows are removed" in warning for warning in last["warnings"])
 
 
+def test_flows_and_domains_that_are_only_observed_again_are_named(run: Run, host: ScriptedHost) -> None:
+    run(flows=[FLOW, CACHE], confine=["httpd_t", "redis_t"], mode="observe")
+    run(flows=[FLOW, {**CACHE, "mode": "observe"}], confine=["redis_t"])
+    for check_mode in (True, False):
+        result = run(state="reverted", check_mode=check_mode)
+        [warning] = [text for text in result["warnings"] if "By going back" in text]
+        assert "the flow web_db, the domain redis_t. Nobody is refused there any more" in warning
+    assert not [text for text in run(state="reverted")["warnings"] if "By going back" in text]
+
+
 def test_labels_of_peers_stay(run: Run, host: ScriptedHost) -> None:
     label = parse_peer_label({"type": "partner_peer_t", "addresses": ["192.0.2.0/24"]})
     run(flows=[FLOW])
