@@ -108,7 +108,12 @@ def _clear(host: Host) -> int:
         intent = None
         with suppress(SenetError):  # a damaged file says nothing of what is in force
             intent = observation.stored_intent(host)
-        undo.release(host, observation.sets_to_read(host, None, intent))
+        sets = set(observation.sets_to_read(host, None, intent))
+        with suppress(SenetError):
+            pending = host.guard.pending()
+            # It may have other sets, with another backend or layer, than what is on record
+            sets.update(pending.after["rules"] if pending is not None else ())
+        undo.release(host, sorted(sets))
     _say("Stopped: packets carry no labels, and NO flow is enforced until senet-firewall.service is started again.")
     return 0
 

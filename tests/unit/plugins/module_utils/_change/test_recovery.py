@@ -362,6 +362,16 @@ def test_stopping_the_unit_lets_traffic_through_though_the_file_is_damaged() -> 
     assert not any("SECMARK" in host.families[name].rules("SENET_INPUT", "SENET_OUTPUT") for name in ("ipv4", "ipv6"))
 
 
+def test_stopping_the_unit_lets_through_what_a_change_that_waits_would_refuse() -> None:
+    host = host_with(WEB_DB)
+    make(host, WEB_DB, GUARDED._replace(backend="nftables", layers=("selinux", "owner")))
+    assert "secmark" in host.families["inet"].save()
+    with redirect_stderr(io.StringIO()):
+        assert commands._clear(host.host()) == 0
+    assert "secmark" not in host.families["inet"].save()
+    assert "reject" not in host.families["owner_inet"].save()
+
+
 def test_an_abort_after_the_guard_tells_what_the_guard_did() -> None:
     host = host_with(NOTHING, pending=WEB_DB)
     abort(host)
