@@ -4,6 +4,7 @@
 """The watch's figures for a monitoring system. No trouble with them is to keep the watch from its work."""
 
 import time
+from itertools import islice
 from typing import Callable, Optional, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._change import observation
@@ -18,6 +19,9 @@ from ansible_collections.senet.firewall.plugins.module_utils._decisions.measures
 from ansible_collections.senet.firewall.plugins.module_utils._host.follow import Follower
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
+
+# A look reads so many records, some seconds' work, and leaves the rest to the next one
+LINES = 50000
 
 
 class Measures:
@@ -53,7 +57,7 @@ class Measures:
         if self._follower is None:
             self._follower = Follower()
         self._refusals.follow(intent)
-        for line in self._follower.lines():
+        for line in islice(self._follower.lines(), LINES):
             self._refusals.take(line)
         selinux = host.selinux.status()
         enforced = None  # type: Optional[Tuple[str, ...]]

@@ -4,6 +4,7 @@
 """The watch, where flows are not enforced any more although their rules are in place."""
 
 import io
+import itertools
 import os
 import re
 import socket
@@ -279,6 +280,15 @@ def test_the_watch_writes_its_figures_where_the_record_says(monkeypatch: pytest.
     assert figure(host, 'refusals_total{flow="cache"}') == 0
     assert figure(host, "repairs_total") == 0
     assert abs((figure(host, "last_look_timestamp_seconds") or 0) - time.time()) < 100
+
+
+def test_records_that_never_end_do_not_keep_the_watch_from_its_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = measured(monkeypatch)
+    refusals = itertools.repeat(Line(AUDITD, auditd(records.SEND)), 10**6)
+    monkeypatch.setattr(Followed, "lines", lambda self: refusals)
+    watch(host, monkeypatch, rounds=2)
+    counted = figure(host, 'refusals_total{flow="web_db"}')
+    assert counted == 2 * measures.LINES < 10**6
 
 
 def test_without_a_directory_the_watch_writes_and_reads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
