@@ -16,6 +16,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._host.host import H
 from ansible_collections.senet.firewall.plugins.module_utils._host.service import INTENT_PATH
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
 from ansible_collections.senet.firewall.plugins.module_utils._values.intent import parse_intent
+from ansible_collections.senet.firewall.plugins.module_utils._values.peers import SPD_TYPE
 
 
 def undo_pending(host: Host, pending: Pending, reason: str) -> Dict[str, Any]:
@@ -46,6 +47,7 @@ def roll_back(host: Host, before: plan.Desired) -> None:
     :raises SenetError: a part could not be brought back.
     """
     failures = retreat(host, before)
+    _refuse_ipsec_that_stays(host, before)
     before = _with_owners_of_now(host, before)
     failures += take_all(host, _steps_to(host, before))
     # What failed may have had nothing to bring back
@@ -59,6 +61,22 @@ def roll_back(host: Host, before: plan.Desired) -> None:
     units = observation.units_of(before.intent)
     if before.intent is not None and not host.service.follows(units):
         host.service.install(units)
+
+
+def _refuse_ipsec_that_stays(host: Host, before: plan.Desired) -> None:
+    """Raise where the policy for labelled IPsec is to go and somebody has set that up since the change: it keeps peer
+    checks on, and the base policy need not let anybody pass."""
+    lost = cil.declared_types(_stored_policy(host)) - cil.declared_types(before.policy)
+    if SPD_TYPE not in lost:
+        return
+    # Others were there before the change, when the base policy had to do
+    left = [label for label in host.ipsec_labels() if label.split(":")[2:3] == [SPD_TYPE]]
+    if left:
+        raise SenetError(
+            "The rules of the change are taken away, and its policy module stays for now: IPsec policies of this host "
+            "have the label '{0}', and without the module they may cut off domains such as sshd_t. Stop what loaded "
+            "them, such as 'systemctl stop ipsec'; undoing the change is then tried again.".format(left[0])
+        )
 
 
 def _steps_to(host: Host, state: plan.Desired) -> Tuple[plan.Step, ...]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.senet.firewall.plugins.module_utils._change import change, engine, load
+from ansible_collections.senet.firewall.plugins.module_utils._change import change, confirm, engine, load
 from ansible_collections.senet.firewall.plugins.module_utils._compile import cil, cil_peers, netlabel
 from ansible_collections.senet.firewall.plugins.module_utils._decisions import warnings
 from ansible_collections.senet.firewall.plugins.module_utils._host.ipsec import ipsec_labels
@@ -287,6 +287,22 @@ def test_ipsec_keeps_its_policy_while_the_kernel_has_labels() -> None:
     assert host.state() == before
     host.ipsec_labels = []
     assert apply(host, WEB_DB).changed
+
+
+def test_undoing_keeps_the_policy_of_ipsec_too_and_lets_traffic_through_meanwhile() -> None:
+    host = ScriptedHost()
+    before = host.state()
+    engine.run(host.host(), requests.Replace(BY_IPSEC), change.Options(30, "t1"), False)
+    host.ipsec_labels = ["system_u:object_r:senet_ipsec_spd_t:s0"]
+    with pytest.raises(SenetError, match="its policy module stays for now.*label 'system_u:object_r:senet_ipsec_spd_t"):
+        confirm.abort(host.host(), "t1", "why")
+    assert host.policy is not None
+    assert "SECMARK" not in host.families["ipv4"].save()
+    assert not host.netlabel.kernel.checks
+    # Of somebody else, and before the change there as well
+    host.ipsec_labels = ["system_u:object_r:ipsec_spd_t:s0"]
+    assert confirm.abort(host.host(), "t1", "why")["rolled_back"]
+    assert host.state() == before
 
 
 def test_labels_of_ipsec_are_read_from_policies_and_associations() -> None:
