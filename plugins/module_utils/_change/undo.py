@@ -33,12 +33,11 @@ def undo_pending(host: Host, pending: Pending, reason: str) -> Dict[str, Any]:
 
 def _end_waiting(host: Host) -> None:
     """Let nobody confirm what is being undone, and the watch not put its rules back: undoing may fail half-way."""
-    pending = host.guard.pending()
-    if pending is None or not pending.complete or pending.overdue(boot_id(), clock()):
-        return
-    # Not where nothing can be written: the rules come first
+    # Whatever cannot be read or written: the rules come first
     with suppress(SenetError):
-        host.guard.write(pending._replace(deadline=0.0))
+        pending = host.guard.pending()
+        if pending is not None and pending.complete and not pending.overdue(boot_id(), clock()):
+            host.guard.write(pending._replace(deadline=0.0))
 
 
 def roll_back(host: Host, before: plan.Desired) -> None:

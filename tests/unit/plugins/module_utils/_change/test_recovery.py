@@ -354,6 +354,16 @@ def test_traffic_goes_through_whatever_else_cannot_be_read(monkeypatch: pytest.M
     assert ("SECMARK" in host.families["ipv6"].rules("SENET_INPUT", "SENET_OUTPUT")) == (what == "ipv6")
 
 
+def test_a_run_undoes_its_change_though_the_record_cannot_be_read_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = host_with(WEB_DB)
+    before = view(host)
+    host.fail = "arm confirm"
+    before_call(monkeypatch, host.guard, "arm", lambda: monkeypatch.setattr(host.guard, "pending", unreadable))
+    with pytest.raises(SenetError, match="What had been done was undone"):
+        make(host, SEVERAL, GUARDED)
+    assert view(host) == before
+
+
 def test_stopping_the_unit_lets_traffic_through_though_the_file_is_damaged() -> None:
     host = host_with(WEB_DB)
     host.service.text = "{"
