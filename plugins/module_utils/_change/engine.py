@@ -187,6 +187,7 @@ def _prepare(host: Host, request: requests.Request, options: Options) -> Change:
     steps = plan.plan(observed, desired, options.confirm_timeout > 0, between)
     # Only a change can cut somebody's sockets.
     processes = host.processes(bool(steps))
+    present = wanted_flows.present(observed, intent)
     change = Change(
         request=request,
         options=options,
@@ -197,11 +198,11 @@ def _prepare(host: Host, request: requests.Request, options: Options) -> Change:
         observed=observed,
         desired=desired,
         steps=steps,
-        present=wanted_flows.present(observed, intent),
+        present=present,
         flows=flows,
         accounts=accounts,
         processes=processes,
-        cuts=_cuts(host, wanted.labelled, interfaces, processes) if steps else (),
+        cuts=_cuts(host, present, wanted.labelled, interfaces, processes) if steps else (),
         peers=peering(wanted.labelled),
         previous=_previous(observed, intent, directory),
     )
@@ -232,12 +233,18 @@ def _previous(
 
 
 def _cuts(
-    host: Host, flows: FlowSet, interfaces: Mapping[str, Optional[str]], processes: List[Process]
+    host: Host,
+    before: FlowSet,
+    flows: FlowSet,
+    interfaces: Mapping[str, Optional[str]],
+    processes: List[Process],
 ) -> Tuple[preflight.Cut, ...]:
-    """The sockets that lose their traffic: by labels, and by the contexts of interfaces that change, or that begin to
-    count with peer labels."""
+    """The sockets that lose their traffic: by labels, for want of labelled IPsec, and by the contexts of interfaces
+    that change, or that begin to count with peer labels."""
     peers = peering(flows)
     cuts = preflight.find_cuts(flows, processes, host.pid)
+    if peers.associated and not host.ipsec_labels():
+        cuts += preflight.ipsec_cuts(before, flows, processes, host.pid, host.addresses())
     if interfaces:
         cuts += kernel_answers.interface_cuts(host, interfaces, peers, processes)
     elif not peers.empty:

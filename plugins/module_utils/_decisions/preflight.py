@@ -7,7 +7,13 @@ import ipaddress
 from typing import Any, Container, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Set
 
 from ansible_collections.senet.firewall.plugins.module_utils._values.fields import Network
-from ansible_collections.senet.firewall.plugins.module_utils._values.flows import ENFORCE, Flow, FlowSet
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import (
+    ENFORCE,
+    VERIFY_IPSEC,
+    Flow,
+    FlowSet,
+    PeerLabel,
+)
 from ansible_collections.senet.firewall.plugins.module_utils._values.peers import KERNEL, LOOPBACK
 from ansible_collections.senet.firewall.plugins.module_utils._values.processes import Process
 from ansible_collections.senet.firewall.plugins.module_utils._values.sockets import Socket
@@ -88,6 +94,41 @@ def find_cuts(flows: FlowSet, processes: Sequence[Process], own_pid: int) -> Lis
     return sorted(cuts)
 
 
+def ipsec_cuts(
+    before: FlowSet,
+    flows: FlowSet,
+    processes: Sequence[Process],
+    own_pid: int,
+    addresses: Mapping[str, Sequence[str]],
+) -> List[Cut]:
+    """The connections with other hosts that flows with verify_source=ipsec take from their destinations, other than
+    those that it was so for before, on a host without labelled IPsec; ``addresses`` are those of each interface."""
+    old = _verified_by_ipsec(before)
+    held = {domain: flow for domain, flow in _verified_by_ipsec(flows).items() if domain not in old}
+    protected = lineage(processes, own_pid)
+    cuts = set()
+    for process in processes:
+        for sock in process.connected:
+            domain = sock.domain or (process.context.type if process.context else None)
+            if domain not in held or sock.remote_address is None or interface_of(sock, addresses) == LOOPBACK:
+                continue
+            if _labelled_for(flows, domain, sock):
+                continue
+            meant = domain != SSH_DOMAIN and process.pid not in protected
+            cuts.add(Cut(domain, held[domain], process.pid, process.command, _said(sock), ENFORCE, meant))
+    return sorted(cuts)
+
+
+def _verified_by_ipsec(flows: FlowSet) -> Dict[str, str]:
+    """The domains that receive from other hosts by labelled IPsec alone, each with a flow that says so."""
+    return {
+        domain: flow.name
+        for flow in flows.flows
+        if flow.verify_source == VERIFY_IPSEC and flow.mode == ENFORCE
+        for domain in flow.destination
+    }
+
+
 def interface_of(sock: Socket, addresses: Mapping[str, Sequence[str]]) -> Optional[str]:
     """The interface that a connection's packets take, by its own address; None where it has no other end, or no
     interface has the address. What a host sends to itself takes lo."""
@@ -160,8 +201,20 @@ def _verdict(flows: FlowSet, domain: str, sock: Socket, is_client: bool) -> Opti
 
 def _unheard(flows: FlowSet, domain: str, sock: Socket) -> str:
     """The peer label of a socket's other end, where its domain is not a receiver of that; empty otherwise."""
-    if sock.remote_address is None or domain == KERNEL:
-        return ""
+    label = _label_of(flows, sock) if domain != KERNEL else None
+    return label.type if label is not None and label.receivers and domain not in label.receivers else ""
+
+
+def _labelled_for(flows: FlowSet, domain: str, sock: Socket) -> bool:
+    """Whether the domain is a receiver of the peer label of a socket's other end."""
+    label = _label_of(flows, sock)
+    return label is not None and domain in label.receivers
+
+
+def _label_of(flows: FlowSet, sock: Socket) -> Optional[PeerLabel]:
+    """The peer label of a socket's other end; of two, that of the longer prefix."""
+    if sock.remote_address is None:
+        return None
     remote = ipaddress.ip_address(sock.remote_address.partition("%")[0])
     found = [
         (network.prefixlen, label)
@@ -169,10 +222,7 @@ def _unheard(flows: FlowSet, domain: str, sock: Socket) -> str:
         for network in label.addresses
         if network.version == remote.version and remote in network
     ]
-    if not found:
-        return ""
-    label = max(found)[1]
-    return label.type if label.receivers and domain not in label.receivers else ""
+    return max(found)[1] if found else None
 
 
 def _taker(cut: Cut) -> str:

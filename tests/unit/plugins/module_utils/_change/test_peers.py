@@ -16,10 +16,11 @@ from ansible_collections.senet.firewall.plugins.module_utils._values import peer
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
 from ansible_collections.senet.firewall.plugins.module_utils._values.flows import flow_set
 from ansible_collections.senet.firewall.plugins.module_utils._values.peers import peering
+from ansible_collections.senet.firewall.plugins.module_utils._values.sockets import Socket
 from tests.unit.commands import Commands
 from tests.unit.flows import BY_IPSEC, LABELLED, PEERS, WEB_DB, flow
 from tests.unit.netlabel_kernel import NetLabelKernel
-from tests.unit.scripted_host import ScriptedHost, before_call, process
+from tests.unit.scripted_host import ScriptedHost, before_call, connected, process
 
 LOOPBACK = flow_set([flow(verify_source="loopback")])
 CLIENTS = ["192.0.2.7", "2001:db8::/64"]
@@ -341,3 +342,26 @@ def test_a_missing_tool_is_told_with_its_packages() -> None:
     assert not edge.available()
     with pytest.raises(SenetError, match=r"netlabel_tools \(netlabel-tools on the Debian family\)"):
         edge.save()
+
+
+def remote_client(local: int) -> Socket:
+    return Socket("tcp", "ipv4", "198.51.100.2", local, "192.0.2.9", 50000, "established")
+
+
+def test_connections_without_ipsec_that_it_would_refuse_are_told_and_ssh_is_not_cut() -> None:
+    login = flow("login", destination=["sshd_t"], ports=[22], verify_source="ipsec")
+    flows = flow_set([flow(verify_source="ipsec"), login])
+    database, shell = process(7, "postgresql_t", remote_client(5432)), process(9, "sshd_t", remote_client(22))
+    host = ScriptedHost(process(1, "init_t"), database, shell)
+    before = host.state()
+    with pytest.raises(SenetError, match="would be cut off.*'sshd_t' .*by the flow 'login'"):
+        apply(host, flows)
+    assert host.state() == before
+    observed = flow_set([flow._replace(mode="observe") for flow in flows.flows])
+    assert not apply(host, observed).cuts
+    # With labels, nobody can tell from here whose connections have one
+    host.ipsec_labels = ["system_u:object_r:senet_ipsec_spd_t:s0"]
+    assert not apply(host, flows).cuts
+    host = ScriptedHost(process(1, "init_t"), database, process(8, "postgresql_t", connected(5432, 40000)))
+    [cut] = apply(host, BY_IPSEC).cuts
+    assert (cut.domain, cut.pid, cut.flow, cut.meant) == ("postgresql_t", 7, "web_db", True)
