@@ -23,9 +23,12 @@ setup-lab: setup
 demo: setup-lab ## httpd_t reaches PostgreSQL and nobody else does, shown on a virtual machine that enforces SELinux
 	@$(PY) -m tests.demo
 
-test: setup ## everything: lint, unit, molecule, vm; goes on after a failure and still fails
-	@$(RM) build/times
-	@$(MAKE) --no-print-directory --keep-going $(addprefix timed-,lint unit molecule vm)
+# Where another part leaves a core idle, the lab's kernel and images are built already
+test: setup-lab ## everything: lint, unit, molecule, vm; goes on after a failure and still fails
+	@$(RM) build/times; mkdir -p build
+	@nice -n 19 $(MAKE) --no-print-directory lab-build >build/lab.log 2>&1 & lab=$$!; \
+	trap 'kill $$lab 2>/dev/null' EXIT; \
+	$(MAKE) --no-print-directory --keep-going $(addprefix timed-,lint unit molecule vm)
 
 # One pair stands for all there; `make molecule` runs the scenarios of the others too
 timed-molecule: export SCENARIO := httpd_to_postgresql no_selinux two_hosts
@@ -44,6 +47,7 @@ VM_TESTS = $(PY) -m pytest --numprocesses=$(VMS) --dist=loadfile --verbose --dur
 # By guest (its distribution, its policy) and kernel: the newest one but for vm-stock, which has the distribution's own.
 VM_RUNS := vm-debian12 vm-fedora vm-stock
 FEDORA_MARKS = smoke
+POLICY_SOURCE = $(PY) -c 'from tests.lab.policy import policy_source; print(policy_source() or "")'
 .PHONY: $(VM_RUNS) vm-debian13
 vm: ## the tests on virtual machines that enforce SELinux, each also a target of its own: vm-fedora, ...
 	@$(MAKE) --no-print-directory --keep-going $(VM_RUNS)
@@ -52,7 +56,7 @@ vm-debian12: setup-lab
 	@$(VM_TESTS) -m 'not thorough and not stock_kernel' tests/vm
 
 vm-fedora: setup-lab
-	@if [ -n "$$($(PY) -c 'from tests.lab.policy import policy_source; print(policy_source() or "")')" ]; then \
+	@if [ -n "$$($(POLICY_SOURCE))" ]; then \
 	  $(VM_TESTS) --guest=debian12-fedora -m '($(FEDORA_MARKS)) and not thorough and not stock_kernel' tests/vm; \
 	else echo "$@: not run, since SENET_POLICY_SOURCE names no source of Fedora's policy (see CONTRIBUTING.md)"; fi
 
