@@ -200,7 +200,8 @@ peers:
       elements: str
       sample: [httpd_t, kernel_t, postgresql_t, unlabeled_t]
 findings:
-  description: What differs from the flows on record. Empty where the kernel enforces them.
+  description: What differs from the flows on record, and rules of other programs that label packets too. Empty where
+    the kernel enforces them.
   returned: success
   type: list
   elements: dict

@@ -5,7 +5,7 @@
 
 from typing import Any, Dict, Sequence
 
-from ansible_collections.senet.firewall.plugins.module_utils._change import kernel_answers, observation
+from ansible_collections.senet.firewall.plugins.module_utils._change import kernel_answers, observation, repair
 from ansible_collections.senet.firewall.plugins.module_utils._decisions import findings
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
@@ -44,7 +44,8 @@ def access(host: Host, domains: Sequence[str], names: Sequence[str]) -> Dict[str
     receivers = [] if missing else kernel_answers.receiver_access(host, peering(flows))
     permissive = kernel_answers.permissive_domains(host, known, processes)
     host.decisions.keep()
-    found = findings.of_types(missing) + findings.of_access(known, matrix, confined, receivers)
+    found = findings.of_labels(repair.foreign_labels(host)) + findings.of_types(missing)
+    found += findings.of_access(known, matrix, confined, receivers)
     result["access"] = [findings.row(known, each) for each in matrix if domains or not each.empty or each.asked]
     result["confined"] = [row.as_dict() for row in confined]
     result["peers"] = [row.as_dict() for row in receivers]

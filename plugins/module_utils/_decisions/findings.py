@@ -71,5 +71,14 @@ def of_mode(status: str, permissive: Sequence[str], flows: FlowSet) -> List[Find
     return found
 
 
+def of_labels(rules: Iterable[str]) -> List[Finding]:
+    """The rules of others that label packets, whose labels may take the place of the flows'."""
+    clause = (
+        "another rule labels packets too, and the last label wins: '{0}'. Remove it, and find out which program "
+        "created it"
+    )
+    return [_finding(None, None, clause.format(rule)) for rule in rules]
+
+
 def _finding(flow: Any, domain: Any, clause: str) -> Finding:
     return {"flow": flow, "domain": domain, "text": clause[:1].upper() + clause[1:] + "."}

@@ -128,6 +128,17 @@ def test_permissive_is_a_finding(run: Run, host: ScriptedHost) -> None:
     assert "SELinux is permissive on this host" in texts(run())[0]
 
 
+def test_another_rule_that_labels_packets_is_a_finding(run: Run, host: ScriptedHost) -> None:
+    rule = "-j SECMARK --selctx system_u:object_r:http_server_packet_t:s0"
+    change(host, WEB_DB)
+    host.families["ipv4"].tables["security"]["OUTPUT"].append(rule)
+    [finding] = run()["findings"]
+    assert (finding["flow"], finding["domain"]) == (None, None)
+    assert f"Another rule labels packets too, and the last label wins: 'iptables security: -A OUTPUT {rule}'" in (
+        finding["text"]
+    )
+
+
 def test_without_selinux_there_is_nothing_to_ask(run: Run, host: ScriptedHost) -> None:
     host.mode = "disabled"
     change(host, flow_set([flow(users=["www-data"])]), "owner")
