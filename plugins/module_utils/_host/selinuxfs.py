@@ -46,7 +46,8 @@ class SELinuxFS:
 
     def has_levels(self) -> bool:
         """Whether contexts carry a level on this host; they are of no use where SELinux is disabled."""
-        return self.status() != "disabled" and self.mls()
+        # Not status(): what that looks at is gone for a moment while a policy is loaded, before Linux 5.9
+        return os.path.exists(os.path.join(self._root, "mls")) and self.mls()
 
     def context(self, name: str) -> str:
         """The context of a type, as the loaded policy spells it."""

@@ -52,6 +52,13 @@ def test_a_host_is_what_selinuxfs_says(tree: Path) -> None:
     assert selinux.context("senet_a_packet_t") == "system_u:object_r:senet_a_packet_t"
 
 
+def test_contexts_keep_their_level_while_another_policy_is_loaded(tree: Path) -> None:
+    # Before Linux 5.9 a load empties the directory and fills it again
+    (tree / "class").rename(tree / "gone")
+    assert SELinuxFS(str(tree)).context("senet_a_packet_t") == "system_u:object_r:senet_a_packet_t:s0"
+    assert not SELinuxFS(str(tree / "nothing")).has_levels()
+
+
 def test_without_a_mount_or_a_policy_selinux_is_disabled(tmp_path: Path, tree: Path) -> None:
     assert SELinuxFS(str(tmp_path / "nothing")).status() == "disabled"
     # mounted, but no policy has been loaded
