@@ -287,8 +287,8 @@ def _undo_left_over(host: Host) -> None:
     with host.guard.lock(0):
         pending = host.guard.pending()
         if pending is not None and _is_left_over(pending):
-            undo.undo_pending(host, pending, "it was not confirmed in time")
-            _say("The change {0} was undone: it was not confirmed in time.".format(pending.token))
+            undo.undo_pending(host, pending, pending.reason)
+            _say("The change {0} was undone: {1}.".format(pending.token, pending.reason))
 
 
 def _repair(host: Host) -> bool:

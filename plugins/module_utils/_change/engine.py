@@ -148,10 +148,10 @@ def _undo_dead(host: Host, dead: Pending) -> str:
     if not dead.complete:
         undo.undo_pending(host, dead, "the run ended at the step '{0}'".format(dead.step))
         return "An earlier run ended at the step '{0}'; what it had done was undone first.".format(dead.step)
-    undo.undo_pending(host, dead, "it was not confirmed in time")
-    return (
-        "The earlier change {0} was not confirmed in time, and the host had not managed to undo it; it was undone "
-        "first.".format(dead.token)
+    undo.undo_pending(host, dead, dead.reason)
+    what = "was not confirmed in time" if dead.deadline else "was to be undone"
+    return "The earlier change {0} {1}, and the host had not managed to undo it; it was undone first.".format(
+        dead.token, what
     )
 
 

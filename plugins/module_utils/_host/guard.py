@@ -32,8 +32,8 @@ class Pending(NamedTuple):
 
     ``complete`` is False until the change is whole, and stays False if the run that made it died; ``step`` is what it
     was doing. ``before`` is the host's state as the engine wrote it down, ``after`` what confirming makes permanent.
-    ``boot`` is the boot it was made in, ``deadline`` is in seconds of that boot's clock; ``reverts`` says that it goes
-    back to an earlier set of flows.
+    ``boot`` is the boot it was made in, ``deadline`` is in seconds of that boot's clock, and 0 once undoing a whole
+    change has begun; ``reverts`` says that it goes back to an earlier set of flows.
     """
 
     token: str
@@ -48,6 +48,11 @@ class Pending(NamedTuple):
     def seconds_left(self, boot: str, now: float) -> Optional[int]:
         """Until the host undoes it; None for one that is not whole, or of another boot."""
         return max(0, int(self.deadline - now)) if self.complete and self.boot == boot else None
+
+    @property
+    def reason(self) -> str:
+        """Why the host should undo a whole change whose time is over."""
+        return "it was not confirmed in time" if self.deadline else "undoing it had been begun before"
 
     def overdue(self, boot: str, now: float) -> bool:
         """Whether the host should have undone it by now: its time is over, or the host was restarted."""

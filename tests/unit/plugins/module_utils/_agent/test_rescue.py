@@ -172,7 +172,7 @@ def test_a_change_whose_undoing_failed_is_not_put_back_or_confirmed_but_undone(
     with pytest.raises(SenetError, match="t1 was not confirmed in time, or undoing it was asked for"):
         confirm.confirm(host.host(), "t1")
     assert host.writes == []
-    assert "The change t1 was undone" in watch(host, monkeypatch, 3)
+    assert "The change t1 was undone: undoing it had been begun before." in watch(host, monkeypatch, 3)
     assert not any(RULE_SETS["ipv4"].parse(host.families[name].save()).installed(iptables.compile_rules(SEVERAL))
                    for name in ("ipv4", "ipv6"))  # fmt: skip
     assert not engine.run(host.host(), requests.Replace(WEB_DB), change.Options(0, "t2"), False).changed

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from ansible_collections.senet.firewall.plugins.module_utils._change import engine
+from ansible_collections.senet.firewall.plugins.module_utils._change import confirm, engine
 from ansible_collections.senet.firewall.plugins.module_utils._change.change import Options
 from ansible_collections.senet.firewall.plugins.module_utils._compile import cil, iptables
 from ansible_collections.senet.firewall.plugins.module_utils._compile.rule_sets import RULE_SETS
@@ -465,7 +465,7 @@ def overdue(host: ScriptedHost) -> ScriptedHost:
     """A change whose time is over, and that the host has not managed to undo."""
     apply(host, requests.Replace(WEB_DB), options=GUARDED)
     assert host.guard.record is not None
-    host.guard.record = host.guard.record._replace(deadline=0.0)
+    host.guard.record = host.guard.record._replace(deadline=0.1)
     host.writes.clear()
     return host
 
@@ -481,6 +481,17 @@ def test_a_change_whose_time_is_over_is_a_dead_one_and_undone_first() -> None:
     assert host.guard.record is None
     assert host.guard.last == {"token": "t1", "rolled_back": True, "reason": "it was not confirmed in time"}
     assert host.state() == before
+
+
+def test_a_change_whose_undoing_has_failed_is_undone_first_and_told() -> None:
+    host = ScriptedHost()
+    apply(host, requests.Replace(WEB_DB), options=GUARDED)
+    host.fail = "remove policy"
+    with pytest.raises(SenetError, match="Could not remove policy"):
+        confirm.abort(host.host(), "t1", "it was aborted")
+    outcome = apply(host, NOTHING)
+    assert any("The earlier change t1 was to be undone" in said for said in outcome.warnings)
+    assert host.guard.last == {"token": "t1", "rolled_back": True, "reason": "undoing it had been begun before"}
 
 
 def test_a_dead_change_that_cannot_be_undone_now_either_is_told_and_stays_on_record() -> None:
