@@ -222,8 +222,8 @@ options:
       - With V(enforce), only the flow's domains can use its ports.
       - The mode applies to the domains in O(confine) too.
       - With V(observe), nobody is refused, and the kernel logs everybody who would be, as C(avc:\ \ granted) for the
-        flow's packet types. Of a busy connection few packets are logged, the first ones among them. A flow that the host
-        enforced before is then open to everybody.
+        flow's packet types. Of a busy connection few packets are logged, the first ones among them. A flow that the
+        host enforced before is then open to everybody.
     type: str
     choices: [enforce, observe]
     default: enforce
