@@ -240,8 +240,8 @@ groups:
           returned: always
           type: str
           sample: >-
-            The flow 'web_db' keeps 'redis_t' from connecting to tcp/5432: that is what it is for. If 'redis_t' is
-            meant, add it to the flow's source.
+            The flow 'web_db' keeps 'redis_t' from connecting to tcp/5432, as intended, since it does not name that
+            domain. If 'redis_t' should be permitted, add it to the flow's source.
         flow:
           description: The flow to set if the attempt should be permitted, as M(senet.firewall.flow) and
             M(senet.firewall.flows) take it. Null if no flow would help.
