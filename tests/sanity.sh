@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Runs ansible-test sanity over a copy of this tree: sanity.sh VENV, a virtual environment that has ansible-core.
+# Runs ansible-test sanity over a copy of this tree: sanity.sh VENV [OPTION...], VENV with ansible-core in it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 venv=$(realpath "$1")
+shift
 home=${XDG_CACHE_HOME:-$HOME/.cache}/senet-firewall/ansible-test
 # Outside this work tree, or ansible-test asks its git for the files and finds the copy ignored.
 scratch=$(mktemp -d)
@@ -48,4 +49,4 @@ mkdir -p "$home/.pip"
 # Only interpreters of the system and of the environment: a pyenv shim exists for versions it then refuses to run.
 cd "$copy"
 HOME=$home PATH=$venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 \
-  ansible-test sanity --local --color no
+  ansible-test sanity --local --color no "$@"

@@ -16,10 +16,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from .building import cache_root
+from .building import cache_root, timed
 from .errors import LabError
 from .guests import DEFAULT_GUEST, GUESTS
-from .lab import Lab
+from .lab import Lab, build
+from .machines import choose_kind
 from .vm import LINK_NUMBERS, POLL_SECONDS, Host
 
 Running = dict[str, dict[str, Any]]
@@ -114,8 +115,9 @@ def down() -> int:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python3 -m tests.lab", description=__doc__)
-    parser.add_argument("--guest", choices=list(GUESTS), default=DEFAULT_GUEST, help="what image and up are about")
+    parser.add_argument("--guest", choices=list(GUESTS), default=DEFAULT_GUEST, help="what the command is about")
     commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("build", help="build the kernel and the image, and boot nothing")
     commands.add_parser("image", help="build the image and its booted state")
     sub = commands.add_parser("up", help="start hosts that outlive this command")
     sub.add_argument("hosts", nargs="*", metavar="HOST", help="web, db; both when none is named")
@@ -126,6 +128,9 @@ def main() -> int:
     commands.add_parser("inventory", help="the running hosts as an Ansible inventory (JSON, for YAML readers)")
     args = parser.parse_args()
     try:
+        if args.command == "build":
+            build(timed(show), choose_kind(os.environ.get("SENET_LAB_KIND"), show), args.guest)
+            return 0
         if args.command == "image":
             Lab(progress=show, guest=args.guest).close()
             return 0

@@ -5,10 +5,15 @@ KIND ?=
 # The guest: debian12, debian13, debian11, or debian12-fedora.
 GUEST ?= debian12
 
-.PHONY: policy lab-image lab-up lab-ssh lab-down
+.PHONY: policy lab-build lab-image lab-up lab-ssh lab-down
 
 policy: setup-lab ## a policy of Fedora's kind and the guest debian12-fedora with it: make policy SOURCE=selinux-policy.tar.xz
 	@$(PY) -m tests.lab.policy $(SOURCE)
+
+# What the guests of `make vm` are made of; the tests build whatever is still missing then
+lab-build: setup-lab
+	@SENET_LAB_KIND=$(KIND) $(PY) -m tests.lab --guest debian12 build
+	@if [ -n "$$($(POLICY_SOURCE))" ]; then SENET_LAB_KIND=$(KIND) $(PY) -m tests.lab --guest debian12-fedora build; fi
 
 lab-image: setup-lab ## build and boot the virtual machine's image once, into the user's cache
 	@SENET_LAB_KIND=$(KIND) $(PY) -m tests.lab --guest $(GUEST) image

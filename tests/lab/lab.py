@@ -12,6 +12,7 @@ import signal
 import sys
 import tempfile
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType, TracebackType
 
@@ -21,7 +22,21 @@ from .guests import DEFAULT_GUEST, guest_named
 from .image import Image, ensure_image
 from .machines import KINDS, Machines, choose_kind
 from .states import State, prune, recipe_digest, recipes
+from .uml_kernel import ensure_kernel
 from .vm import LINK_NUMBERS, Host
+
+
+def build(progress: Progress, kind: str, guest: str = DEFAULT_GUEST) -> Image:
+    """The guest's image, and the kernel where it is one of ours; both at once, since an image keeps only one core busy.
+
+    Raises LabError when one of them cannot be built.
+    """
+    with ThreadPoolExecutor() as pool:
+        kernel = pool.submit(ensure_kernel, progress) if kind == "uml" else None
+        image = ensure_image(progress, guest)
+        if kernel:
+            kernel.result()
+    return image
 
 
 class Lab:
@@ -40,7 +55,7 @@ class Lab:
         self.kind = choose_kind(kind or os.environ.get("SENET_LAB_KIND"), self.progress)
         self.keep = keep
         self._recipes = recipes(guest_named(guest).policy)
-        self.image: Image = ensure_image(progress, guest)
+        self.image = build(progress, self.kind, guest)
         # Unix sockets have short names only: not under the cache directory, which may be deep.
         self.run_dir = Path(tempfile.mkdtemp(prefix="senet-lab-", dir="/var/tmp"))
         self._hosts: list[Host] = []

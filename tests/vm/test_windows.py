@@ -175,3 +175,19 @@ def test_labels_of_others_that_come_later_are_told(slim_enforced: Host) -> None:
         for check_mode in (True, False):
             result = controller.module(slim_enforced, FLOWS, check=check_mode, flows=[WEB_DB])
             assert "in place, but may not be enforced: another rule labels packets" in result["msg"], result
+
+
+@pytest.mark.thorough
+def test_labels_taken_away_while_a_change_waits_come_back(slim_enforced: Host) -> None:
+    other = {**WEB_DB, "name": "other", "ports": ["5433"]}
+    with Controller(slim_enforced) as controller:
+        result = controller.module(slim_enforced, FLOWS, flows=[other], confirm="manual", confirm_timeout=600)
+        slim_enforced.run("nft flush ruleset")
+        deadline = time.monotonic() + 60
+        while refused(slim_enforced) != [True, True]:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        token = result["guard"]["token"]
+        aborted = controller.module(slim_enforced, "senet.firewall.guard", token=token, state="aborted")
+    assert aborted["rolled_back"] is True
+    assert refused(slim_enforced) == [True, True]

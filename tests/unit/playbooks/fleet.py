@@ -22,8 +22,17 @@ from tests.fleet.job import Job, read_job
 _BIN = Path(sys.executable).parent
 # The host knows itself by its interpreter
 _INTERPRETER = '#!/bin/sh\nSENET_HOST={host} exec {python} "$@"\n'
-_STUB = """
-import json, os, pathlib
+# Ansible packs and compiles AnsibleModule anew for each call of a module that says that it imports it: most of a job's time
+_MODULE = """#!/usr/bin/python
+# WANT_JSON
+import sys
+sys.path[:0] = [{collections!r}, {directory!r}]
+import stubs
+stubs.{name}()
+"""
+_STUBS = """
+import json, os, pathlib, sys
+from ansible.module_utils import basic
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.senet.firewall.plugins.module_utils._values import options
 host = pathlib.Path({hosts!r}) / os.environ["SENET_HOST"]
@@ -31,6 +40,9 @@ kept = host / "flows.json"
 earlier = host / "earlier.json"
 does = (host / "does").read_text() if (host / "does").exists() else ""
 had = json.loads(kept.read_text()) if kept.exists() else []
+arguments = json.loads(pathlib.Path(sys.argv[1]).read_text())
+basic._ANSIBLE_ARGS = json.dumps({{"ANSIBLE_MODULE_ARGS": arguments}}).encode()
+basic._ANSIBLE_PROFILE = "legacy"
 
 def flows():
     module = AnsibleModule(supports_check_mode=True, **options.FLOWS)
@@ -67,8 +79,6 @@ def flows_info():
     drift = ["restore the ipv6 rules"] if does == "drift" else []
     history = [{{"flows": []}}] if earlier.exists() else []
     module.exit_json(flows=had, confine={{}}, history=history, pending=waits, drift=None if waits else drift)
-
-{name}()
 """
 # A host that is lost between the look and the change, as the action plugin would tell of none
 _FLAPPING = """
@@ -96,7 +106,9 @@ class Fleet:
         self._collections = directory / "collections"
         shutil.copytree(link(), self._collections, ignore=shutil.ignore_patterns("__pycache__"))
         for name in ("flows", "flows_info", "guard"):
-            self._plugin("modules", name).write_text(_STUB.format(hosts=str(self._hosts), name=name))
+            module = _MODULE.format(collections=str(self._collections), directory=str(directory), name=name)
+            self._plugin("modules", name).write_text(module)
+        (directory / "stubs.py").write_text(_STUBS.format(hosts=str(self._hosts)))
         for host in names:
             (self._hosts / host).mkdir(parents=True)
             interpreter = self._hosts / host / "python"
@@ -171,6 +183,7 @@ class Fleet:
             "ANSIBLE_COLLECTIONS_SCAN_SYS_PATH": "false",
             "ANSIBLE_LOCAL_TEMP": str(self._directory / "tmp"),
             "ANSIBLE_REMOTE_TEMP": str(self._directory / "tmp"),
+            "ANSIBLE_PIPELINING": "true",
             "ANSIBLE_SSH_RETRIES": "0",
         }
 

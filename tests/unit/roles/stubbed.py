@@ -67,6 +67,7 @@ class Stubbed:
             "ANSIBLE_LOCAL_TEMP": str(self._directory / "tmp"),
             "ANSIBLE_REMOTE_TEMP": str(self._directory / "tmp"),
             "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_PIPELINING": "true",
             "ANSIBLE_PYTHON_INTERPRETER": sys.executable,
             "SENET_STUB": str(written),
         }

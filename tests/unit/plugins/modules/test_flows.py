@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Optional
 
 import pytest
 import yaml
@@ -359,8 +359,8 @@ def test_the_examples_in_sequence_leave_in_force_what_they_do_not_name(run: Run,
 METRICS = "/var/lib/metrics"
 
 
-def recorded(host: ScriptedHost) -> str | None:
-    directory: str | None = json.loads(host.service.text or "{}").get("metrics_directory")
+def recorded(host: ScriptedHost) -> Optional[str]:
+    directory: Optional[str] = json.loads(host.service.text or "{}").get("metrics_directory")
     return directory
 
 

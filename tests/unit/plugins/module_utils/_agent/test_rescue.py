@@ -10,6 +10,7 @@ import socket
 import time
 from contextlib import redirect_stderr
 from pathlib import Path
+from typing import Optional
 
 import pytest
 
@@ -231,7 +232,7 @@ class Followed:
         return [Line(AUDITD, auditd(records.SEND))]
 
 
-def measured(monkeypatch: pytest.MonkeyPatch, directory: str | None = DIRECTORY) -> ScriptedHost:
+def measured(monkeypatch: pytest.MonkeyPatch, directory: Optional[str] = DIRECTORY) -> ScriptedHost:
     monkeypatch.setattr(measures, "Follower", Followed)
     host = ScriptedHost()
     options = change.Options(0, "t0", metrics_directory=directory)
@@ -240,7 +241,7 @@ def measured(monkeypatch: pytest.MonkeyPatch, directory: str | None = DIRECTORY)
     return host
 
 
-def figure(host: ScriptedHost, name: str) -> float | None:
+def figure(host: ScriptedHost, name: str) -> Optional[float]:
     found = re.search(rf"^senet_firewall_{re.escape(name)} (.*)$", host.metrics.files[DIRECTORY], re.MULTILINE)
     return None if found is None else float(found.group(1))
 

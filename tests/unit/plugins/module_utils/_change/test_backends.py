@@ -64,7 +64,7 @@ def test_a_policy_without_levels_gets_contexts_without_one(backend: str) -> None
     kept = [host.host().save(family) for family in (*names_of(backend), "netlabel")]
     assert all("senet_web_db" in text for text in kept)
     assert not any(":s0" in text for text in kept)
-    assert load.in_force(host.host())
+    assert load.standing(host.host()).complete
     assert not apply(host, flows, backend).changed
     assert drift.report(host.host())["drift"] == []
 

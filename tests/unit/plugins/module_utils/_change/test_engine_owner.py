@@ -127,9 +127,9 @@ def test_a_unit_that_was_started_again_is_known_again_when_it_says_so() -> None:
     host = without_selinux()
     apply(host, requests.Replace(WEB_DB))
     assert host.service.units == ("apache2.service",)
-    assert load.in_force(host.host())
+    assert load.standing(host.host()).complete
     host.accounts.groups["apache2.service"] = 4712
-    assert not load.in_force(host.host())
+    assert not load.standing(host.host()).complete
     host.writes.clear()
     load.refresh(host.host())
     assert host.writes == ["restore ipv4", "restore ipv6"]
@@ -145,7 +145,7 @@ def test_a_unit_that_stops_is_no_loss_of_rules_and_what_others_take_is(backend: 
     del host.accounts.groups["apache2.service"]
     with redirect_stderr(io.StringIO()):
         commands._repair(host.host())
-        assert load.in_force(host.host())
+        assert load.standing(host.host()).complete
         assert host.guard.notes == []
         host.families.update(empty_families())
         commands._repair(host.host())
@@ -158,13 +158,13 @@ def test_where_systemd_does_not_answer_labels_are_loaded_and_owners_stay_as_they
     owners = host.families["ipv4"].tables["filter"]
     host.accounts.answers = False
     del host.families["ipv4"].tables["security"]
-    assert not load.in_force(host.host())
+    assert not load.standing(host.host()).complete
     with pytest.raises(SenetError, match="systemd did not answer"):
         load.load(host.host())
     assert host.families["ipv4"].chains
     assert host.families["ipv4"].tables["filter"] == owners
     with pytest.raises(SenetError, match="systemd did not answer"):
-        load.in_force(host.host())
+        load.standing(host.host()).complete
 
 
 def test_a_unit_started_while_a_change_waits_meets_the_rules_of_the_change() -> None:
@@ -219,7 +219,7 @@ def test_a_change_is_undone_at_boot_though_no_unit_has_a_control_group_yet(backe
     host.accounts.groups.clear()
     assert commands._load(host.host()) == 0
     assert (host.guard.outcome() or {})["rolled_back"]
-    assert load.in_force(host.host())
+    assert load.standing(host.host()).complete
     text = "".join(table.save() for table in host.families.values())
     assert "reject" in text.lower()
     assert "apache2.service" not in text

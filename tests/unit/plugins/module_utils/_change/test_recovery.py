@@ -642,12 +642,12 @@ def test_packets_are_labelled_where_the_tool_for_peers_has_gone() -> None:
     host = host_with(flows)
     host.reboot()
     host.netlabel.tool = False
-    assert not load.in_force(host.host())
+    assert not load.standing(host.host()).complete
     with pytest.raises(SenetError, match="netlabelctl"):
         load.load(host.host())
     assert is_in_force(host, flows)
     with pytest.raises(SenetError, match="netlabelctl"):
-        load.in_force(host.host())
+        load.standing(host.host()).complete
 
 
 def test_loading_leaves_out_flows_that_the_policy_does_not_know_and_names_them() -> None:

@@ -223,7 +223,7 @@ def test_a_kernel_without_labels_on_connections_gets_rules_without_them(backend:
     assert any("keeps no labels on connections" in warning for warning in outcome.warnings)
     assert not any("label" in host.families[family].save() for family in ("ipv4", "ipv6"))
     assert "ct label" not in host.families["inet"].save()
-    assert load.in_force(host.host())
+    assert load.standing(host.host()).complete
     assert drift.report(host.host())["drift"] == []
     assert not engine.run(host.host(), requests.Replace(flows), options, check_mode=False).changed
 

@@ -6,7 +6,7 @@ import json
 import os
 import stat
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import pytest
 from hypothesis import given
@@ -42,7 +42,7 @@ JSON = st.recursive(
 
 @given(flow_sets(), st.sampled_from(["iptables", "nftables"]), st.none() | TIMES, TIMES, st.booleans())
 def test_an_entry_comes_back_as_it_was(
-    flows: FlowSet, backend: str, confirmed: str | None, replaced: str, reverted: bool
+    flows: FlowSet, backend: str, confirmed: Optional[str], replaced: str, reverted: bool
 ) -> None:
     entry = Entry(flows_alone(Intent(flows, backend)), confirmed, replaced, reverted)
     text = compile_entry(entry)
