@@ -164,7 +164,7 @@ def test_where_systemd_does_not_answer_labels_are_loaded_and_owners_stay_as_they
     assert host.families["ipv4"].chains
     assert host.families["ipv4"].tables["filter"] == owners
     with pytest.raises(SenetError, match="systemd did not answer"):
-        load.standing(host.host()).complete
+        load.standing(host.host())
 
 
 def test_a_unit_started_while_a_change_waits_meets_the_rules_of_the_change() -> None:

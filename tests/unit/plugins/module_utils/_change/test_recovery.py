@@ -647,7 +647,7 @@ def test_packets_are_labelled_where_the_tool_for_peers_has_gone() -> None:
         load.load(host.host())
     assert is_in_force(host, flows)
     with pytest.raises(SenetError, match="netlabelctl"):
-        load.standing(host.host()).complete
+        load.standing(host.host())
 
 
 def test_loading_leaves_out_flows_that_the_policy_does_not_know_and_names_them() -> None:
