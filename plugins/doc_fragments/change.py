@@ -13,21 +13,22 @@ requirements:
 options:
   layers:
     description:
-      - What enforces the flows on this host, all of them. V(selinux) checks the domains of processes, by packet labels
-        and policy. V(owner) checks the users and systemd units of the clients, by netfilter rules.
+      - What enforces all flows of this host. V(selinux) checks the domains of processes, by packet labels and policy.
+        V(owner) checks the users and systemd units of the clients, by netfilter rules.
       - With both layers, a client must satisfy both. V(owner) alone needs no SELinux, and checks neither domains nor
         who answers.
-      - V(auto) must be the only item. It means the layers that the host's flows have already, else V(selinux) where
-        SELinux is enabled, else V(owner), as in containers. A warning then says what is not checked.
+      - V(auto) must be the only item. It means the layers that the host's flows have already, else V(selinux) if
+        SELinux is enabled, else V(owner), as in containers. With V(owner) alone, a warning says what is not checked.
     type: list
     elements: str
     choices: [auto, selinux, owner]
     default: [auto]
   backend:
     description:
-      - What holds the rules. V(iptables) is both iptables and ip6tables, of either variant. V(nftables) is a
-        table of nftables' own, whose cost to a packet does not grow with the number of flows.
-      - V(auto) is the backend that the host's flows use already, else V(iptables) where its commands are installed,
+      - The tool that holds the rules. V(iptables) is both iptables and ip6tables, of either variant. V(nftables) is a
+        table of the collection's own in nftables; the time that a packet takes there does not grow with the number of
+        flows on ports alone.
+      - V(auto) is the backend that the host's flows use already, else V(iptables) if both its commands are installed,
         else V(nftables). RV(backend) and RV(backend_reason) say which it is and why.
       - A host that changes its backend is labelled by both for a moment, and never by none.
     type: str
@@ -48,9 +49,11 @@ attributes:
     membership:
       - senet.firewall.firewall
 notes:
-  - Stopping C(senet-firewall.service) opens every flow to everybody. It is logged, and the next run starts it again.
-  - Established connections of domains that are not allowed are cut at once.
+  - If C(senet-firewall.service) is stopped, every flow is open to everybody. The journal says so, and the next run
+    starts the unit again.
+  - With the layer V(selinux), established connections of domains that a flow does not name are cut at once. With the
+    layer V(owner) alone they stay, except for UDP.
   - For a process in another network namespace of the same host, such as a container, the flows limit only what it
-    receives. A datagram that it sends to a service of the host arrives, and the answer does not.
+    receives. A datagram that it sends to a service of the host arrives, but the answer does not.
   - Root in an unconfined domain can load policy, so the flows are not a security boundary against it.
 """

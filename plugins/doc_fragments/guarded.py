@@ -16,18 +16,18 @@ options:
     default: 30
   health_checks:
     description:
-      - What the controller must be able to connect to before it confirms, each as C(HOST:PORT), an IPv6 address in
-        brackets. If one fails, the change is undone.
+      - The ports to which the controller must be able to connect before it confirms, each as C(HOST:PORT), with an IPv6
+        address in brackets. If a connection fails, the change is undone.
     type: list
     elements: str
   health_commands:
-    description: Shell commands that must succeed on the host before the change is confirmed. If one fails, the change
-      is undone.
+    description: Shell commands that must succeed on the host before the change is confirmed. If a command fails, the
+      change is undone.
     type: list
     elements: str
   token:
     description:
-      - The name of the change for the module M(senet.firewall.guard), lower-case letters and digits, at most 32. It is
+      - The name of the change for the module M(senet.firewall.guard), at most 32 lower-case letters and digits. It is
         generated if it is not given.
     type: str
 """

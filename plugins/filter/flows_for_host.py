@@ -4,27 +4,27 @@
 
 DOCUMENTATION = r"""
 name: flows_for_host
-short_description: The flows of one host out of one definition for the whole fleet
+short_description: Make the flows of one host from one definition for the whole fleet
 version_added: 0.1.0
 description:
-  - A flow of the fleet says who its clients and its servers are. This filter says what that is on one host, for
+  - A flow of the fleet names its clients and its servers. This filter returns the flows of one host, for
     O(senet.firewall.flows#module:flows).
   - A client's flow has the servers' addresses as C(destination_addresses), and a server's flow the clients' as
-    C(source_addresses). A host on both sides has one flow, with the clients' addresses and loopback. A host on neither
-    side does not have the flow.
-  - Addresses that stand side by side become the fewest prefixes that hold exactly them, so that a large group need not
-    be a large flow. The same inventory gives the same bytes, whatever the order of its hosts.
-  - What names nobody is an error, such as a group that is missing or has no hosts.
+    C(source_addresses). A host on both sides has one flow, with the clients' addresses and those of loopback as
+    C(source_addresses). A host on neither side does not have the flow.
+  - Adjacent addresses become the fewest prefixes that have exactly these addresses, so that a large group need not be a
+    large flow. The same inventory gives the same result, whatever the order of its hosts.
+  - A name that stands for no host is an error, such as a group that is missing or has no hosts.
 author:
   - senet.firewall contributors (@senet)
 positional: host, groups, hostvars
 options:
   _input:
     description:
-      - The flows of the fleet. Each has C(clients) and C(servers), and beside them what
-        O(senet.firewall.flows#module:flows) takes, less its two options of addresses.
-      - A side is one of, or a list of, groups, hosts of the inventory, and addresses or networks. An address makes no
-        host a client or a server, even if it is that host's.
+      - The flows of the fleet. Each has C(clients) and C(servers), and the options that
+        O(senet.firewall.flows#module:flows) takes except its two options of addresses.
+      - Each of the two is a group, a host of the inventory, an address or a network, or a list of these. An address
+        does not make a host a client or a server, even if it is an address of that host.
     type: list
     elements: dict
     required: true
@@ -42,17 +42,19 @@ options:
     required: true
   variable:
     description:
-      - The variable that has a host's address, or a list of all its addresses, of either family. Name all addresses of
-        a server, since its clients do not enforce the flow at the others.
-      - A host without C(ansible_host) has its name in the inventory in place of it.
+      - The variable that has a host's address, or a list of all its addresses, of either family. List all addresses of
+        a server, since on its clients the ports of other addresses stay open.
+      - For a host without C(ansible_host), its name in the inventory is used.
     type: str
     default: ansible_host
   facts:
-    description: Whether to take the addresses from the facts of each host, all but loopback and link-local ones.
+    description: Whether to take the addresses from the facts of each host, without those of loopback and link-local
+      ones.
     type: bool
     default: false
   resolve:
-    description: Whether a host's address may be a name, which this controller then resolves. It is an error otherwise.
+    description: Whether a host's address may be a name, which the controller then resolves. Without this, a name is an
+      error.
     type: bool
     default: false
 seealso:

@@ -4,16 +4,16 @@
 
 DOCUMENTATION = r"""
 name: flows_from_iptables
-short_description: Say as flows what rules of iptables with a match on SELinux domains mean
+short_description: Turn rules of iptables with a match on SELinux domains into flows
 version_added: 0.1.0
 description:
   - Articles on SELinux and firewalls show rules with C(-m selinux --selinux-source httpd_t), a match that no released
-    kernel has. This filter reads such rules and says what O(senet.firewall.flows#module:flows) and
-    O(senet.firewall.flows#module:confine) have the same effect.
+    kernel has. This filter reads such rules and returns the O(senet.firewall.flows#module:flows) and
+    O(senet.firewall.flows#module:confine) that have the same effect.
   - It reads commands as people type them and what C(iptables-save) prints, of the chains C(INPUT) and C(OUTPUT) of the
     table C(filter).
-  - A rule that no flow can mean is an error that names the line and the word.
-  - The policy C(DROP) of a chain is a note, since flows leave open what they do not name.
+  - A rule that flows cannot express is an error that names the line and the option in it.
+  - The policy C(DROP) of a chain becomes a note, since flows leave open what they do not name.
 author:
   - senet.firewall contributors (@senet)
 options:

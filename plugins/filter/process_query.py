@@ -4,13 +4,13 @@
 
 DOCUMENTATION = r"""
 name: process_query
-short_description: Ask the result of process_context_info with a JMESPath expression
+short_description: Query the result of process_context_info with a JMESPath expression
 version_added: 0.1.0
 description:
   - Evaluates a JMESPath expression over the processes, or the whole result, of
     M(senet.firewall.process_context_info).
-  - Beside the functions of JMESPath there is C(unique(array)), which keeps the first of equal items. Prefork servers
-    and their workers share sockets, so most questions about ports need it.
+  - In addition to the functions of JMESPath there is C(unique(array)), which keeps the first of equal items. Prefork
+    servers and their workers share sockets, so most questions about ports need it.
   - An error names the expression and, where it has a mistake, the position.
 author:
   - senet.firewall contributors (@senet)
@@ -23,7 +23,7 @@ options:
     required: true
   expression:
     description:
-      - The JMESPath expression. Numbers and words that are values stand in backticks or single quotes, see
+      - The JMESPath expression. Put numbers and words that are values in backticks or single quotes, see
         U(https://jmespath.org).
     type: str
     required: true

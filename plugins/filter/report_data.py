@@ -4,7 +4,7 @@
 
 DOCUMENTATION = r"""
 name: report_data
-short_description: Put together what many hosts say of their flows
+short_description: Combine what many hosts return about their flows
 version_added: 0.1.0
 description:
   - The playbook C(senet.firewall.report) uses it. The result is the report's JSON, which C(docs/report.schema.json)
@@ -27,11 +27,11 @@ options:
     type: dict
     required: true
   made:
-    description: When they were made.
+    description: The time of the report, in UTC.
     type: str
     required: true
   since:
-    description: What O(senet.firewall.packet_denial_info#module:since) was.
+    description: The value of O(senet.firewall.packet_denial_info#module:since) that was used.
     type: str
     required: true
 seealso:

@@ -7,9 +7,9 @@ name: report_page
 short_description: Write the data of a report as one HTML page
 version_added: 0.1.0
 description:
-  - The playbook C(senet.firewall.report) uses it. The page has a picture of the flows, what the kernel grants, what is
-    not as asked and what was refused. It needs nothing beside itself, neither scripts nor fonts nor the network.
-  - Whatever a host says is text on the page, also where a process calls itself by HTML.
+  - The playbook C(senet.firewall.report) uses it. The page has a picture of the flows, what the kernel grants, where a
+    host differs from its flows, and what was refused. It loads nothing, neither scripts nor fonts.
+  - Names that come from a host are plain text on the page, even if a process has HTML in its name.
 author:
   - senet.firewall contributors (@senet)
 options:

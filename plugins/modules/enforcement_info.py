@@ -5,13 +5,14 @@
 
 DOCUMENTATION = r"""
 module: enforcement_info
-short_description: Tell what a host can enforce between SELinux domains, and why not
+short_description: Return what a host can enforce between SELinux domains, and why not
 version_added: 0.1.0
 description:
   - Returns whether the flows of M(senet.firewall.flows) can be put in place on a host and will be enforced, and if not,
     every reason with what to do about it.
-  - Names the running domains that a SECMARK rule would cut off now. One such rule turns on packet checks for the whole
-    host, and stock policies differ in who may use unlabelled packets. The kernel is asked, domain by domain.
+  - Names the running domains that a SECMARK rule of another program would cut off now. One such rule turns on packet
+    checks for the whole host, and stock policies differ in which domains may use unlabelled packets. The module asks
+    the kernel, domain by domain.
 requirements:
   - Root on the target
 extends_documentation_fragment:
@@ -62,7 +63,7 @@ selinux:
       type: int
       sample: 33
 iptables:
-  description: The commands by family, V(ipv4) and V(ipv6); a family is missing where its command is.
+  description: The commands by family, V(ipv4) and V(ipv6). A family whose command the host does not have is left out.
   returned: success
   type: dict
   contains:
@@ -77,12 +78,12 @@ iptables:
           type: str
           sample: /usr/sbin/iptables
         version:
-          description: Its version, or null where it does not tell.
+          description: Its version. Null if the command does not print it.
           returned: always
           type: str
           sample: 1.8.9
         variant:
-          description: V(nf_tables) or V(legacy), or null where it does not tell its version.
+          description: V(nf_tables) or V(legacy). Null if the version is null.
           returned: always
           type: str
           sample: nf_tables
@@ -102,12 +103,12 @@ iptables:
           type: str
           sample: /usr/sbin/ip6tables
         version:
-          description: Its version, or null where it does not tell.
+          description: Its version. Null if the command does not print it.
           returned: always
           type: str
           sample: 1.8.9
         variant:
-          description: V(nf_tables) or V(legacy), or null where it does not tell its version.
+          description: V(nf_tables) or V(legacy). Null if the version is null.
           returned: always
           type: str
           sample: nf_tables
@@ -133,7 +134,7 @@ nft:
       type: str
       sample: /usr/sbin/nft
     version:
-      description: Its version, or null where it does not tell.
+      description: Its version. Null if the command does not print it.
       returned: always
       type: str
       sample: 1.0.6
@@ -151,8 +152,8 @@ kernel:
       type: str
       sample: 6.1.0-40-cloud-amd64
     modules:
-      description: Which of the modules that rules may need it has, built in or on disk; null where they cannot be
-        listed, as in most containers.
+      description: For each kernel module that rules may need, whether the kernel has it, built in or on disk. Null if
+        they cannot be listed, as in most containers.
       returned: always
       type: dict
       sample: {"xt_SECMARK": true, "xt_conntrack": true}
@@ -164,7 +165,7 @@ kernel:
       type: bool
       sample: false
 label_rules:
-  description: The rules of iptables and ip6tables that label packets now, the collection's own and others.
+  description: The rules of iptables and ip6tables that label packets now, those of the collection and of others.
   returned: success
   type: list
   elements: str

@@ -10,8 +10,8 @@ version_added: 0.1.0
 description:
   - A flow is one permitted conversation, from source domains to destination domains on ports of a protocol.
     Nobody else, not even root or another program of the same user, can then reach that port on this host.
-  - This module is M(senet.firewall.flows) for a single flow with plain options, as ad-hoc calls take them. The host's
-    other flows stay as they are.
+  - This module does what M(senet.firewall.flows) does, with the same checks and the same guard, for a single flow whose
+    options an ad-hoc call can give. The host's other flows stay as they are.
 extends_documentation_fragment:
   - senet.firewall.attributes
   - senet.firewall.change
@@ -26,7 +26,7 @@ options:
     description:
       - The flow's name, which becomes part of its packet types; a lower-case letter, then up to 30 lower-case
         letters, digits or C(_).
-      - Required unless O(pair) is given, whose name it takes otherwise.
+      - Required unless O(pair) is given, whose name is then the default.
     type: str
   pair:
     description:
@@ -38,8 +38,8 @@ options:
   source:
     description:
       - The domains that may connect. Required unless O(pair) is given.
-      - V(domain), the policy's attribute of all of them, stands for every domain, such as for a name server that
-        everybody uses.
+      - V(domain), the policy's attribute of all domains, stands for every domain, as for a name server that everybody
+        uses.
     type: list
     elements: str
   destination:
@@ -69,14 +69,14 @@ options:
       - The server's addresses or networks, of either family, if the flow is limited to these. The same ports on other
         addresses are not affected.
       - With addresses of one family only, the ports stay open over the other; a warning says so on a host that has
-        both.
+        both. Without the addresses of loopback, they stay open over loopback.
       - It is the address that the server answers from, after any redirection (DNAT).
     type: list
     elements: str
   interfaces:
     description:
       - The network interfaces, such as V(eth0) or V(lo), if the flow is limited to these. The same ports on other
-        interfaces are not affected.
+        interfaces are not affected, and stay open.
       - A connection of a host to one of its own addresses goes through V(lo).
     type: list
     elements: str
@@ -92,14 +92,15 @@ options:
     description:
       - The systemd units that the client's processes run in, such as V(apache2.service), for the layer V(owner) of
         O(layers). A process outside of them is refused, even one of the right user.
-      - A service, slice or scope. A service gets a drop-in that loads the rules again when it starts, since it then has
-        a new control group.
+      - Each is a service, a slice or a scope. A service gets a drop-in that loads the rules again when it starts, since
+        it then has a new control group.
       - Needs control groups of version 2.
     type: list
     elements: str
   verify_source:
     description:
       - What the server's host verifies about its clients by peer labels (NetLabel), in addition to the packet labels.
+        V(none) if it is not given.
       - With V(loopback), the destination domains receive from peers of this host only if these are in the source
         domains, whatever label their packets carry. It works over C(127.0.0.0/8). Peers of this host that use C(::1) or
         its other addresses are refused, since IPv6 carries no domain. Other hosts are not affected.
@@ -110,9 +111,10 @@ options:
         host's own clients are not affected.
       - Peer labels apply to all ports of a domain. The destination domains then receive from the peers of all their
         flows, as servers and as clients, and from nobody else.
-      - Turns on peer checks for the whole host. The collection's policy module permits every other domain to receive
-        from every peer.
-      - Needs the command C(netlabelctl) on the host. It is an error if something else has configured NetLabel there.
+      - Any value but V(none) turns on peer checks for the whole host. The collection's policy module permits every
+        other domain to receive from every peer.
+      - It needs the command C(netlabelctl) on the host. If something else has configured NetLabel there, the change is
+        refused.
     type: str
     choices: [none, loopback, address, ipsec]
   state:
@@ -124,7 +126,7 @@ options:
     description:
       - With V(enforce), only the flow's domains can use its ports.
       - With V(observe), nobody is refused, and the kernel logs everybody who would be, as C(avc:\ \ granted) for the
-        flow's packet types.
+        flow's packet types. A flow that the host enforced before is then open to everybody.
     type: str
     choices: [enforce, observe]
     default: enforce
@@ -178,17 +180,17 @@ flows:
       mode: enforce
 removed:
   description: The names of the flows that were removed, or in check mode would be. Their ports are then open to
-    everybody.
+    everybody unless another flow covers them.
   returned: success
   type: list
   elements: str
   sample: []
 previous_flows:
   description:
-    - The options with which M(senet.firewall.flows) brings back the flows and confined domains that the host had
-      before, in place of those of now. C(state=absent) alone, if it had none.
-    - Null where one task cannot ask for them, since the host had domains confined without any flow, or some in the mode
-      V(enforce) and others in the mode V(observe), or where it cannot be told what the host had.
+    - The options with which M(senet.firewall.flows) brings back the flows and confined domains that the host had before
+      the change, in place of those that it has now. C(state=absent) alone, if it had none.
+    - Null if one task cannot ask for them, since the host had confined domains and no flow, or some domains confined in
+      the mode V(enforce) and others in the mode V(observe). Null too if it is not known what the host had.
   returned: when something changed
   type: dict
   sample:
@@ -218,8 +220,8 @@ steps:
     - make it permanent in /etc/senet
 access:
   description:
-    - The kernel's answer for each flow and each domain that it grants anything. Those of RV(asked) that are not listed
-      for a flow may neither send nor receive its packets.
+    - For each flow, the domains to which the kernel grants anything, and what it grants. Domains of RV(asked) that are
+      not listed for a flow may neither send nor receive its packets.
     - Empty in check mode when there is something to change, since the kernel does not know the packet types yet.
   returned: success
   type: list
@@ -288,7 +290,7 @@ asked:
   sample: [httpd_t, init_t, kernel_t, postgresql_t, sshd_t, unconfined_t]
 confined:
   description:
-    - The kernel's answer for each confined domain and the packets of no flow.
+    - What the kernel grants each confined domain on packets of no flow.
     - Empty in check mode when there is something to change.
   returned: success
   type: list
@@ -318,7 +320,7 @@ confined:
       sample: []
 peers:
   description:
-    - The kernel's answer to which peers each destination of a flow with O(verify_source) may receive from.
+    - The peers from which each destination of a flow with O(verify_source) may receive, as the kernel answers.
     - Empty in check mode when there is something to change.
   returned: success
   type: list
@@ -346,9 +348,9 @@ peers:
       elements: str
       sample: [httpd_t, kernel_t, postgresql_t, unlabeled_t]
 cut:
-  description: The open connections that the change cuts, or in check mode would cut, because their domain is not a
-    source of the flow, their address is not among its addresses, their domain is confined, or it is not a receiver of
-    the peer label.
+  description: The open connections that the change cuts, or in check mode would cut. Their domain is not named by the
+    flow of their port, the client's address is not among the flow's, their domain is confined, or it is not a receiver
+    of the peer label. A confined domain's listening sockets are in the list too.
   returned: success
   type: list
   elements: dict
@@ -391,7 +393,7 @@ cut:
       type: str
       sample: enforce
 guard:
-  description: The outcome of the guarded change, from the module M(senet.firewall.guard).
+  description: The guarded change. M(senet.firewall.guard) confirms or undoes it by its token.
   returned: when the change was guarded
   type: dict
   contains:
@@ -411,7 +413,7 @@ rolled_back:
   type: bool
   sample: true
 owners:
-  description: The users and units that the layer C(owner) permits as clients of each flow on this host. Empty without
+  description: For each flow, the users and units that the layer C(owner) permits as clients on this host. Empty without
     that layer.
   returned: success
   type: list
@@ -463,8 +465,8 @@ backend_reason:
   type: str
   sample: it was asked for
 selinux:
-  description: The mode of SELinux. In C(permissive) the layer C(selinux) enforces nothing, in
-    C(disabled) there is none.
+  description: The mode of SELinux. In C(permissive) the layer C(selinux) enforces nothing, in C(disabled) that layer
+    cannot be used.
   returned: success
   type: str
   sample: enforcing

@@ -5,30 +5,30 @@
 
 DOCUMENTATION = r"""
 module: flow_suggestion_info
-short_description: Suggest flows for what a host's domains talk about now, and tell what each would cut
+short_description: Suggest flows for the connections that a host's domains have now, and what each would cut
 version_added: 0.1.0
 description:
-  - Looks at the live connections and the listening sockets of all processes, with their SELinux domains, and at the
-    records of flows and confinements that only observe. Makes a flow for each service, with the name of the catalogue's
-    pair where that is known.
-  - A suggestion names those who were seen, and is for a person to review. Whoever was not connected just then is not
-    in it. Observe a flow for some days before you enforce it.
-  - What the host's flows have already is not suggested again. A flow that only observes is suggested anew with what it
-    does not name yet.
+  - Looks at the open connections and the listening sockets of all processes, with their SELinux domains, and at the
+    records of flows and confinements that only observe. It makes a flow for each service, under the name of the pair if
+    the catalogue has one.
+  - A suggestion names only the domains that were connected just then or that the records name, and is for a person to
+    review. Observe a flow for some days before you enforce it.
+  - What the host's flows permit already is not suggested again. A flow that only observes is suggested again, with the
+    domains that it does not name yet.
   - It changes nothing.
 options:
   since:
     description:
       - Only records of observing flows from this time on, such as V(2026-11-21T14:30) in UTC, or a span before now,
         such as V(2h) or V(7d).
-      - Left out, all that the logs have.
+      - If it is not given, all records that the logs have.
     type: str
 requirements:
   - Root on the target
 notes:
   - Clients in C(unconfined_t) are left out, since every program of an unconfined user is in that domain, root's among
-    them. So is SSH, by which you log in.
-  - Only what is in the network namespace of process 1 is looked at, which is where the flows' labels are.
+    them. SSH is left out too, since you log in by it.
+  - Only the network namespace of process 1 is looked at, which has the flows' labels.
   - UDP has no connections. Clients of UDP are seen only while they hold a connected socket.
 extends_documentation_fragment:
   - senet.firewall.attributes
@@ -83,28 +83,28 @@ suggestions:
         protocol: tcp
         ports: ["5432"]
     pair:
-      description: The catalogue's pair that it is. Null where it is none.
+      description: The pair of the catalogue to which the flow corresponds. Null if there is none.
       returned: always
       type: str
       sample: httpd_to_postgresql
     changes:
-      description: Whether the host has a flow of this name that only observes, and this one has more in it.
+      description: Whether the host has a flow of this name that only observes, and the suggestion adds to it.
       returned: always
       type: bool
       sample: false
     connections:
-      description: How many connections it was made from. With V(0) and no records a service listens, and a client
-        of the catalogue runs here that was not connected.
+      description: The number of connections that the suggestion was made from. If it is V(0) and there are no records
+        either, a service listens here, and a client of it that the catalogue knows runs here but was not connected.
       returned: always
       type: int
       sample: 3
     records:
-      description: How many records of an observing flow or confinement it was made from.
+      description: The number of records of observing flows or confinements that the suggestion was made from.
       returned: always
       type: int
       sample: 0
     notes:
-      description: What to look at in the review, a sentence each.
+      description: What to check in the review, a sentence each.
       returned: always
       type: list
       elements: str
@@ -117,12 +117,12 @@ suggestions:
       elements: dict
       contains:
         domain:
-          description: The domain that loses its traffic.
+          description: The domain that loses the socket's traffic.
           returned: always
           type: str
           sample: unconfined_t
         flow:
-          description: The flow that takes it. Null never occurs here.
+          description: The flow that cuts it, which is the suggested one.
           returned: always
           type: str
           sample: httpd_to_postgresql
@@ -179,8 +179,8 @@ not_suggested:
       type: str
       sample: "This is how you log in: write a flow for it by hand, with every address that you come from."
 addresses:
-  description: The host's own addresses but for loopback. By them the filter
-    P(senet.firewall.flows_from_suggestions#filter) finds the hosts at both ends.
+  description: The host's own addresses without those of loopback. The filter
+    P(senet.firewall.flows_from_suggestions#filter) finds the hosts at both ends by them.
   returned: success
   type: list
   elements: str

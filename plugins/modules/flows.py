@@ -10,24 +10,28 @@ version_added: 0.1.0
 description:
   - A flow is one permitted conversation, from source domains to destination domains on ports of a protocol.
     Nobody else, not even root or another program of the same user, can then reach that port on this host.
-  - Each flow becomes packet labels (SECMARK rules of iptables and ip6tables, in chains of their own) and a SELinux
-    policy module that lets just those domains send and receive them. SELinux then refuses the rest.
-  - Packets of no flow get a label of their own, which every domain may use, so that nothing else on the host is cut.
-  - Before anything is written, the change is refused if it would cut a running domain that the flows do not name.
+  - Each flow becomes rules that label packets (SECMARK, of iptables and ip6tables or of nftables, in chains or a table
+    of their own) and an SELinux policy module that lets only the flow's domains send and receive packets with these
+    labels. SELinux then refuses all other domains.
+  - Packets of no flow get a label of their own, which every domain may use except those in O(confine), so that nothing
+    else on the host is cut.
+  - Before anything is written, the change is refused if it would cut off C(sshd_t), the connection that Ansible uses,
+    or a server that uses a flow's port and that the flow does not name. Other connections that it cuts are in RV(cut).
     Afterwards the host is read back and the kernel is asked what each running domain may do; a change that did not take
     effect is undone.
-  - A change of any size runs C(semodule) once, which rebuilds the host's policy and takes some seconds. It runs it
-    twice where a flow gets other domains and also other ports, addresses or interfaces, or where a domain becomes
-    confined and gets a flow. Where only the addresses of flows change that had some before, it does not run it.
+  - A change of any size runs C(semodule) once, which rebuilds the host's policy and takes some seconds. The change runs
+    it twice if a flow gets other domains and also other ports, addresses or interfaces, or if a domain becomes confined
+    and gets a flow. If flows that had addresses get other ones, and nothing else changes, it does not run it.
   - No port that is enforced before and after a change is open while it is made, and no domain that may use it before
     and after is cut.
   - The change is guarded. A timer on the host undoes it unless it is confirmed over a new connection, which this
     module's action plugin opens once the change is in force. A host that can no longer be reached comes back in its
-    previous state; the task then fails with RV(rolled_back=true), and is never unreachable.
+    previous state. The task then fails with RV(rolled_back=true); Ansible does not count the host as unreachable.
   - The last 10 sets of flows that confirmed changes have replaced stay in C(/etc/senet/history), and O(state=reverted)
     goes back to one of them.
-  - A confirmed change is made permanent in C(/etc/senet/flows.json). C(senet-firewall.service) loads the labels at
-    boot before the network is up, and puts them back when another program empties the tables.
+  - A confirmed change is made permanent in C(/etc/senet/flows.json). C(senet-firewall.service) loads the labels at boot
+    before the network is up, and C(senet-firewall-watch.service) puts them back when another program empties the
+    tables. Without systemd there is neither, and a warning says so.
 extends_documentation_fragment:
   - senet.firewall.attributes
   - senet.firewall.change
@@ -41,12 +45,12 @@ options:
   flows:
     description:
       - The flows. An empty list is an error.
-      - O(state=present) needs this option or O(confine), or else O(backend) or O(layers), to which it then moves the
-        flows that the host has, or O(metrics_directory).
-      - With O(state=absent) only their names count. Without this option and O(confine), every flow is removed. What
-        M(senet.firewall.peer_label) and M(senet.firewall.interface_context) made stays.
+      - O(state=present) needs this option, O(confine), O(backend), O(layers) or O(metrics_directory). Without this
+        option and O(confine), the flows that the host has get the given backend, layers or directory.
+      - With O(state=absent) only their names count. If neither this option nor O(confine) is given, every flow is
+        removed. What M(senet.firewall.peer_label) and M(senet.firewall.interface_context) made stays.
       - With O(state=reverted) this option, O(confine), O(purge), O(mode), O(layers) and O(backend) are errors, since
-        all of them are those of the earlier set.
+        the earlier set determines all of them.
     type: list
     elements: dict
     suboptions:
@@ -54,7 +58,7 @@ options:
         description:
           - The flow's name, which becomes part of its packet types; a lower-case letter, then up to 30 lower-case
             letters, digits or C(_).
-          - Required unless O(flows[].pair) is given, whose name it takes otherwise.
+          - Required unless O(flows[].pair) is given, whose name is then the default.
         type: str
       pair:
         description:
@@ -66,7 +70,7 @@ options:
       source:
         description:
           - The domains that may connect. Required unless O(flows[].pair) is given.
-          - V(domain), the policy's attribute of all of them, stands for every domain, such as for a name server that
+          - V(domain), the policy's attribute of all domains, stands for every domain, as for a name server that
             everybody uses.
         type: list
         elements: str
@@ -97,14 +101,14 @@ options:
           - The server's addresses or networks, of either family, if the flow is limited to these. The same ports on
             other addresses are not affected.
           - With addresses of one family only, the ports stay open over the other; a warning says so on a host that has
-            both.
+            both. Without the addresses of loopback, they stay open over loopback.
           - It is the address that the server answers from, after any redirection (DNAT).
         type: list
         elements: str
       interfaces:
         description:
           - The network interfaces, such as V(eth0) or V(lo), if the flow is limited to these. The same ports on other
-            interfaces are not affected.
+            interfaces are not affected, and stay open.
           - A connection of a host to one of its own addresses goes through V(lo).
         type: list
         elements: str
@@ -120,15 +124,15 @@ options:
         description:
           - The systemd units that the client's processes run in, such as V(apache2.service), for the layer V(owner) of
             O(layers). A process outside of them is refused, even one of the right user.
-          - A service, slice or scope. A service gets a drop-in that loads the rules again when it starts, since it then
-            has a new control group.
+          - Each is a service, a slice or a scope. A service gets a drop-in that loads the rules again when it starts,
+            since it then has a new control group.
           - Needs control groups of version 2.
         type: list
         elements: str
       verify_source:
         description:
           - What the server's host verifies about its clients by peer labels (NetLabel), in addition to the packet
-            labels.
+            labels. V(none) if it is not given.
           - With V(loopback), the destination domains receive from peers of this host only if these are in the source
             domains, whatever label their packets carry. It works over C(127.0.0.0/8). Peers of this host that use
             C(::1) or its other addresses are refused, since IPv6 carries no domain. Other hosts are not affected.
@@ -140,24 +144,24 @@ options:
             This host's own clients are not affected.
           - Peer labels apply to all ports of a domain. The destination domains then receive from the peers of all their
             flows, as servers and as clients, and from nobody else.
-          - Turns on peer checks for the whole host. The collection's policy module permits every other domain to
-            receive from every peer.
-          - Needs the command C(netlabelctl) on the host. It is an error if something else has configured NetLabel
-            there.
+          - Any value but V(none) turns on peer checks for the whole host. The collection's policy module permits every
+            other domain to receive from every peer.
+          - It needs the command C(netlabelctl) on the host. If something else has configured NetLabel there, the change
+            is refused.
         type: str
         choices: [none, loopback, address, ipsec]
       mode:
-        description: The mode of this flow, where it is not that of O(mode).
+        description: The mode of this flow. If it is not given, O(mode) applies.
         type: str
         choices: [enforce, observe]
   state:
     description:
       - Whether the flows are to be present or absent, or the host is to go back to the flows that it had before.
-      - V(reverted) undoes the last confirmed change of flows, also that which removed them all. It is a change like any
-        other, with its checks and its guard. Flows that the earlier set does not have are removed; they are in
-        RV(removed), and a warning names each. Another names the flows that are enforced now and were only observed
-        then.
-      - Run twice, V(reverted) changes nothing the second time. To go further back, or forth again, give O(revert_to).
+      - V(reverted) undoes the last confirmed change of flows, also one that removed them all. It is a change like any
+        other, with the same checks and the guard. Flows that the earlier set does not have are removed; they are in
+        RV(removed), and a warning names each. Another warning names the flows and domains that are enforced now and were
+        only observed then.
+      - Run twice, V(reverted) changes nothing the second time. To go further back, or forward again, give O(revert_to).
       - V(reverted) is an error if the host had no other flows before. What M(senet.firewall.peer_label) and
         M(senet.firewall.interface_context) made stays as it is.
     type: str
@@ -167,15 +171,16 @@ options:
     description:
       - The moment to whose flows O(state=reverted) goes back, as a time such as V(2026-11-21T14:30), in UTC unless it
         has an offset, or a span before now, such as V(30m), V(2h) or V(1d). It is a moment of the host's clock.
-      - RV(senet.firewall.flows_info#module:history) lists the sets of flows with their times. The time at which one was
-        confirmed goes back to this one.
-      - A host whose flows have not changed since that moment is left as it is. It is an error if the host does not know
-        any more which flows it had then.
+      - RV(senet.firewall.flows_info#module:history) lists the sets of flows with their times. To go back to one of
+        them, give the time at which it was confirmed.
+      - A host whose flows have not changed since that moment is left as it is. A moment that the host's history does
+        not cover any more is an error.
     type: str
   purge:
     description:
-      - Whether O(state=present) removes the flows that are not in O(flows), which is then the host's whole set. What
-        only they protected is then open to everybody; they are in RV(removed), and a warning names each.
+      - Whether O(state=present) removes the flows that are not in O(flows), which is then the host's whole set. Their
+        ports are then open to everybody unless another flow covers them. The flows are in RV(removed), and a warning
+        names each.
       - Without it, the listed flows are added or changed, and those of other names are left as they are.
       - Use it where one task lists all flows of a host, so that a flow that you remove from the list is removed from
         the host too. No other task, and no role of a pair, may then set flows on that host.
@@ -184,8 +189,10 @@ options:
   confine:
     description:
       - Domains that may use their flows and nothing else, neither as client nor as server, not even on loopback or to
-        ask a name server. Flows of V(domain), which stands for every domain, are among their flows.
-      - RV(cut) and a warning list the connections that their running processes lose.
+        ask a name server. A flow that names V(domain), which stands for every domain, is one of their flows too.
+      - RV(cut) and a warning list the sockets that their running processes have and would lose, listening ones
+        included. The change is not refused for them, unless it would cut off C(sshd_t) or the connection that Ansible
+        uses.
       - With O(purge) these are all the confined domains of the host, and a warning names each that is no longer
         confined; without it they are added. With O(state=absent), they are no longer confined.
       - An empty list is an error.
@@ -194,10 +201,11 @@ options:
   confirm:
     description:
       - Who confirms the change. With V(auto), this task does, over a new connection and after the health checks.
-      - With V(manual), this task makes the same checks and leaves the change unconfirmed, so that later tasks can ask
-        other hosts whether all still works. M(senet.firewall.guard) then confirms it, or undoes it, by RV(guard.token).
+      - With V(manual), this task makes the same checks and leaves the change unconfirmed, so that later tasks can test
+        from other hosts whether all still works. M(senet.firewall.guard) then confirms or undoes the change, which
+        RV(guard.token) names.
       - The host undoes the change after O(confirm_timeout) unless it was confirmed by then, whatever becomes of the
-        play. Nothing else can be changed on the host meanwhile.
+        play. Until then every other change on the host is refused.
       - V(manual) with O(confirm_timeout=0) is an error.
     type: str
     choices: [auto, manual]
@@ -205,16 +213,18 @@ options:
   metrics_directory:
     description:
       - A directory of the host in which C(senet-firewall-watch.service) keeps the file C(senet_firewall.prom), for the
-        textfile collector of Prometheus' node exporter. V(none) ends that and removes the file.
-      - An absolute path. The directory must exist, be no link, belong to root and be writable for nobody else.
-      - Without this option it stays as it is. When the last flow goes, the file goes too.
+        textfile collector of Prometheus' node exporter. V(none) turns that off and removes the file.
+      - An absolute path. The directory must exist, must not be a symbolic link, and must belong to root, and nobody
+        else may be able to write there.
+      - Without this option the setting stays as it is. The file is removed with the host's last flow.
     type: str
   mode:
     description:
       - With V(enforce), only the flow's domains can use its ports.
-      - Domains in O(confine) are confined in this mode.
+      - The mode applies to the domains in O(confine) too.
       - With V(observe), nobody is refused, and the kernel logs everybody who would be, as C(avc:\ \ granted) for the
-        flow's packet types. Of a busy connection few packets are logged, the first ones among them.
+        flow's packet types. Of a busy connection few packets are logged, the first ones among them. A flow that the
+        host enforced before is then open to everybody.
     type: str
     choices: [enforce, observe]
     default: enforce
@@ -236,7 +246,7 @@ EXAMPLES = r"""
         destination: [postgresql_t]
         ports: [5432]
 
-- name: Two flows of the catalogue are all that this host has, and any other is removed
+- name: Have two flows of the catalogue, and remove all others of this host
   senet.firewall.flows:
     flows:
       - pair: httpd_to_postgresql
@@ -269,7 +279,7 @@ EXAMPLES = r"""
     url: http://localhost/health
   delegate_to: web1.example.com
 
-- name: Confirm it, which nothing does if the page did not come
+- name: Confirm the change; if the page did not come, the play ends before this, and the host undoes the change
   senet.firewall.guard:
     token: "{{ change.guard.token }}"
     state: confirmed
@@ -281,7 +291,7 @@ EXAMPLES = r"""
       - pair: httpd_to_postgresql
     layers: [selinux, owner]
 
-- name: A client that shares its domain with others, by its user and its unit as well
+- name: Limit a flow to one of several programs in a domain, by its user and its unit
   senet.firewall.flows:
     flows:
       - name: reports
@@ -351,17 +361,17 @@ flows:
       mode: enforce
 removed:
   description: The names of the flows that were removed, or in check mode would be. Their ports are then open to
-    everybody. A warning names those that O(purge) or O(state=reverted) removed.
+    everybody unless another flow covers them. A warning names those that O(purge) or O(state=reverted) removed.
   returned: success
   type: list
   elements: str
   sample: []
 previous_flows:
   description:
-    - The options with which M(senet.firewall.flows) brings back the flows and confined domains that the host had
-      before, in place of those of now. C(state=absent) alone, if it had none.
-    - Null where one task cannot ask for them, since the host had domains confined without any flow, or some in the mode
-      V(enforce) and others in the mode V(observe), or where it cannot be told what the host had.
+    - The options with which M(senet.firewall.flows) brings back the flows and confined domains that the host had before
+      the change, in place of those that it has now. C(state=absent) alone, if it had none.
+    - Null if one task cannot ask for them, since the host had confined domains and no flow, or some domains confined in
+      the mode V(enforce) and others in the mode V(observe). Null too if it is not known what the host had.
   returned: when something changed
   type: dict
   sample:
@@ -391,8 +401,8 @@ steps:
     - make it permanent in /etc/senet
 access:
   description:
-    - The kernel's answer for each flow and each domain that it grants anything. Those of RV(asked) that are not listed
-      for a flow may neither send nor receive its packets.
+    - For each flow, the domains to which the kernel grants anything, and what it grants. Domains of RV(asked) that are
+      not listed for a flow may neither send nor receive its packets.
     - Empty in check mode when there is something to change, since the kernel does not know the packet types yet.
   returned: success
   type: list
@@ -462,7 +472,7 @@ asked:
   sample: [httpd_t, init_t, kernel_t, postgresql_t, sshd_t, unconfined_t]
 confined:
   description:
-    - The kernel's answer for each confined domain and the packets of no flow.
+    - What the kernel grants each confined domain on packets of no flow.
     - Empty in check mode when there is something to change.
   returned: success
   type: list
@@ -492,7 +502,7 @@ confined:
       sample: []
 peers:
   description:
-    - The kernel's answer to which peers each destination of a flow with O(flows[].verify_source) may receive from.
+    - The peers from which each destination of a flow with O(flows[].verify_source) may receive, as the kernel answers.
     - Empty in check mode when there is something to change.
   returned: success
   type: list
@@ -520,9 +530,9 @@ peers:
       elements: str
       sample: [httpd_t, kernel_t, postgresql_t, unlabeled_t]
 cut:
-  description: The open connections that the change cuts, or in check mode would cut, because their domain is not a
-    source of the flow, their address is not among its addresses, their domain is confined, or it is not a receiver of
-    the peer label.
+  description: The open connections that the change cuts, or in check mode would cut. Their domain is not named by the
+    flow of their port, the client's address is not among the flow's, their domain is confined, or it is not a receiver
+    of the peer label. A confined domain's listening sockets are in the list too.
   returned: success
   type: list
   elements: dict
@@ -565,7 +575,7 @@ cut:
       type: str
       sample: enforce
 guard:
-  description: The outcome of the guarded change, from the module M(senet.firewall.guard).
+  description: The guarded change. M(senet.firewall.guard) confirms or undoes it by its token.
   returned: when the change was guarded
   type: dict
   contains:
@@ -591,7 +601,7 @@ rolled_back:
   type: bool
   sample: true
 owners:
-  description: The users and units that the layer C(owner) permits as clients of each flow on this host. Empty without
+  description: For each flow, the users and units that the layer C(owner) permits as clients on this host. Empty without
     that layer.
   returned: success
   type: list
@@ -643,8 +653,8 @@ backend_reason:
   type: str
   sample: it was asked for
 selinux:
-  description: The mode of SELinux. In C(permissive) the layer C(selinux) enforces nothing, in
-    C(disabled) there is none.
+  description: The mode of SELinux. In C(permissive) the layer C(selinux) enforces nothing, in C(disabled) that layer
+    cannot be used.
   returned: success
   type: str
   sample: enforcing

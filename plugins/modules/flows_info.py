@@ -5,12 +5,12 @@
 
 DOCUMENTATION = r"""
 module: flows_info
-short_description: Tell which flows a host has, and whether they are in force as they were asked for
+short_description: Return which flows a host has, and whether they are in force as they were asked for
 version_added: 0.1.0
 description:
   - Returns the flows that M(senet.firewall.flows) and related modules have recorded on a host, the change that waits
-    for its confirmation there, the outcome of the last change, the flows that the host had before, and the drift, which
-    is where the host differs from the record.
+    there to be confirmed, the outcome of the last change, the flows that the host had before, and the drift, which is
+    where the host differs from the record.
   - It changes nothing.
 requirements:
   - Root on the target
@@ -21,7 +21,7 @@ attributes:
   diff_mode:
     support: full
     details:
-      - Shows RV(drift) as what the host has and what the record asks for.
+      - Shows what the host has beside what the record asks for, where they differ (RV(drift)).
 seealso:
   - module: senet.firewall.flows
   - module: senet.firewall.guard
@@ -40,7 +40,7 @@ EXAMPLES = r"""
     that: not host.drift
     fail_msg: "It takes: {{ host.drift | join('; ') }}"
 
-- name: Confirm a change whose play was interrupted
+- name: Confirm a change whose play was interrupted, if it waits
   senet.firewall.guard:
     token: "{{ host.pending.token }}"
     state: confirmed
@@ -96,13 +96,13 @@ metrics_directory:
   type: str
   sample: /var/lib/prometheus/node-exporter
 selinux:
-  description: The mode of SELinux. In C(permissive) the layer C(selinux) enforces nothing, in C(disabled) there is
-    none.
+  description: The mode of SELinux. In C(permissive) the layer C(selinux) enforces nothing, in C(disabled) that layer
+    cannot be used.
   returned: success
   type: str
   sample: enforcing
 pending:
-  description: The change that waits for its confirmation. Null where there is none.
+  description: The change that waits to be confirmed, or that a run is making. Null if there is none.
   returned: success
   type: dict
   contains:
@@ -112,8 +112,8 @@ pending:
       type: str
       sample: 4f0c9be21a77
     complete:
-      description: Whether the run made the whole change. If not, the run is still at work, or it died and the next run
-        undoes it.
+      description: Whether the run made the whole change. If not, the run is still at work, or it died, and the timer or
+        the next run undoes what it did.
       returned: always
       type: bool
       sample: true
@@ -163,8 +163,8 @@ history:
   elements: dict
   contains:
     confirmed:
-      description: When the set was confirmed, for C(revert_to). Null where it was there before the history began, or
-        that is not known.
+      description: When the set was confirmed, for C(revert_to). Null if the set was there before the history began, or
+        if the time is not known.
       returned: always
       type: str
       sample: "2026-11-19T08:12:40Z"
@@ -174,7 +174,7 @@ history:
       type: str
       sample: "2026-11-21T13:30:02Z"
     reverted:
-      description: Whether it was C(state=reverted) that put another set in its place.
+      description: Whether C(state=reverted) put another set in its place.
       returned: always
       type: bool
       sample: false
@@ -192,8 +192,8 @@ history:
       sample: []
 drift:
   description:
-    - The steps that would bring the host to what the record says. Empty where it is there.
-    - Null while a change waits, since what is in force then is not on record.
+    - The steps that would bring the host to what the record says. Empty if nothing differs.
+    - Null while a change waits to be confirmed, since what is then in force is not in the record.
   returned: success
   type: list
   elements: str

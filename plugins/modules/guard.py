@@ -5,13 +5,13 @@
 
 DOCUMENTATION = r"""
 module: guard
-short_description: Confirm or undo a change of flows that the guard watches
+short_description: Confirm or undo a change of flows that waits to be confirmed
 version_added: 0.1.0
 description:
-  - A change that M(senet.firewall.flows) has made is undone by a timer on the host unless it is confirmed. The action
-    plugin of that module confirms it by itself, unless it is told to leave that to this module with C(confirm=manual).
-    This module is for these changes, and for those whose play was interrupted.
-  - Nothing else can be changed on the host while a change waits.
+  - A timer on the host undoes a change of M(senet.firewall.flows) or a related module unless it is confirmed. The
+    action plugin of that module confirms it, except with C(confirm=manual). This module confirms or undoes changes with
+    C(confirm=manual), and changes whose play was interrupted.
+  - While a change waits, every other change on the host is refused.
 requirements:
   - Root on the target
 extends_documentation_fragment:
@@ -25,12 +25,13 @@ attributes:
       - The result of the module that made the change describes it.
 options:
   token:
-    description: The name of the change. The result of the module that made it has it as C(guard.token), the error that
-      refuses another change names it, and M(senet.firewall.flows_info) returns it.
+    description: The name of the change. It is C(guard.token) in the result of the task that made the change, and
+      C(pending.token) in that of M(senet.firewall.flows_info). The error that refuses another change has it too.
     type: str
     required: true
   state:
-    description: Whether the change is to stay or to be undone now. To confirm what the host has undone is an error.
+    description: Whether the change is to stay, or to be undone now. Confirming a change that the host has undone is an
+      error.
     type: str
     choices: [confirmed, aborted]
     required: true
@@ -60,8 +61,9 @@ token:
   type: str
   sample: 4f0c9be21a77
 rolled_back:
-  description: Whether the host is back in its previous state. It may be false with O(state=aborted), if the change had
-    been confirmed. With O(state=confirmed) the task fails where it is true, since the timer was faster.
+  description: Whether the host is back in its previous state. With O(state=aborted) it is false if the change had been
+    confirmed before. With O(state=confirmed) the task fails if it is true, since the timer has undone the change
+    already.
   returned: success
   type: bool
   sample: false

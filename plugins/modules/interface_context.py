@@ -5,16 +5,17 @@
 
 DOCUMENTATION = r"""
 module: interface_context
-short_description: Give a network interface a SELinux context
+short_description: Give a network interface an SELinux context
 version_added: 0.1.0
 description:
-  - Does what C(semanage interface) does, and nothing where the interface has the context already.
+  - Sets the context of an interface, as C(semanage interface) does. If the interface has the context already, it
+    changes nothing.
   - The kernel checks the class C(netif) only while peer labels are in use, by NetLabel or labelled IPsec. Without them
     the context of an interface has no effect at all.
-  - A change commits to the policy store, which rebuilds the host's policy and takes some seconds.
+  - A change rebuilds the host's policy, which takes some seconds.
   - The kernel is asked before the change, whether peer labels are in use or not. A change is refused if it would stop
     C(sshd_t) from using the interface while somebody is logged in over it, or would cut the connection that Ansible
-    uses. Like one of M(senet.firewall.flows), it is undone by the host unless it is confirmed over a new connection.
+    uses. The host undoes the change unless it is confirmed over a new connection, as with M(senet.firewall.flows).
 requirements:
   - The command C(semanage) on the target, of the package policycoreutils-python-utils
   - Root on the target
@@ -26,37 +27,45 @@ attributes:
     support: full
   diff_mode:
     support: full
+  action:
+    description: Has an action plugin, so that some of its work is done on the controller.
+    support: full
+  async:
+    description: Does not support C(async), and does not need it.
+    support: none
 options:
   interface:
-    description: The name of the interface, in full. It need not be there yet.
+    description: The name of the interface, in full. The interface need not exist yet.
     type: str
     required: true
   type:
     description:
       - The type of the interface's context, such as V(netif_t). Required with O(state=present).
       - It must be in the loaded policy, unless O(create_type=true). If the type has the attribute C(netif_type), every
-        domain that may use all interfaces may use this one; otherwise only the domains that your policy grants it.
+        domain that may use all interfaces may use this one; otherwise only domains to which your own policy grants it
+        may.
     type: str
   create_type:
     description:
-      - Whether to declare a O(type) that the loaded policy does not have, in the collection's own policy module.
-        M(senet.firewall.flows) leaves it in place. Its name is of lower-case letters, digits and C(_), with C(_t) at
-        the end.
-      - Every domain may use such an interface, as it may use any other, and packets without a label may arrive on it.
+      - Whether to declare O(type) in the collection's own policy module if the loaded policy does not have it.
+        M(senet.firewall.flows) leaves such a type in place. Its name consists of lower-case letters, digits and C(_),
+        with C(_t) at the end.
+      - Every domain may use an interface of a created type, as it may use any other, and packets without a label may
+        arrive on it.
       - With this option, a created type that no interface and no peer label uses any longer is removed, whatever
         O(state) is.
     type: bool
     default: false
   level:
-    description: The MLS or MCS range. It is left out where the policy has no levels.
+    description: The MLS or MCS range. It is not used if the policy has no levels.
     type: str
     default: s0
     aliases: [serange]
   state:
     description:
       - Whether the interface is to have a context of its own.
-      - With V(absent), the context that was given on this host is removed, and the interface has what the policy itself
-        says. Where SELinux is disabled, nothing is done.
+      - With V(absent), the context that was set on this host is removed, and the interface gets the one that the policy
+        itself gives it. If SELinux is disabled, nothing is done.
     type: str
     choices: [present, absent]
     default: present
@@ -67,18 +76,18 @@ author:
 """
 
 EXAMPLES = r"""
-- name: The interface to the internet has a type of its own
+- name: Give the interface to the internet a type that the policy has
   senet.firewall.interface_context:
     interface: eth0
     type: public_iface_t
 
-- name: Its type is in no policy yet
+- name: Give it a type that is in no policy yet
   senet.firewall.interface_context:
     interface: eth0
     type: public_iface_t
     create_type: true
 
-- name: The interface has the context of every other again
+- name: Give it back the context of all other interfaces, and remove the created type
   senet.firewall.interface_context:
     interface: eth0
     state: absent
@@ -92,8 +101,8 @@ interface:
   type: str
   sample: eth0
 context:
-  description: The context that it was given on this host, now or after the real run in check mode. Null where it has
-    what the policy says of it.
+  description: The context that was set on this host, now or after the real run in check mode. Null if the interface has
+    the one that the policy itself gives it.
   returned: success
   type: str
   sample: system_u:object_r:public_iface_t:s0
@@ -121,8 +130,8 @@ steps:
     - wait for the confirmation over a new connection
     - make it permanent in /etc/senet
 cut:
-  description: The connections over the interface that the change cuts while peer labels are in use, or in check mode
-    would cut.
+  description: The connections over the interface that the change cuts, or in check mode would cut, if peer labels are
+    in use.
   returned: success
   type: list
   elements: dict
@@ -168,7 +177,7 @@ cut:
       type: str
       sample: enforce
 guard:
-  description: The outcome of the guarded change, from the module M(senet.firewall.guard).
+  description: The guarded change. M(senet.firewall.guard) confirms or undoes it by its token.
   returned: when the change was guarded
   type: dict
   contains:

@@ -5,33 +5,34 @@
 
 DOCUMENTATION = r"""
 module: packet_access_info
-short_description: Tell which domains may use a host's flows, as the kernel says
+short_description: Return which domains may use a host's flows, as the kernel answers
 version_added: 0.1.0
 description:
   - Asks the kernel for each flow and each domain whether it may send and receive the flow's packets, and connect to its
     ports (C(name_connect)). Booleans and policy modules of others are taken into account.
-  - What differs from the flows on record is in RV(findings), which is empty where all is as asked.
+  - RV(findings) lists where the kernel's answers differ from the host's flows. It is empty if nothing differs.
   - It changes nothing.
 options:
   domains:
     description:
-      - Only these domains, whether they run or not, for example V(httpd_t). Then every flow has a row for each of them.
-      - Left out, all that run or that a flow names, and only rows of domains that may do something.
+      - Only these domains, whether they run or not, for example V(httpd_t). Every flow then has a row for each of them.
+      - If it is not given, all domains that run or that a flow names. Rows of domains that may do nothing are then left
+        out.
     type: list
     elements: str
   flows:
     description:
       - Only these flows, by name.
-      - Left out, all flows of the host.
+      - If it is not given, all flows of the host.
     type: list
     elements: str
 requirements:
   - Root on the target
 notes:
-  - The kernel logs each connect that it refuses, also where it is only asked for. So it is asked for a flow's sources
-    and for O(domains) alone. These records have the command C(senet-ask), and M(senet.firewall.packet_denial_info)
-    leaves them out.
-  - Where SELinux is disabled, or is not a layer of the flows, there is nothing to ask, and the lists are empty.
+  - To ask for C(name_connect), the module tries a connect, and the kernel logs each one that it refuses. So the module
+    asks for it only for a flow's sources and for O(domains). These records have the command C(senet-ask), and
+    M(senet.firewall.packet_denial_info) leaves them out.
+  - If SELinux is disabled, or is not a layer of the flows, there is nothing to ask, and the lists are empty.
 extends_documentation_fragment:
   - senet.firewall.attributes
   - senet.firewall.info
@@ -49,7 +50,7 @@ EXAMPLES = r"""
   senet.firewall.packet_access_info:
   register: kernel
 
-- name: Stop where that is not what the flows say
+- name: Stop if the answers differ from the flows
   ansible.builtin.assert:
     that: not kernel.findings
     fail_msg: "{{ kernel.findings | map(attribute='text') | join(' ') }}"
@@ -66,7 +67,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 selinux:
-  description: The mode of SELinux. Only in C(enforcing) anything is refused.
+  description: The mode of SELinux. SELinux refuses packets in C(enforcing) only.
   returned: success
   type: str
   sample: enforcing
@@ -109,22 +110,22 @@ access:
       elements: str
       sample: [recv]
     refused:
-      description: What the domain may do with packets of clients whose address is not among the flow's. Null where the
-        flow takes any address.
+      description: What the domain may do with packets of clients whose address is not among the flow's. Null if the
+        flow permits any address.
       returned: always
       type: list
       elements: str
       sample: null
     name_connect:
       description:
-        - Whether the policy lets the domain connect to the flow's ports, whatever the packets' labels. Of a range of
-          ports the first stands for all.
-        - Null where that was not asked, or cannot be. It is asked for TCP alone.
+        - Whether the policy lets the domain connect to the flow's ports, whatever the packets' labels. Only the first
+          port of a range is asked for.
+        - Null if that was not asked, or cannot be asked. It is asked for TCP only.
       returned: always
       type: bool
       sample: true
     refused_ports:
-      description: The ports that it does not.
+      description: The ports to which the policy does not let the domain connect.
       returned: always
       type: list
       elements: int
@@ -145,7 +146,7 @@ access:
       type: bool
       sample: false
 confined:
-  description: The kernel's answer for each confined domain and packets of no flow.
+  description: What the kernel grants each confined domain on packets of no flow.
   returned: success
   type: list
   elements: dict
@@ -173,7 +174,7 @@ confined:
       elements: str
       sample: []
 peers:
-  description: The kernel's answer for each destination that verifies its clients.
+  description: The peers from which each destination of a flow with C(verify_source) may receive, as the kernel answers.
   returned: success
   type: list
   elements: dict
@@ -200,19 +201,19 @@ peers:
       elements: str
       sample: [httpd_t, kernel_t, postgresql_t, unlabeled_t]
 findings:
-  description: What differs from the flows on record, and rules of other programs that label packets too. Empty where
-    the kernel enforces them.
+  description: Where the kernel's answers differ from the host's flows, and rules of other programs that label packets
+    too. Empty if the kernel enforces the flows.
   returned: success
   type: list
   elements: dict
   contains:
     flow:
-      description: The flow that it is about. Null where it is about none alone.
+      description: The flow that the finding is about. Null if it is not about a single flow.
       returned: always
       type: str
       sample: web_db
     domain:
-      description: The domain that it is about. Null where it is about none alone.
+      description: The domain that the finding is about. Null if it is not about a single domain.
       returned: always
       type: str
       sample: httpd_t

@@ -5,23 +5,23 @@
 
 DOCUMENTATION = r"""
 module: packet_denial_info
-short_description: Tell who was refused what by SELinux or would be, and what to do about it
+short_description: Return who was refused what by SELinux or would be, and what to do about it
 version_added: 0.1.0
 description:
-  - Reads what the kernel has logged of packets, peers, interfaces, nodes and IPsec that SELinux refused, or that a
-    flow in the mode V(observe) would refuse, and of connects that the policy refused (C(name_connect)). With the layer
-    V(owner) also what its rules log.
-  - Groups the records by who tried what, and says for each group what to do. Where a flow refuses whom it does not
-    name, it does what it is for, and the advice says so.
-  - Reads auditd's log with its rotations, plain or compressed. Where auditd does not run, it reads the journal, or
-    else what is left of the kernel's log since boot. It needs no tool but C(journalctl) for the journal.
+  - Reads the kernel's records of packets, peers, interfaces, nodes and IPsec associations that SELinux refused, or that
+    a flow in the mode V(observe) would refuse, and of connects that the policy refused (C(name_connect)). It also reads
+    what the rules of the layer V(owner) log.
+  - Groups the records by who tried what, and says for each group what to do. If a flow refused a domain that it does
+    not name, as it should, the advice says so.
+  - Reads auditd's log with its rotations, plain or compressed. If auditd does not run, it reads the journal with
+    C(journalctl), or else what is left of the kernel's log since boot. It needs no other tool.
   - It changes nothing.
 options:
   since:
     description:
       - Only records from this time on, such as V(2026-11-21T14:30) in UTC, V(2026-11-21T14:30+01:00), or a span before
         now, such as V(30m), V(2h) or V(1d).
-      - Left out, all that the logs have.
+      - If it is not given, all records that the logs have.
     type: str
   until:
     description: Only records up to this time, written as O(since) is.
@@ -38,11 +38,11 @@ options:
 requirements:
   - Root on the target
 notes:
-  - However many records there are, at most 500 groups are kept, with at most 64 ports of one domain and flow and 8
-    values of each kind, and one line of a log at a time. What finds no room is counted in RV(left_out).
-  - The kernel's record of a packet has no protocol and, since the kernel can check a packet while another process runs,
-    perhaps the wrong process. RV(groups[].processes_reliable) says so.
-  - The kernel may drop records where there are very many. Then RV(lost) is true, and counts are too low.
+  - However many records there are, the module keeps at most 500 groups, with at most 64 ports of one domain and flow
+    and 8 values of each kind, and reads one line of a log at a time. Records beyond that are counted in RV(left_out).
+  - The kernel's record of a packet has no protocol. Since the kernel can check a packet while another process runs, the
+    record may name a wrong process; then RV(groups[].processes_reliable) is false.
+  - The kernel may drop records if there are very many. Then RV(lost) is true, and counts are too low.
 extends_documentation_fragment:
   - senet.firewall.attributes
   - senet.firewall.info
@@ -82,24 +82,25 @@ groups:
   elements: dict
   contains:
     verdict:
-      description: V(refused), V(observed) where a flow or a confinement only observes, or V(permissive) where it was
-        not refused since the host or the domain is permissive.
+      description: V(refused); V(observed) if a flow or a confinement only observes; or V(permissive) if nothing was
+        refused since the host or the domain is permissive.
       returned: always
       type: str
       sample: refused
     domain:
-      description: The domain that sent, received or connected. Null for the layer owner, which knows none.
+      description: The domain that sent, received or connected. Null for records of the layer owner, which do not name
+        domains.
       returned: always
       type: str
       sample: unconfined_t
     users:
-      description: The users that records name, by login name or uid. Records of packets name none.
+      description: The users in the records, by login name or uid. Records of packets name no user.
       returned: always
       type: list
       elements: str
       sample: []
     flow:
-      description: The flow that is meant. Null where it is none.
+      description: The flow whose label or port the records have. Null if they belong to no flow.
       returned: always
       type: str
       sample: web_db
@@ -119,7 +120,7 @@ groups:
       type: str
       sample: tcp
     port:
-      description: The port of the service. Null where there is none, and where more ports were tried than are kept.
+      description: The port of the service. Null if there is none, or if more ports were tried than are kept.
       returned: always
       type: int
       sample: 5432
@@ -149,13 +150,13 @@ groups:
       elements: str
       sample: [packet]
     permissions:
-      description: Which permissions were asked for, such as V(send), V(recv) or V(name_connect).
+      description: The permissions that were checked, such as V(send), V(recv) or V(name_connect).
       returned: always
       type: list
       elements: str
       sample: [send]
     types:
-      description: The types that were asked about, at most 8.
+      description: The types of the packets, peers, ports and so on that were checked, at most 8.
       returned: always
       type: list
       elements: str
@@ -166,17 +167,17 @@ groups:
       type: int
       sample: 12
     first:
-      description: When the first was made, in UTC.
+      description: The time of the first record, in UTC.
       returned: always
       type: str
       sample: "2026-11-21T14:31:38Z"
     last:
-      description: When the last was made, in UTC.
+      description: The time of the last record, in UTC.
       returned: always
       type: str
       sample: "2026-11-21T14:33:02Z"
     processes:
-      description: Processes that records name, at most 8.
+      description: The processes in the records, at most 8.
       returned: always
       type: list
       elements: dict
@@ -192,12 +193,13 @@ groups:
           type: str
           sample: senet-probe
     processes_reliable:
-      description: Whether these are the processes that tried. For packets they may be bystanders, and it is false.
+      description: Whether the processes in the records are those that tried. For packets it is false, since they may be
+        bystanders.
       returned: always
       type: bool
       sample: false
     running:
-      description: What runs in the domain now, at most 8.
+      description: The processes that run in the domain now, at most 8.
       returned: always
       type: list
       elements: dict
@@ -225,11 +227,11 @@ groups:
       contains:
         kind:
           description:
-            - V(as_asked) where a flow or a label does what it is for.
-            - V(flow) where a confined domain has no flow for it, V(address) where a client's address is in no flow.
-            - V(boolean) where the policy refuses the connect, whatever a flow says.
-            - V(peer_label) where a domain is not a receiver of a peer label, V(look) where something has to be
-              looked at first.
+            - V(as_asked) if a flow or a label refuses whom it should.
+            - V(flow) if a confined domain has no flow for it, V(address) if a client's address is not among those of
+              the flow.
+            - V(boolean) if the policy refuses the connect, whatever a flow says.
+            - V(peer_label) if a domain is not a receiver of a peer label, V(look) if you must look at something first.
           returned: always
           type: str
           sample: as_asked
@@ -238,11 +240,11 @@ groups:
           returned: always
           type: str
           sample: >-
-            The flow 'web_db' keeps 'redis_t' from connecting to tcp/5432: that is what it is for. If 'redis_t' is
-            meant, add it to the flow's source.
+            The flow 'web_db' keeps 'redis_t' from connecting to tcp/5432, as intended, since it does not name that
+            domain. If 'redis_t' should be permitted, add it to the flow's source.
         flow:
-          description: The flow to set, as M(senet.firewall.flow) and M(senet.firewall.flows) take it, if the attempt
-            was meant. Null where no flow would help.
+          description: The flow to set if the attempt should be permitted, as M(senet.firewall.flow) and
+            M(senet.firewall.flows) take it. Null if no flow would help.
           returned: always
           type: dict
           sample:
@@ -253,8 +255,8 @@ groups:
             ports: ["5432"]
             mode: enforce
         peer_label:
-          description: The label to set, as M(senet.firewall.peer_label) takes it, if the attempt was meant. Null where
-            no label would help.
+          description: The label to set if the attempt should be permitted, as M(senet.firewall.peer_label) takes it.
+            Null if no label would help.
           returned: always
           type: dict
           sample: null
@@ -265,28 +267,28 @@ groups:
           elements: str
           sample: []
 records:
-  description: How many records were counted, in all groups and in RV(left_out).
+  description: The number of records in all groups and in RV(left_out).
   returned: success
   type: int
   sample: 12
 left_out:
-  description: How many of them found no room in a group.
+  description: The number of records for which there was no room in a group.
   returned: success
   type: int
   sample: 0
 unreadable:
-  description: How many records were cut short or garbled.
+  description: The number of records that were cut short or garbled.
   returned: success
   type: int
   sample: 0
 questions:
-  description: How many refused connects were questions of this collection, which asks the kernel in this way whether a
-    domain may connect to a port. They are in no group.
+  description: The number of records that this collection has caused itself, since it asks the kernel by a connect
+    whether a domain may connect to a port. They are in no group.
   returned: success
   type: int
   sample: 0
 lost:
-  description: Whether the kernel says in its log that it dropped records. Only known where that log was read.
+  description: Whether the kernel's log says that it dropped records. It is false if that log was not read.
   returned: success
   type: bool
   sample: false

@@ -8,24 +8,24 @@ module: peer_label
 short_description: Label peers by their address, and processes of the same host by their domain
 version_added: 0.1.0
 description:
-  - By SELinux's class C(peer), the label of a sender decides whose packets a socket may receive. This module sets these
-    labels, by NetLabel, and installs the policy that they need.
+  - SELinux's class C(peer) decides from which senders a socket may receive, by the label of the sender. This module
+    sets these labels by NetLabel, and installs the policy that they need.
   - A static label gives the senders at some addresses a type of their own, which the collection's policy module
-    declares. O(receivers) limits who may receive from them, or policy of your own uses the type.
+    declares. O(receivers) limits who may receive from them. Policy of your own can use the type too.
   - A full label on loopback is the sender's own context. A service can then read the domain of a client on the same
     host by C(SO_PEERSEC), as sepgsql of PostgreSQL does.
   - A label turns on peer checks for the whole host, which under Debian's stock policy cut SSH. So a policy that permits
     every domain to receive from every peer, except from those with O(receivers), is installed first. Before a label is
-    in force, the kernel is asked for every running domain, and the change is refused if it would cut a process that it
-    is not meant to cut.
-  - The host undoes a change that is not confirmed over a new connection, as M(senet.firewall.flows) says. Labels
+    in force, the kernel is asked about every running domain. The change is refused if it would cut off C(sshd_t) or the
+    connection that Ansible uses, or any other domain for another reason than O(receivers).
+  - The host undoes a change that is not confirmed over a new connection, as with M(senet.firewall.flows). Labels
     survive a reboot, and are put back when another program removes them.
   - To let a service receive only from the sources of its flows, use C(verify_source) of M(senet.firewall.flows).
 requirements:
   - A Linux kernel with SELinux and NetLabel on the target
   - The commands C(semodule) and C(netlabelctl), and either iptables with ip6tables or nft
   - Root on the target
-  - A NetLabel that nothing else has configured
+  - No configuration of NetLabel by another program
 extends_documentation_fragment:
   - senet.firewall.attributes
   - senet.firewall.guarded
@@ -50,17 +50,18 @@ options:
   addresses:
     description:
       - The peers' addresses or networks, of either family. Required with O(type) and O(state=present).
-      - If an address is in two labels, the longer prefix counts. Addresses of a flow with C(verify_source=address)
-        cannot be in a label.
-      - Addresses of the host itself are peers too, as long as full labels on loopback are not in use.
+      - If an address is in two labels, the one with the longer prefix counts. Addresses of a flow with
+        C(verify_source=address) cannot be in a label of this module.
+      - If addresses of the host itself are among them, they are labelled too, unless full labels on loopback are in
+        use.
     type: list
     elements: str
   receivers:
     description:
-      - The domains that may receive from these peers. No other domain may then, on any port and whichever side
-        connected, except the kernel, which answers for closed ports.
-      - Every domain may if the option is not given. A destination of a flow with C(verify_source=address) receives from
-        the peers only if it is among the receivers.
+      - The domains that may receive from these peers. No other domain may then receive from them, on any port and
+        whichever side connected. Only the kernel may, which answers for closed ports.
+      - If the option is not given, every domain may receive from them, except destinations of flows with
+        C(verify_source=address). Such a destination must be among the receivers.
     type: list
     elements: str
   interface_type:
@@ -68,8 +69,8 @@ options:
       - The type of the network interfaces on which packets of these peers may arrive, as
         M(senet.firewall.interface_context) sets it. Packets from these addresses on another interface are dropped.
       - Without it they may arrive on every interface.
-      - NetLabel's own labels by interface are not used. The kernel forgets them when the interface goes down, and yet
-        goes on checking peers until the next boot.
+      - NetLabel's own labels by interface are not used, since the kernel forgets them when the interface goes down, and
+        still checks peers until the next boot.
     type: str
   loopback_domains:
     description:
@@ -78,12 +79,13 @@ options:
     type: list
     elements: str
   state:
-    description: Whether the label of O(type), and O(loopback_domains), are to be present or absent.
+    description: Whether the label that O(type) names, and the O(loopback_domains), are to be present or absent.
     type: str
     choices: [present, absent]
     default: present
 notes:
-  - Stopping C(senet-firewall.service) removes all labels, those of flows too. The next run starts it again.
+  - If C(senet-firewall.service) is stopped, all labels are removed, those of flows too. The next run starts the unit
+    again.
   - Peer labels apply to all ports.
 seealso:
   - module: senet.firewall.flows
@@ -94,7 +96,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Senders in the partner's network have a type, for policy of your own
+- name: Give senders in the partner's network a type, for policy of your own
   senet.firewall.peer_label:
     type: partner_peer_t
     addresses: [192.0.2.0/24, "2001:db8:7::/48"]
@@ -109,7 +111,7 @@ EXAMPLES = r"""
   senet.firewall.peer_label:
     loopback_domains: [httpd_t, postgresql_t]
 
-- name: Remove it
+- name: Remove the label and the domains
   senet.firewall.peer_label:
     type: partner_peer_t
     loopback_domains: [httpd_t, postgresql_t]
@@ -147,7 +149,7 @@ labels:
       sample: null
     received_by:
       description:
-        - The running and named domains that may receive from them, by the kernel's answer.
+        - Those of the running and the named domains that may receive from them, as the kernel answers.
         - Empty in check mode when there is something to change, since the kernel does not know the type yet.
       returned: always
       type: list
@@ -217,7 +219,7 @@ cut:
       type: str
       sample: enforce
 guard:
-  description: The outcome of the guarded change, from the module M(senet.firewall.guard).
+  description: The guarded change. M(senet.firewall.guard) confirms or undoes it by its token.
   returned: when the change was guarded
   type: dict
   contains:

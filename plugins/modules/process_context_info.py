@@ -5,10 +5,10 @@
 
 DOCUMENTATION = r"""
 module: process_context_info
-short_description: Running processes with their SELinux contexts and sockets
+short_description: Return running processes with their SELinux contexts and sockets
 version_added: 0.1.0
 description:
-  - Returns as data, by domain and process by process, what C(ps auxZ) and C(ss -tunapZ) show, read from C(/proc).
+  - Returns as data what C(ps auxZ) and C(ss -tunapZ) show, for each domain and for each process. It reads C(/proc).
   - Runs on hosts with and without SELinux. Where SELinux is off, contexts are null.
   - The options select processes. A process is returned when it satisfies every option that is set, and always
     with all of its sockets.
@@ -55,18 +55,17 @@ options:
     default: false
   details:
     description:
-      - Whether RV(processes) is returned, process by process.
-      - If it is not given, RV(processes) is returned where another option selects processes, or SELinux is off. For all
-        processes of a host with SELinux only RV(domains) is returned, whose size is a fraction, which matters where
-        results are kept.
+      - Whether RV(processes) is returned, with an item for each process.
+      - If it is not given, RV(processes) is returned if another option selects processes, or if SELinux is off.
+        Otherwise only RV(domains) is returned, which is much smaller. That matters where results are stored.
     type: bool
   command_lines:
     description: Whether RV(processes[].command_line) is returned. Command lines are long, and may hold secrets.
     type: bool
     default: false
 notes:
-  - Needs root with the capability C(CAP_SYS_PTRACE), and those of the other process, to see the executables and
-    sockets of other users' processes. A warning says when some of them could not be read.
+  - To see the executables and sockets of other users' processes, the module needs root with the capability
+    C(CAP_SYS_PTRACE) and all capabilities that those processes have. A warning says if some of them could not be read.
   - Use C(no_log) with O(command_lines) where the hosts run programs that take passwords as arguments.
   - Only TCP and UDP sockets are shown. A TCP socket that is bound but does not listen is in none of the kernel's
     tables, and a closed connection in the state TIME_WAIT belongs to no process.
@@ -83,7 +82,7 @@ EXAMPLES = r"""
     domains: [httpd_t]
   register: web
 
-- name: Refuse to go on when the web server left its domain
+- name: Stop if a process of the web server is not in its domain
   senet.firewall.process_context_info:
     commands: [httpd, apache2]
   register: web

@@ -10,14 +10,14 @@ from typing import Any, NamedTuple
 from ansible_collections.senet.firewall.plugins.module_utils._values.fields import EVERY_DOMAIN
 from ansible_collections.senet.firewall.plugins.module_utils._values.services import DEBIAN, REDHAT, Services
 
-from .words import Told, boolean, common_domains
+from .words import Told, boolean, common_domains, markdown
 
 
 class Option(NamedTuple):
     """A variable without its prefix: its type and default, and what it is, for argument_specs.yml and for the README.
 
-    Without a default it is left to the module; ``otherwise`` says what that then does. What is ``shared`` is read from
-    the variable of the whole collection first.
+    Without a default it is left to the module; ``otherwise`` says what that then does, or ``without`` in words. What is
+    ``shared`` is read from the variable of the whole collection first.
     """
 
     name: str
@@ -28,6 +28,7 @@ class Option(NamedTuple):
     choices: tuple[str, ...] = ()
     otherwise: str = ""
     shared: bool = False
+    without: str = ""
 
     def spec(self) -> dict[str, Any]:
         """As argument_specs.yml has it."""
@@ -126,9 +127,9 @@ def _who_and_where(told: Told) -> list[Option]:
     several = len(pair.protocols) > 1
     protocols = " and ".join(protocol.upper() for protocol in pair.protocols)
     unless = "Required unless the flow is to be removed."
-    needed = dict.fromkeys(pair.needs, (f" {unless}", "; **required**"))
-    source, source_told = needed.get("source_addresses", ("", ""))
-    destination, destination_told = needed.get("destination_addresses", ("", ""))
+    needed = dict.fromkeys(pair.needs, (f" {unless}", "**required**"))
+    source, no_source = needed.get("source_addresses", ("", "every address"))
+    destination, no_destination = needed.get("destination_addresses", ("", "every address"))
     return [
         Option(
             "flow_name",
@@ -137,8 +138,8 @@ def _who_and_where(told: Told) -> list[Option]:
             "The name of the flows, to which C(_tcp) and C(_udp) are added." if several else "The name of the flow.",
             "the flows' name, to which `_tcp` and `_udp` are added" if several else "the flow's name",
         ),
-        _domains("source", "connect", pair.client, told.client),
-        _domains("destination", "answer", pair.server, told.server),
+        _domains("source", "connect", pair.client, "the clients' domains"),
+        _domains("destination", "answer", pair.server, "the server's domains"),
         Option(
             "ports",
             "list",
@@ -151,21 +152,24 @@ def _who_and_where(told: Told) -> list[Option]:
             "list",
             None,
             f"The clients' addresses or networks, any if not given. A client of another address is refused.{source}",
-            f"clients' addresses and networks, if only these may{source_told}",
+            "the clients' addresses and networks; clients with others are refused",
+            without=no_source,
         ),
         Option(
             "destination_addresses",
             "list",
             None,
             f"The server's addresses or networks, if the flow is limited to these.{destination}",
-            f"server's addresses, if the flow is limited to these{destination_told}",
+            "the server's addresses; on others the flow does not apply, and the ports stay open",
+            without=no_destination,
         ),
         Option(
             "interfaces",
             "list",
             None,
             "The network interfaces, if the flow is limited to these.",
-            "interfaces, if the flow is limited to these",
+            "the interfaces; on others the flow does not apply, and the ports stay open",
+            without="every interface",
         ),
         Option(
             "users",
@@ -173,7 +177,8 @@ def _who_and_where(told: Told) -> list[Option]:
             None,
             "Login names or uids of the client's processes, for the layer owner. If neither these nor units are given, "
             "those of the catalogue.",
-            "client's users, for the layer owner; the pair's, if neither these nor units are given",
+            "the clients' users, for the layer owner",
+            without="the pair's, unless units are given",
         ),
         Option(
             "units",
@@ -181,7 +186,8 @@ def _who_and_where(told: Told) -> list[Option]:
             None,
             "Systemd units of the client's processes, for the layer owner. If neither these nor users are given, those "
             "of the catalogue.",
-            "client's units, for the layer owner; the pair's, if neither these nor users are given",
+            "the clients' units, for the layer owner",
+            without="the pair's, unless users are given",
         ),
     ]
 
@@ -198,7 +204,7 @@ def _beside(told: Told) -> list[Option]:
             False,
             f"Whether to turn on the boolean that the policy requires for the connect. {it_is} Needs the collection "
             "ansible.posix.",
-            "turn on the boolean that the policy requires for the connect",
+            "`true` turns on the boolean that the policy requires for the connect",
         ),
         Option(
             "port_contexts",
@@ -206,24 +212,18 @@ def _beside(told: Told) -> list[Option]:
             False,
             f"Whether to give the ports the type that the policy requires for the server's. {types} Needs the "
             "collection community.general.",
-            "give the ports the type that the policy requires",
+            "`true` gives the ports the type that the policy requires",
         ),
     ]
 
 
-def _domains(side: str, verb: str, services: Services, who: str) -> Option:
+def _domains(side: str, verb: str, services: Services, told: str) -> Option:
     common = common_domains(services)
-    debian, redhat = (" ".join(services[family].domains) for family in (DEBIAN, REDHAT))
-    families = "" if common else f"{redhat} on the RHEL family, {debian} on Debian's"
+    debian, redhat = (" and ".join(f"C({name})" for name in services[each].domains) for each in (DEBIAN, REDHAT))
+    families = "" if common else f"{redhat} on the RHEL family, {debian} on the Debian family"
     description = f"The domains that may {verb}."
     if EVERY_DOMAIN in common:
         description += " V(domain) stands for every domain."
     elif families:
-        description += f" Those of the host's family if not given, {families}."
-    return Option(
-        side,
-        "list",
-        common or None,
-        description,
-        f"domains of {who}; if not given, {families}" if families else f"domains of {who}",
-    )
+        description += f" If not given, {families}."
+    return Option(side, "list", common or None, description, told, without=markdown(families))

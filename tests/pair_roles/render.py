@@ -149,7 +149,7 @@ def _readme(told: Told) -> str:
         f"{_short(told)}. {told.promise}",
         f"```yaml\n{_example(told)}```",
         _services(told),
-        "Where the two run on different hosts, run the role on both: each enforces its own half.",
+        "If client and server run on different hosts, run the role on both: each host enforces its own half.",
         *(f"- {limit}" for limit in told.limits),
         _variables(told),
         _beside(told),
@@ -207,7 +207,7 @@ def _otherwise(option: Option) -> str:
     if option.shared:
         return f"`senet_firewall_{option.name}`" + (f", else `{option.otherwise}`" if option.otherwise else "")
     if option.default is None:
-        return f"`{option.otherwise}`" if option.otherwise else ""
+        return f"`{option.otherwise}`" if option.otherwise else option.without
     default = yaml.dump(option.default, Dumper=_Dumper, default_flow_style=True).removesuffix("\n...\n").strip()
     return f"`{default}`"
 
@@ -215,7 +215,7 @@ def _otherwise(option: Option) -> str:
 def _beside(told: Told) -> str:
     """What the policy checks beside packets, and how the role helps."""
     name, pair = told.name, told.pair
-    words = ["Beside packets, the policy checks whether a domain may connect to a port, and listen on it."]
+    words = ["In addition to packets, SELinux checks whether a domain may connect to a port, and listen on it."]
     wanted = boolean(pair)
     words.append(
         f"The client needs the boolean {wanted}; C({name}_booleans: true) turns it on, by C(ansible.posix.seboolean)."
@@ -224,13 +224,11 @@ def _beside(told: Told) -> str:
     )
     if pair.port_type:
         words.append(
-            f"Where the policy has no type for the ports, C({name}_port_contexts: true) gives them the type "
+            f"If the policy has no type for the ports, C({name}_port_contexts: true) gives them the type "
             f"C({pair.port_type}), by C(community.general.seport)."
         )
     if wanted or pair.port_type:
-        words.append(
-            "The collections of these modules must then be installed, and what they set stays when the flow is removed."
-        )
+        words.append("This needs the collections of these modules, and what they set stays when the flow is removed.")
     return " ".join(words)
 
 

@@ -41,8 +41,10 @@ def unconfirmed(host: Host, check_mode: bool) -> Optional[Pending]:
         )
     if check_mode:
         raise SenetError(
-            "The run {0} on this host is not finished, or it ended at the step '{1}'; wait for it, or run without "
-            "check mode, which undoes what a dead run has done.".format(pending.token, pending.step)
+            "The change {0} on this host is incomplete: its run is still at work, or it died at the step '{1}'. Wait "
+            "for it, or run without check mode, which undoes what a dead run has done.".format(
+                pending.token, pending.step
+            )
         )
     return pending
 
@@ -100,7 +102,7 @@ def _refuse_labels_that_stay(host: Host, change: Change) -> None:
         more = " (and {0} more)".format(len(left) - 1) if left[1:] else ""
         raise SenetError(
             "Labels would stay on this host: '{0}'{1}. Without the policy module they may cut off domains such as "
-            "sshd_t. Nothing was changed; remove them first, with the command that each begins with.".format(
+            "sshd_t. Nothing was changed; remove them first, each with the command that its text begins with.".format(
                 left[0], more
             )
         )

@@ -57,16 +57,16 @@ def _packets(group: Group, flow: Optional[Flow], known: Known) -> List[Advice]:
         return _no_flow(group, known)
     if flow is None:
         text = (
-            "The flow '{0}' is not on record on this host: it was removed or renamed since, or is about to come. Ask "
-            "flows_info if it goes on."
+            "This host has no flow '{0}' on record: it was removed or renamed since, or a change that waits has it. If "
+            "there are new records, ask flows_info."
         )
         return [Advice(LOOK, text.format(group.key.flow))]
     who, client = group.key.who, group.key.side == CLIENT
     named = flow.is_source(who) if client else flow.is_destination(who)
     if is_midstream(group.types):
         text = (
-            "'{0}' is confined, and of these packets only the source port says that they are of the flow '{1}': the "
-            "connection was open before the labels, or was made from that port. Have the client connect again."
+            "'{0}' is confined, and only the source port of these packets belongs to the flow '{1}': the connection "
+            "was open before the labels, or was made from that port. Have the client connect again."
         )
         return [Advice(AS_ASKED, text.format(who, flow.name))]
     if not named:
@@ -74,8 +74,8 @@ def _packets(group: Group, flow: Optional[Flow], known: Known) -> List[Advice]:
     if flow.refused_type in group.types and _strangers(group, flow):
         return [_address(group, flow)]
     text = (
-        "The flow '{0}' names '{1}', so this was before it did, or the policy is not as on record. Ask "
-        "packet_access_info what the kernel says now."
+        "The flow '{0}' names '{1}', so these records are from before it did, or the loaded policy is not that of the "
+        "record. Ask packet_access_info what the kernel answers now."
     )
     return [Advice(LOOK, text.format(flow.name, who))]
 
@@ -83,25 +83,25 @@ def _packets(group: Group, flow: Optional[Flow], known: Known) -> List[Advice]:
 def _as_asked(group: Group, flow: Flow) -> Advice:
     """A domain that a flow does not name."""
     who, client = group.key.who, group.key.side == CLIENT
-    text = "The flow '{0}' {1} '{2}' {3} {4}: that is what it is for.".format(
+    text = "The flow '{0}' {1} '{2}' {3} {4}, as intended, since it does not name that domain.".format(
         flow.name, keeps(group), who, "from connecting to" if client else "from answering on", place(group, flow)
     )
     side = "source" if client else "destination"
     if who == KERNEL:
         text += (
-            " As '{0}' the kernel counts MPTCP sockets before Linux 6.5, and what it does by itself, such as mounting "
-            "a share: have the program use TCP."
+            " '{0}' stands for MPTCP sockets before Linux 6.5, and for what the kernel does by itself, such as "
+            "mounting a share. If it is a program with MPTCP, have the program use TCP."
         )
         return Advice(AS_ASKED, text.format(who))
     if who == UNCONFINED:
         text += (
-            " In '{0}' is every program of an unconfined user, root's among them, so do not add it: run what is meant "
-            "to connect as a service in a domain of its own."
+            " Do not add it, since every program of an unconfined user runs in '{0}', root's among them: run the "
+            "program that should connect as a service in a domain of its own."
         )
         return Advice(AS_ASKED, text.format(who))
-    text += " If '{0}' is meant, add it to the flow's {1}.".format(who, side)
+    text += " If '{0}' should be permitted, add it to the flow's {1}.".format(who, side)
     if who in SHARED:
-        text += " It is the domain of every service that has none of its own, and all of them may then."
+        text += " It is the domain of every service without a domain of its own, and all of them may then."
     domains = sorted({who, *(flow.source if client else flow.destination)})
     return Advice(AS_ASKED, text, dict(flow.as_dict(), **{side: domains}))
 
@@ -110,8 +110,8 @@ def _address(group: Group, flow: Flow) -> Advice:
     """A client of another address than the flow's."""
     clients = _strangers(group, flow)
     text = (
-        "Clients of the flow '{0}' may have {1}, and {2} {3} {4}. If that is a client of the flow, add it to "
-        "source_addresses."
+        "The flow '{0}' permits clients with the addresses {1}, and {2} {3} {4}. If that is a client of the flow, add "
+        "it to source_addresses."
     ).format(
         flow.name,
         " or ".join(flow.as_dict()["source_addresses"]),
@@ -145,8 +145,8 @@ def _connect(group: Group, known: Known) -> Advice:
         text += " Turn on the boolean: {0}.".format(" or ".join("setsebool -P {0} on".format(name) for name in names))
     else:
         text += (
-            " If it is meant to, find a boolean with 'sesearch -A -s {0} -c {1} -p name_connect', or give the port a "
-            "type that it may connect to with 'semanage port'."
+            " If it should connect, find a boolean with 'sesearch -A -s {0} -c {1} -p name_connect', or give the port "
+            "a type that it may connect to with 'semanage port'."
         ).format(group.key.who, sorted(group.classes & set(SOCKET_CLASSES))[0])
     return Advice(BOOLEAN, text, booleans=names)
 
@@ -161,24 +161,24 @@ def _no_flow(group: Group, known: Known) -> List[Advice]:
             found.append(_flow_for(group, known))
         else:
             text = (
-                "'{0}' is not confined on record, so this was while it was, or the policy is not as on record: ask "
-                "flows_info."
+                "'{0}' is not confined on record, so these records are from the time when it was, or the loaded policy "
+                "is not that of the record: ask flows_info."
             )
             found.append(Advice(LOOK, text.format(who)))
     if UNLABELED_TYPE in group.types:
         if confined:
             text = (
-                "'{0}' is confined, and these packets have no label: they are of a network namespace without rules, "
-                "or the rules were gone. Give the namespace rules of its own, and ask flows_info for drift."
+                "'{0}' is confined, and these packets have no label: they belong to a network namespace without rules, "
+                "or the rules were missing. Give the namespace rules of its own, and ask flows_info for drift."
             )
         elif known.flows.labels_packets:
             text = (
-                "Every domain may use packets without a label while the policy module senet_firewall is loaded, so "
-                "this was before, or it is missing: ask flows_info."
+                "Every domain may use packets without a label while the policy module senet_firewall is loaded. So "
+                "these records are from before that, or the module is missing: ask flows_info."
             )
         else:
             text = (
-                "Another program labels packets on this host, and the policy does not let '{0}' use what has no "
+                "Another program labels packets on this host, and the policy does not let '{0}' use packets without a "
                 "label: ask enforcement_info for foreign_labels."
             )
         found.append(Advice(LOOK, text.format(who)))
@@ -198,7 +198,7 @@ def _flow_for(group: Group, known: Known) -> Advice:
     """The flow that a confined domain lacks."""
     who, client, port = group.key.who, group.key.side == CLIENT, group.key.port
     if port is None:
-        text = "'{0}' is confined, and {1} it {2} packets of no flow without ports or on many: that is what it is for."
+        text = "'{0}' is confined, which {1} it from {2} packets of no flow (without ports, or on many), as intended."
         return Advice(AS_ASKED, text.format(who, keeps(group), "sending" if group.key.outward else "receiving"))
     protocol = protocol_of(group, known)
     others = _other_domains(group, known, protocol)
@@ -220,16 +220,16 @@ def _flow_for(group: Group, known: Known) -> Advice:
         known.flows.with_flows([parse_flow(flow)])
     except SenetError:
         text = (
-            "'{0}' is confined, and these packets were in the place of no flow, although one names {1}: this was "
-            "before it came, or on another interface, or to another address. Ask packet_access_info what the kernel "
-            "says now."
+            "'{0}' is confined, and these packets belonged to no flow, although one names {1}: they are from before "
+            "that flow, or were on another interface, or went to another address. Ask packet_access_info what the "
+            "kernel answers now."
         )
         return Advice(LOOK, text.format(who, place(group, None, protocol)))
     pair = pair_of(who, None, port, protocol, known.distribution) if client else None
     text = "'{0}' is confined, and no flow names {1}: {2}.".format(
         who, place(group, None, protocol), "it would be refused" if group.key.verdict == OBSERVED else "it was refused"
     )
-    text += " If that is meant, set this flow{0}; nobody else may use {1} there then.".format(
+    text += " If it should be permitted, set this flow{0}; nobody else may use {1} there then.".format(
         ", or the pair {0},".format(pair) if pair else "", place(group, None, protocol)
     )
     if not group.protocols:
@@ -266,7 +266,7 @@ def _near(known: Known) -> Set[str]:
 def _owner(group: Group, flow: Optional[Flow], known: Known) -> Advice:
     """What a rule of the layer owner logged."""
     if flow is None:
-        text = "No flow on record has a name that begins with '{0}' and this port: it was removed or renamed since."
+        text = "No flow on record has this port and a name that begins with '{0}': it was removed or renamed since."
         return Advice(LOOK, text.format(group.key.flow))
     if group.key.side != CLIENT:
         return _address(group, flow) if _strangers(group, flow) else _outdated(flow)
@@ -277,8 +277,8 @@ def _owner(group: Group, flow: Optional[Flow], known: Known) -> Advice:
     user = known.users.get(uid, str(uid))
     if flow.users and not {user, str(uid)}.intersection(flow.users):
         text = (
-            "The flow '{0}' would keep the user '{1}' from {2}: that is what it is for. If that user is meant, add it "
-            "to users."
+            "The flow '{0}' would keep the user '{1}' from {2}, as intended, since it does not name that user. If the "
+            "user should be permitted, add it to users."
         )
         users = sorted({user, *flow.users})
         return Advice(AS_ASKED, text.format(flow.name, user, place(group, flow)), dict(flow.as_dict(), users=users))
@@ -288,10 +288,10 @@ def _owner(group: Group, flow: Optional[Flow], known: Known) -> Advice:
         return _outdated(flow)
     text = (
         "The flow '{0}' would keep a program of the user '{1}' from {2}, since it ran outside of the units {3}. If its "
-        "unit is meant, add that to units."
+        "unit should be permitted, add that to units."
     )
     return Advice(AS_ASKED, text.format(flow.name, user, place(group, flow), ", ".join(flow.units)))
 
 
 def _outdated(flow: Flow) -> Advice:
-    return Advice(LOOK, "The flow '{0}' has no such rule any more: it was changed since.".format(flow.name))
+    return Advice(LOOK, "The flow '{0}' was changed since, and the rule that logged this is gone.".format(flow.name))

@@ -44,14 +44,15 @@ def advise_peer(group: Group, known: Known) -> Advice:
         )
     elif thing == SPD_TYPE:
         text = (
-            "'{0}' is in no flow with verify_source=ipsec, so its packets do not go by the associations of these flows "
-            "({1} on {2}) but in the clear, and their servers refuse them. If it is meant, add it to the flow's source."
+            "'{0}' is in no flow with verify_source=ipsec, so its packets do not use the associations of these flows "
+            "({1} on {2}). They leave in the clear, and the servers refuse them. If '{0}' should be permitted, add it "
+            "to the flow's source."
         )
         return Advice(AS_ASKED, text.format(group.key.who, doing, thing))
     else:
         text = (
-            "The policy does not let '{0}' use IPsec associations of the type {2} ({1}): that is labelled IPsec, which "
-            "no flow is about. See 'ip xfrm policy' and the policy module that it was set up with."
+            "The policy does not let '{0}' use IPsec associations of the type {2} ({1}). That is labelled IPsec of no "
+            "flow: see 'ip xfrm policy' and the policy module that it was set up with."
         )
     return Advice(LOOK, text.format(group.key.who, doing, thing))
 
@@ -87,7 +88,7 @@ def _peer(group: Group, peer: str, known: Known) -> Advice:
         return Advice(AS_ASKED, text.format(" and ".join("'{0}'".format(name) for name in others), who))
     text = (
         "The client runs in '{0}' on {3}, which is not a source of the flow '{1}' to '{2}': the flow refuses it "
-        "as intended. If it is meant, add it to the flow's source."
+        "as intended. If '{0}' should be permitted, add it to the flow's source."
     )
     place = "another host" if flow.verify_source == VERIFY_IPSEC else "this host"
     source = sorted({peer, *flow.source})
@@ -97,12 +98,12 @@ def _peer(group: Group, peer: str, known: Known) -> Advice:
 def _labelled(who: str, label: PeerLabel) -> Advice:
     if not label.receivers:
         text = (
-            "Every domain may receive from peers labelled {0}, so this was before, or the policy module is missing: "
-            "ask flows_info."
+            "Every domain may receive from peers labelled {0}. So these records are from before that, or the policy "
+            "module is missing: ask flows_info."
         )
         return Advice(LOOK, text.format(label.type))
     text = (
-        "From peers labelled {0} only {1} may receive: that is what the label is for. If '{2}' is meant, add it to the "
+        "From peers labelled {0} only {1} may receive, as intended. If '{2}' should be permitted, add it to the "
         "label's receivers."
     )
     receivers = sorted({who, *label.receivers})
@@ -147,12 +148,12 @@ def _interface(group: Group, interface_type: str, known: Known) -> Advice:
     names = " and ".join(sorted(group.interfaces)) or "the interface"
     if label is not None and label.interface_type:
         text = (
-            "Peers labelled {0} may come by interfaces of the type {1} alone, and these came by {2}: that is what the "
-            "label is for."
+            "Packets of peers labelled {0} may arrive only on interfaces of the type {1}, and these arrived on {2}: "
+            "they are dropped, as intended."
         )
         return Advice(AS_ASKED, text.format(who, label.interface_type, names))
     text = (
-        "The policy does not let '{0}' use {1}, which has the type {2}. If it is meant to, give the interface another "
-        "type with interface_context, or grant it in a policy module of your own (class netif)."
+        "The policy does not let '{0}' use {1}, which has the type {2}. If it should be permitted, give the interface "
+        "another type with interface_context, or grant it in a policy module of your own (class netif)."
     )
     return Advice(LOOK, text.format(who, names, interface_type))

@@ -156,18 +156,19 @@ def refusal(cuts: Iterable[Cut]) -> Optional[str]:
     shown = "; ".join(str(cut) for cut in unmeant[:5]) + more
     if any(cut.interface for cut in unmeant):
         return (
-            "These running domains would be cut off while peer labels are in use: {0}. Nothing was changed; choose a "
-            "type that has the attribute netif_type, or one whose policy lets them use the interface (class "
+            "These running processes would be cut off while peer labels are in use: {0}. Nothing was changed; choose a "
+            "type that has the attribute netif_type, or one whose policy lets their domains use the interface (class "
             "netif).".format(shown)
         )
     if any(cut.label for cut in unmeant):
         return (
-            "These running domains would be cut off: {0}. Nothing was changed; add the domain to the receivers of the "
-            "label, or remove the address from it.".format(shown)
+            "These running processes would be cut off: {0}. Nothing was changed; add the domain to the receivers of "
+            "the label, or remove the address from it.".format(shown)
         )
     return (
-        "These running domains would be cut off, and no flow names them: {0}. Nothing was changed; add the domain to "
-        "the flow's destination or source, choose other ports, or use mode=observe first.".format(shown)
+        "These running processes would be cut off: {0}. Nothing was changed; where a flow cuts one, add its domain to "
+        "the flow's source or destination, add the client's address to source_addresses, or choose other ports; where "
+        "a confinement does, add a flow; or use mode=observe first.".format(shown)
     )
 
 

@@ -29,7 +29,7 @@ def owner_warnings(layers: Sequence[str], enabled: bool, flows: FlowSet, account
     if SELINUX not in layers:
         found.append(
             "{0}, so NO domain is checked on this host: the layer owner enforces the flows by users and units, and "
-            "does not check who answers in a server's place.".format(
+            "does not check which program answers as the server.".format(
                 "The layer selinux is not in use" if enabled else "SELinux is disabled"
             )
         )
@@ -48,9 +48,8 @@ def owner_warnings(layers: Sequence[str], enabled: bool, flows: FlowSet, account
             )
         elif holds(flow) and flow.users and not uids(flow, accounts):
             found.append(
-                "Nobody on this host may use the flow '{0}' as a client, since it has none of the users {1}.".format(
-                    flow.name, ", ".join(flow.users)
-                )
+                "Nobody on this host may use the flow '{0}' as a client, since the host has none of its users: "
+                "{1}.".format(flow.name, ", ".join(flow.users))
             )
     return found
 
@@ -209,9 +208,8 @@ def purge_warnings(request: Request, before: FlowSet, after: FlowSet) -> List[st
     gone = removed(before, after)
     if gone:
         found.append(
-            "{0} these flows are removed, since {1}: {2}. What only they protected is open to everybody.".format(
-                how, why, ", ".join(gone)
-            )
+            "{0} these flows are removed, since {1}: {2}. Their ports are open to everybody unless another flow covers "
+            "them.".format(how, why, ", ".join(gone))
         )
     free = sorted({domain for domain, dummy in before.confine}.difference(dict(after.confine)))
     if free:
@@ -288,7 +286,7 @@ def repair_warnings(repaired: Optional[str]) -> List[str]:
         return []
     return [
         "Another program removed labels or policy, and this host put them back, last at {0}; find out which program "
-        "does that.".format(repaired)
+        "removes them.".format(repaired)
     ]
 
 

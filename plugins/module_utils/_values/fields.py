@@ -98,7 +98,7 @@ def parse_domains(flow: str, side: str, raw: Optional[Iterable[Any]], kind: str 
     for domain in domains:
         if not isinstance(domain, str) or not TYPE_NAME.fullmatch(domain):
             raise SenetError(
-                "The {1} {2!r} of the {3} '{0}' is not a SELinux type; give the type alone, such as httpd_t "
+                "The {1} {2!r} of the {3} '{0}' is not an SELinux type; give the type alone, such as httpd_t "
                 "out of system_u:system_r:httpd_t:s0.".format(flow, side, domain, kind)
             )
     return (EVERY_DOMAIN,) if EVERY_DOMAIN in domains else tuple(sorted(set(domains)))
@@ -113,7 +113,7 @@ def parse_confined(raw: Optional[Iterable[Any]]) -> Tuple[str, ...]:
     for domain in domains:
         if not isinstance(domain, str) or not TYPE_NAME.fullmatch(domain):
             raise SenetError(
-                "The domain {0!r} of confine is not a SELinux type; give the type alone, such as httpd_t out of "
+                "The domain {0!r} of confine is not an SELinux type; give the type alone, such as httpd_t out of "
                 "system_u:system_r:httpd_t:s0.".format(domain)
             )
         if domain in (EVERY_DOMAIN, "kernel_t"):

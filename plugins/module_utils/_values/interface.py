@@ -34,12 +34,12 @@ def parse_context(interface: str, setype: str, level: str) -> IfContext:
     """
     if not TYPE_NAME.fullmatch(setype):
         raise SenetError(
-            "The type {0!r} of the interface '{1}' is not the name of a SELinux type; give the type alone, such as "
+            "The type {0!r} of the interface '{1}' is not the name of an SELinux type; give the type alone, such as "
             "netif_t.".format(setype, interface)
         )
     if not _LEVEL.fullmatch(level):
         raise SenetError(
-            "The level {0!r} of the interface '{1}' is not a SELinux level; write for example s0 or "
+            "The level {0!r} of the interface '{1}' is not an SELinux level; write for example s0 or "
             "s0-s0:c0.c1023.".format(level, interface)
         )
     return IfContext("system_u", "object_r", setype, level)

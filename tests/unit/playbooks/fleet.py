@@ -22,7 +22,7 @@ from tests.fleet.job import Job, read_job
 _BIN = Path(sys.executable).parent
 # The host knows itself by its interpreter
 _INTERPRETER = '#!/bin/sh\nSENET_HOST={host} exec {python} "$@"\n'
-# Ansible packs and compiles AnsibleModule anew for each call of a module that says that it imports it: most of a job's time
+# Ansible packs and compiles AnsibleModule anew for each call of a module that imports it: most of a job's time
 _MODULE = """#!/usr/bin/python
 # WANT_JSON
 import sys

@@ -118,7 +118,7 @@ def test_what_was_refused_and_what_would_be_is_counted() -> None:
     assert (made["summary"]["refused"], made["summary"]["observed"]) == (2, 1)
     text = Reader(report_page(made)).text
     assert "Would be refused" in text
-    assert "that is what it is for" in text
+    assert "as intended, since it does not name that domain" in text
 
 
 @pytest.mark.parametrize(

@@ -188,8 +188,8 @@ def test_flows_that_are_not_listed_go_only_by_purge_and_are_named(run: Run, host
         purged = run(flows=[CACHE], purge=True, check_mode=check_mode)
         assert (names(purged), purged["removed"]) == (["cache"], ["web_db"])
         assert purged["warnings"] == [
-            "With purge=true these flows are removed, since they are not listed: web_db. What only they "
-            "protected is open to everybody.",
+            "With purge=true these flows are removed, since they are not listed: web_db. Their ports are "
+            "open to everybody unless another flow covers them.",
             "With purge=true these domains are no longer confined: httpd_t.",
         ]
     again = run(flows=[CACHE], purge=True)

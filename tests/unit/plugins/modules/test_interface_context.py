@@ -103,7 +103,7 @@ def test_absent_takes_away_what_was_given_on_the_host_alone(run: Run, host: Scri
         ({"level": "s7"}, "has no level 's7'"),
         ({"type": "nosuch_t", "level": "s7", "create_type": True}, "has no level 's7'"),
         ({"type": "a b"}, "The type 'a b' of the interface 'eth0' is not the name"),
-        ({"level": "s0;x"}, "The level 's0;x' of the interface 'eth0' is not a SELinux level"),
+        ({"level": "s0;x"}, "The level 's0;x' of the interface 'eth0' is not an SELinux level"),
         ({"interface": "eth*"}, "The interface 'eth.' is not the name of a network interface"),
     ],
 )

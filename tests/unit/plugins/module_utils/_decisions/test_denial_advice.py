@@ -43,8 +43,8 @@ def test_a_flow_that_refuses_whom_it_does_not_name_does_what_it_is_for() -> None
     advice = only(avc())
     assert advice.kind == "as_asked"
     assert advice.text == (
-        "The flow 'web_db' keeps 'redis_t' from connecting to tcp/5432: that is what it is for. If 'redis_t' is meant, "
-        "add it to the flow's source."
+        "The flow 'web_db' keeps 'redis_t' from connecting to tcp/5432, as intended, since it does not name that "
+        "domain. If 'redis_t' should be permitted, add it to the flow's source."
     )
     assert advice.flow == flow(source=["httpd_t", "redis_t"]).as_dict()
 
@@ -96,7 +96,7 @@ def test_a_connection_from_before() -> None:
 @pytest.mark.parametrize(
     ("flows", "text", "says"),
     [
-        (FlowSet(()), avc(), "not on record"),
+        (FlowSet(()), avc(), "has no flow 'web_db' on record"),
         (WEB_DB, avc(domain="httpd_t"), "packet_access_info"),
         (WEB_DB, avc(domain="httpd_t", type=DEFAULT), "not confined on record"),
         (WEB_DB, avc(type="unlabeled_t"), "flows_info"),

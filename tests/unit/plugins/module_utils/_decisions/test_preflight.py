@@ -149,6 +149,15 @@ def test_the_processes_that_the_change_came_through_are_never_cut() -> None:
     assert "agent, pid 50" in (refusal(cuts) or "")
 
 
+def test_a_login_from_an_address_that_the_flow_does_not_list_is_refused_with_that_as_the_repair() -> None:
+    ssh = flow_set([flow("ssh", source=["domain"], destination=["sshd_t"], ports=[22], source_addresses=["192.0.2.7"])])
+    message = refusal(find_cuts(ssh, [process(4, "sshd_t", listens(22), connected(22, 4))], OWN)) or ""
+    assert "'sshd_t' (program, pid 4, tcp 127.0.0.1 port 22 to 127.0.0.1 port 4) by the flow 'ssh'" in message
+    assert "add the client's address to source_addresses" in message
+    # The flow does name it
+    assert "no flow names" not in message
+
+
 def test_a_long_list_of_cuts_is_cut_short() -> None:
     cuts = find_cuts(WEB_DB, [process(pid, "redis_t", listens(5432)) for pid in range(10, 20)], OWN)
     assert "and 5 more" in (refusal(cuts) or "")

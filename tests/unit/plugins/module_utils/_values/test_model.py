@@ -101,7 +101,7 @@ def test_a_wide_range_is_held_against_every_flow_inside_it() -> None:
 
 @pytest.mark.parametrize(
     ("confine", "said"),
-    [(["httpd_t)"], "'httpd_t\\)' of confine is not a SELinux type"), (["domain"], "'domain' cannot be confined"),
+    [(["httpd_t)"], "'httpd_t\\)' of confine is not an SELinux type"), (["domain"], "'domain' cannot be confined"),
      (["kernel_t"], "'kernel_t' cannot be confined")],
 )  # fmt: skip
 def test_what_cannot_be_confined_is_told(confine: list[str], said: str) -> None:
