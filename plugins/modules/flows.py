@@ -159,8 +159,8 @@ options:
       - Whether the flows are to be present or absent, or the host is to go back to the flows that it had before.
       - V(reverted) undoes the last confirmed change of flows, also one that removed them all. It is a change like any
         other, with the same checks and the guard. Flows that the earlier set does not have are removed; they are in
-        RV(removed), and a warning names each. Another warning names the flows and domains that are enforced now and were
-        only observed then.
+        RV(removed), and a warning names each. Another warning names the flows and domains that are enforced now and
+        were only observed then.
       - Run twice, V(reverted) changes nothing the second time. To go further back, or forward again, give O(revert_to).
       - V(reverted) is an error if the host had no other flows before. What M(senet.firewall.peer_label) and
         M(senet.firewall.interface_context) made stays as it is.

@@ -159,7 +159,7 @@ def test_flows_that_go_and_domains_that_are_free_again_are_named(run: Run, host:
         result = run(state="reverted", check_mode=check_mode)
         assert result["removed"] == ["cache"]
         gone, free = [warning for warning in result["warnings"] if "By going back" in warning]
-        assert "these flows are removed, since the earlier set does not have them: cache. What only they" in gone
+        assert "these flows are removed, since the earlier set does not have them: cache. Their ports" in gone
         assert "these domains are no longer confined: httpd_t" in free
     last = run(state="reverted", revert_to="999999d")
     assert (names(last), last["removed"]) == ([], ["web_db"])
