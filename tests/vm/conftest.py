@@ -56,6 +56,8 @@ def thorough(*values: str) -> Any:
 # The same, where the part is small: the engine does for one family of rules what it does for another.
 EACH_BACKEND = [BACKENDS[0], thorough(BACKENDS[1])]
 each_backend = pytest.mark.parametrize("backend", EACH_BACKEND)
+# For a module whose tests share a host of enforced_by_each or more_flows
+each_backends_host = pytest.mark.parametrize("state_of_backend", EACH_BACKEND, indirect=True)
 
 Module = Callable[..., dict[str, Any]]
 

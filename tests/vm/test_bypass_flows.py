@@ -7,7 +7,10 @@ import pytest
 
 from tests.lab.probes import ADDRESSES, as_domain, connect, context, listener, through_apache
 from tests.lab.vm import Host
+from tests.vm.conftest import each_backends_host
 from tests.vm.test_bypass import notrack, refused_at_once, stopped
+
+pytestmark = each_backends_host
 
 POSTGRESQL, REDIS, NAMES_TCP, NAMES_UDP = 5432, 6379, 60997, 60998
 each_family = pytest.mark.parametrize("family", sorted(ADDRESSES))

@@ -11,6 +11,9 @@ import pytest
 from tests.lab.controller import Controller
 from tests.lab.probes import as_domain, connect, context, listener
 from tests.lab.vm import Host
+from tests.vm.conftest import each_backends_host
+
+pytestmark = each_backends_host
 
 POSTGRESQL = 5432
 # The host's own address on the link to the first namespace

@@ -13,7 +13,7 @@ from tests.lab.controller import Controller
 from tests.lab.lab import Lab
 from tests.lab.probes import ADDRESSES, Held, as_domain, connect, context, listener, through_apache
 from tests.lab.vm import Host
-from tests.vm.conftest import BACKENDS, WEB_DB
+from tests.vm.conftest import EACH_BACKEND, WEB_DB
 
 WEB = {"name": "web", "source": ["domain"], "destination": ["httpd_t"], "ports": [80, 8080]}
 CALLS = {"name": "calls", "source": ["domain"], "destination": ["postgresql_t"], "protocol": "udp", "ports": [60998]}
@@ -32,7 +32,7 @@ class Enforced(NamedTuple):
     server: Held
 
 
-@pytest.fixture(scope="module", params=BACKENDS)
+@pytest.fixture(scope="module", params=EACH_BACKEND)
 def enforced(request: pytest.FixtureRequest, lab: Lab) -> Iterator[Enforced]:
     """A host with httpd_t and postgresql_t confined."""
     with lab.start("web", state="slim") as host, Controller(host) as controller:
