@@ -575,7 +575,7 @@ def test_what_a_dead_run_left_is_undone_and_told() -> None:
 def test_check_mode_does_not_undo_a_dead_run_and_says_so() -> None:
     host = dead(ScriptedHost())
     before = host.state()
-    with pytest.raises(SenetError, match="The run t1 .*ended at the step 'install.*without check mode"):
+    with pytest.raises(SenetError, match="The change t1 .*died at the step 'install.*without check mode"):
         apply(host, requests.Replace(WEB_DB), check_mode=True)
     assert host.state() == before
     assert host.guard.record is not None
