@@ -76,7 +76,7 @@ def test_auto_takes_the_layer_owner_and_says_what_is_not_checked(converged: Any)
     assert [(row["flow"], row["uids"], row["units"]) for row in auto["owners"]] == [("web_db", [33], [])]
     domains, unit = auto["warnings"]
     assert "NO domain is checked on this host" in domains
-    assert "does not check who answers in a server's place" in domains
+    assert "does not check which program answers as the server" in domains
     assert unit == "Every program of www-data may use the flow 'web_db', since no unit is checked for it."
 
 
