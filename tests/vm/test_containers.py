@@ -35,6 +35,8 @@ from tests.vm.containers import (
 from tests.vm.facts import Facts, facts
 from tests.vm.ssh_watch import SshReport, SshWatch
 
+pytestmark = pytest.mark.thorough
+
 LOAD = "/usr/local/sbin/senet-container load"
 HOOK = "yaml the labels in each container"
 # What the role brings beside the labels

@@ -63,6 +63,7 @@ def test_secmark_rules_load(host: Host) -> None:
         assert label.removeprefix("-j ") in host.fetch(f"/root/{tool}").decode()
 
 
+@pytest.mark.thorough
 def test_each_host_is_fresh_within_seconds(lab: Lab) -> None:
     with lab.start("web") as first:
         first.put("mine", "/root/mine")
@@ -85,6 +86,7 @@ def test_a_saved_host_starts_again_with_all_it_had(lab: Lab, host: Host) -> None
         assert len(other.run("ss -Htn state established sport = :22").stdout.splitlines()) == 1
 
 
+@pytest.mark.thorough
 def test_a_saved_disk_starts_again_as_another_host(lab: Lab, host: Host) -> None:
     host.run("echo on disk > /root/saved")
     state = host.save_state("with-a-file")
@@ -92,6 +94,7 @@ def test_a_saved_disk_starts_again_as_another_host(lab: Lab, host: Host) -> None
         assert other.run("cat /root/saved; hostname").stdout == "on disk\ndb\n"
 
 
+@pytest.mark.thorough
 def test_a_power_cut_keeps_what_was_synced(host: Host) -> None:
     host.run("echo kept > /root/kept; sync; echo lost > /run/lost")
     host.power_cut()
@@ -99,6 +102,7 @@ def test_a_power_cut_keeps_what_was_synced(host: Host) -> None:
     assert host.run("hostname; getenforce").stdout == "web\nEnforcing\n"
 
 
+@pytest.mark.thorough
 def test_two_hosts_meet_on_the_private_link(lab: Lab) -> None:
     with lab.start("web", link=True) as web, lab.start("db", link=True) as db:
         for address in ("10.77.0.2", "fd77::2"):
@@ -137,6 +141,7 @@ def test_a_failed_command_and_a_slow_one_are_errors(host: Host) -> None:
     assert host.run("echo alive", fresh=True).stdout == "alive\n"
 
 
+@pytest.mark.thorough
 def test_a_failed_boot_says_what_the_console_said(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.lab.qemu.KERNEL_ARGUMENTS", "console=ttyS0 root=/dev/vda rdinit=/nowhere")
     monkeypatch.setattr("tests.lab.uml.KERNEL_ARGUMENTS", "con0=fd:0,fd:1 root=/dev/nowhere seccomp=on")
@@ -144,6 +149,7 @@ def test_a_failed_boot_says_what_the_console_said(lab: Lab, monkeypatch: pytest.
         lab.start("web", state="cold")
 
 
+@pytest.mark.thorough
 def test_nothing_is_left_after_close(lab: Lab) -> None:
     with Lab(progress=lab.progress) as other:
         host = other.start("web")
