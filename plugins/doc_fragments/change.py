@@ -35,12 +35,6 @@ options:
     choices: [auto, iptables, nftables]
     default: auto
 attributes:
-  action:
-    description: Has an action plugin, so that some of its work is done on the controller.
-    support: full
-  async:
-    description: Does not support C(async), and does not need it.
-    support: none
   action_group:
     description:
       - Use C(group/senet.firewall.firewall) in C(module_defaults) to set O(mode), O(layers), O(backend),

@@ -30,4 +30,11 @@ options:
       - The name of the change for the module M(senet.firewall.guard), at most 32 lower-case letters and digits. It is
         generated if it is not given.
     type: str
+attributes:
+  action:
+    description: Has an action plugin, so that some of its work is done on the controller.
+    support: full
+  async:
+    description: Does not support C(async), and does not need it.
+    support: none
 """

@@ -34,12 +34,6 @@ attributes:
     support: full
   diff_mode:
     support: full
-  action:
-    description: Has an action plugin, so that some of its work is done on the controller.
-    support: full
-  async:
-    description: Does not support C(async), and does not need it.
-    support: none
 options:
   type:
     description:

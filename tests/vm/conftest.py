@@ -11,6 +11,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -60,6 +61,13 @@ each_backend = pytest.mark.parametrize("backend", EACH_BACKEND)
 each_backends_host = pytest.mark.parametrize("state_of_backend", EACH_BACKEND, indirect=True)
 
 Module = Callable[..., dict[str, Any]]
+
+
+def wait_until(is_so: Callable[[], bool], seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(1)
 
 
 class FirstRun(NamedTuple):

@@ -15,7 +15,7 @@ from tests.lab.vm import Host
 from tests.vm.conftest import WEB_DB, Module
 from tests.vm.facts import FEDORA, policy_name
 
-pytestmark = pytest.mark.core
+pytestmark = [pytest.mark.core, pytest.mark.smoke]
 
 WEB = {"name": "web", "source": ["domain"], "destination": ["httpd_t"], "ports": [80]}
 DNS = {"name": "dns", "source": ["domain"], "destination": ["unconfined_t"], "protocol": "udp", "ports": [53]}

@@ -3,13 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The guard itself: whose interpreter it runs, whether systemd can run it, and what an undo that fails leads to."""
 
-import time
-from collections.abc import Callable
-
 from tests.lab.controller import Controller
 from tests.lab.probes import ADDRESSES, connect
 from tests.lab.vm import Host
-from tests.vm.conftest import TOKEN, WEB_DB, without_confirmation
+from tests.vm.conftest import TOKEN, WEB_DB, wait_until, without_confirmation
 
 FLOWS = "senet.firewall.flows"
 # What every command of iptables is on Debian
@@ -24,13 +21,6 @@ def refused(host: Host) -> list[bool]:
 
 def journal(host: Host, unit: str) -> str:
     return host.run(f"journalctl -b -u {unit}").stdout
-
-
-def wait_until(is_so: Callable[[], bool], seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(1)
 
 
 def fail_to_undo(host: Host) -> None:

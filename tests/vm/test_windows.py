@@ -16,7 +16,7 @@ import pytest
 from tests.lab.controller import Controller
 from tests.lab.probes import ADDRESSES, connect, context
 from tests.lab.vm import Host
-from tests.vm.conftest import WEB_DB
+from tests.vm.conftest import WEB_DB, wait_until
 
 FLOWS = "senet.firewall.flows"
 LOG = "/run/window.log"
@@ -124,15 +124,17 @@ def refused(host: Host) -> list[bool]:
     return [connect(host, address, 5432).result == "refused" for address in ADDRESSES.values()]
 
 
+def told(host: Host, options: str = "") -> str:
+    """What the watch has said since boot."""
+    return host.run(f"journalctl -b {options} -u senet-firewall-watch").stdout
+
+
 @pytest.mark.parametrize("command", ["-r", "-d"])
 def test_a_module_removed_by_hand_comes_back_and_cuts_nobody_for_long(slim_enforced: Host, command: str) -> None:
     # The session itself is cut until the watch has looked: the command goes on by itself.
     option = "-X 400 -r" if command == "-r" else "-d"
     slim_enforced.run(f"systemd-run --quiet --unit=removal semodule {option} senet_firewall")
-    deadline = time.monotonic() + 180
-    while "was missing and has been put back" not in slim_enforced.run("journalctl -b -u senet-firewall-watch").stdout:
-        assert time.monotonic() < deadline
-        time.sleep(1)
+    wait_until(lambda: "was missing and has been put back" in told(slim_enforced), 180)
     assert refused(slim_enforced) == [True, True]
     assert slim_enforced.run("systemctl is-active senet-firewall").stdout.strip() == "active"
     with Controller(slim_enforced) as controller:
@@ -145,10 +147,7 @@ def test_a_module_that_cannot_come_back_fails_the_unit_and_cuts_nobody(slim_enfo
     slim_enforced.run("cp /usr/sbin/semodule /run/semodule")
     slim_enforced.run("mount --bind /bin/false /usr/sbin/semodule")
     slim_enforced.run("systemd-run --quiet --unit=removal /run/semodule -X 400 -r senet_firewall")
-    deadline = time.monotonic() + 180
-    while "could not be put back" not in slim_enforced.run("journalctl -b -p alert -u senet-firewall-watch").stdout:
-        assert time.monotonic() < deadline
-        time.sleep(1)
+    wait_until(lambda: "could not be put back" in told(slim_enforced, "-p alert"), 180)
     assert slim_enforced.run("systemctl is-failed senet-firewall", check=False).stdout.strip() == "failed"
     assert refused(slim_enforced) == [False, False]
     slim_enforced.run("umount /usr/sbin/semodule")
@@ -165,12 +164,7 @@ def test_labels_of_others_that_come_later_are_told(slim_enforced: Host) -> None:
     slim_enforced.run(
         "iptables -t security -A OUTPUT -p tcp --dport 9 -j SECMARK --selctx system_u:object_r:http_client_packet_t:s0"
     )
-    deadline = time.monotonic() + 30
-    while "Another rule labels packets too" not in slim_enforced.run(
-        "journalctl -b -p alert -u senet-firewall-watch"
-    ).stdout:
-        assert time.monotonic() < deadline
-        time.sleep(1)
+    wait_until(lambda: "Another rule labels packets too" in told(slim_enforced, "-p alert"), 30)
     with Controller(slim_enforced) as controller:
         for check_mode in (True, False):
             result = controller.module(slim_enforced, FLOWS, check=check_mode, flows=[WEB_DB])
@@ -183,10 +177,7 @@ def test_labels_taken_away_while_a_change_waits_come_back(slim_enforced: Host) -
     with Controller(slim_enforced) as controller:
         result = controller.module(slim_enforced, FLOWS, flows=[other], confirm="manual", confirm_timeout=600)
         slim_enforced.run("nft flush ruleset")
-        deadline = time.monotonic() + 60
-        while refused(slim_enforced) != [True, True]:
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
+        wait_until(lambda: refused(slim_enforced) == [True, True], 60)
         token = result["guard"]["token"]
         aborted = controller.module(slim_enforced, "senet.firewall.guard", token=token, state="aborted")
     assert aborted["rolled_back"] is True

@@ -185,7 +185,7 @@ def _watch(host: Host) -> int:
                 rescue.failed()
                 measures.repairs += _bring_back(host)
                 rescue = _Backoff()
-            if pending is None or _is_tried(pending):
+            if pending is None or pending.waits(boot_id(), clock()):
                 # Looking takes a while where there are many flows, and must keep no run waiting.
                 standing = load.standing(host)
                 if not standing.complete:
@@ -273,11 +273,6 @@ class _Foreign:
         self._told = found
 
 
-def _is_tried(pending: Pending) -> bool:
-    """Whether a change is in force until it is confirmed or its time is over."""
-    return pending.complete and not pending.overdue(boot_id(), clock())
-
-
 def _is_left_over(pending: Pending) -> bool:
     """Whether a change should be undone, and neither timer nor boot has managed to."""
     return pending.overdue(boot_id(), clock() - _OVERDUE_SECONDS)
@@ -294,7 +289,7 @@ def _undo_left_over(host: Host) -> None:
 def _repair(host: Host) -> bool:
     """Load what is not in force; says whether somebody had taken it away."""
     pending = host.guard.pending()
-    if pending is not None and not _is_tried(pending):
+    if pending is not None and not pending.waits(boot_id(), clock()):
         return False
     loaded = load.refresh(host)
     if not loaded.lost:

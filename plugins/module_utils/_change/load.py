@@ -82,7 +82,7 @@ def _expected(host: Host) -> Optional[Intent]:
     pending = host.guard.pending()
     if pending is None or not pending.complete:
         return observation.stored_intent(host)
-    if pending.overdue(boot_id(), clock()):  # it is being undone, and loading either set would get in the way
+    if not pending.waits(boot_id(), clock()):  # it is being undone, and loading either set would get in the way
         return None
     text = pending.after["intent"]
     return parse_intent(text, "of the change {0}".format(pending.token)) if text is not None else None

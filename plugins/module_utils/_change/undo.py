@@ -36,7 +36,7 @@ def _end_waiting(host: Host) -> None:
     # Whatever cannot be read or written: the rules come first
     with suppress(SenetError):
         pending = host.guard.pending()
-        if pending is not None and pending.complete and not pending.overdue(boot_id(), clock()):
+        if pending is not None and pending.waits(boot_id(), clock()):
             host.guard.write(pending._replace(deadline=0.0))
 
 

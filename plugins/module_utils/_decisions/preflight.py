@@ -78,8 +78,7 @@ def find_cuts(flows: FlowSet, processes: Sequence[Process], own_pid: int) -> Lis
     cuts = set()
     for process in processes:
         for sock in process.listening + process.connected:
-            # The child of sshd is in its user's domain on some distributions, and its socket is still sshd_t.
-            domain = sock.domain or (process.context.type if process.context else None)
+            domain = _domain_of(process, sock)
             if domain is None:
                 continue
             is_client = not sock.is_listening and (sock.protocol, sock.local_port) not in served
@@ -109,7 +108,7 @@ def ipsec_cuts(
     cuts = set()
     for process in processes:
         for sock in process.connected:
-            domain = sock.domain or (process.context.type if process.context else None)
+            domain = _domain_of(process, sock)
             if domain not in held or sock.remote_address is None or interface_of(sock, addresses) == LOOPBACK:
                 continue
             if _labelled_for(flows, domain, sock):
@@ -117,6 +116,11 @@ def ipsec_cuts(
             meant = domain != SSH_DOMAIN and process.pid not in protected
             cuts.add(Cut(domain, held[domain], process.pid, process.command, _said(sock), ENFORCE, meant))
     return sorted(cuts)
+
+
+def _domain_of(process: Process, sock: Socket) -> Optional[str]:
+    """The child of sshd is in its user's domain on some distributions, and its socket is still sshd_t."""
+    return sock.domain or (process.context.type if process.context else None)
 
 
 def _verified_by_ipsec(flows: FlowSet) -> Dict[str, str]:

@@ -54,6 +54,10 @@ class Pending(NamedTuple):
         """Why the host should undo a whole change whose time is over."""
         return "it was not confirmed in time" if self.deadline else "undoing it had been begun before"
 
+    def waits(self, boot: str, now: float) -> bool:
+        """Whether it is whole and in force until it is confirmed or its time is over."""
+        return self.complete and not self.overdue(boot, now)
+
     def overdue(self, boot: str, now: float) -> bool:
         """Whether the host should have undone it by now: its time is over, or the host was restarted."""
         return self.boot != boot or (self.complete and now > self.deadline)
