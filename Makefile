@@ -36,12 +36,18 @@ timed-molecule: export SCENARIO := httpd_to_postgresql no_selinux two_hosts
 timed-%:
 	@tests/timed.sh $* $(MAKE) --no-print-directory --keep-going $*
 
+# What takes long runs only when a file that it reads has changed since it passed.
+UNCHANGED := tests/unchanged.sh
+SANITY_FILES := ':!docs' ':!*.md'
+MACHINE_FILES := ':!docs' ':!changelogs' ':!tests/unit' ':!tests/package'
+
 unit: setup ## the unit tests, and the built collection
-	@$(PY) -m pytest --numprocesses=auto --junit-xml=build/junit/unit.xml tests/unit tests/package
+	@$(UNCHANGED) . -- $(PY) -m pytest --numprocesses=auto --junit-xml=build/junit/unit.xml tests/unit tests/package
 
 # Two virtual machines at least, and one core left for the controllers where there are more.
 VMS := $(shell cores=$$(nproc); echo $$((cores > 3 ? cores - 1 : 2)))
-VM_TESTS = $(PY) -m pytest --numprocesses=$(VMS) --dist=loadfile --verbose --durations=20 \
+VM_FILES = $(MACHINE_FILES)
+VM_TESTS = $(UNCHANGED) $(VM_FILES) -- $(POLICY) $(PY) -m pytest --numprocesses=$(VMS) --dist=loadfile --verbose --durations=20 \
 	--junit-xml=build/junit/$@.xml
 
 # By guest (its distribution, its policy) and kernel: the newest one but for vm-stock, which has the distribution's own.
@@ -49,6 +55,8 @@ VM_RUNS := vm-debian12 vm-fedora vm-stock
 FEDORA_MARKS = smoke
 FEDORA_CASES = not nftables and not confine
 POLICY_SOURCE = $(PY) -c 'from tests.lab.policy import policy_source; print(policy_source() or "")'
+# Files outside the tree decide these tests, too
+vm-fedora: POLICY = env SENET_POLICY=$$($(PY) -c 'from tests.lab.policy import *; print(policy_digest(required_source()))')
 .PHONY: $(VM_RUNS) vm-debian13
 vm: ## the tests on virtual machines that enforce SELinux, each also a target of its own: vm-fedora, ...
 	@$(MAKE) --no-print-directory --keep-going $(VM_RUNS)
@@ -71,7 +79,7 @@ vm-stock: setup-lab
 .PHONY: vm-thorough vm-thorough-debian12 vm-thorough-stock vm-debian11
 vm-thorough: ## the same at length: both backends everywhere, a thousand flows, all on the stock kernel, the oldest tools
 	@$(MAKE) --no-print-directory --keep-going FEDORA_MARKS='core or policy' FEDORA_CASES= \
-		vm-thorough-debian12 vm-fedora vm-debian13 vm-thorough-stock vm-debian11
+		VM_FILES=. vm-thorough-debian12 vm-fedora vm-debian13 vm-thorough-stock vm-debian11
 
 vm-thorough-debian12: setup-lab
 	@$(VM_TESTS) -m 'not stock_kernel' tests/vm
@@ -107,16 +115,13 @@ fleet: setup ## hosts in namespaces, rolled out, audited and broken as from AWX,
 .PHONY: molecule
 molecule: setup ## all container scenarios, or some of them: make molecule SCENARIO=no_selinux
 	@tests/setup.sh apt tests/containers/apt-packages.txt
-	@PATH="$(CURDIR)/$(BIN):$$PATH" NO_COLOR=1 $(PY) -m tests.containers.engine \
+	@PATH="$(CURDIR)/$(BIN):$$PATH" NO_COLOR=1 $(UNCHANGED) $(MACHINE_FILES) ':!tests/vm' ':!*.md' -- \
+		$(PY) -m tests.containers.engine \
 		molecule test $(if $(SCENARIO),$(addprefix --scenario-name ,$(SCENARIO)),--all --exclude default)
 
 .PHONY: roles
 roles: setup ## the roles of the service pairs, anew from the catalogue
 	@PYTHONPATH=build/collections $(PY) -m tests.pair_roles
-
-# What takes long runs only when a file that it reads has changed since it passed.
-UNCHANGED := tests/unchanged.sh
-SANITY_FILES := ':!docs' ':!*.md'
 
 # The ansible-core versions beside that of .venv, 2.19, each with a Python that it supports
 CORES := 2.16 2.18 2.20 2.21

@@ -1,0 +1,71 @@
+# Copyright: (c) 2026, senet.firewall contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""tests/unchanged.sh runs a command once for the same files and the same words, and keeps the report of that run."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.collection_tree import ROOT
+
+FAILS_WITHOUT_GOOD = ["sh", "-c", 'echo run >>runs; echo "<testsuites/>" >report.xml; test -e good', "sh"]
+
+
+class Tree:
+    """A git tree with a file `code` and a page of docs, and what a command left there."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        root.mkdir()
+        self.git("init", "--quiet")
+        self.write("code", "1")
+        self.write("docs/page", "1")
+        self.write(".gitignore", "runs\nreport.xml\ngood\n")
+
+    def git(self, *words: str) -> None:
+        subprocess.run(["git", *words], cwd=self.root, check=True)
+
+    def write(self, name: str, text: str) -> None:
+        (self.root / name).parent.mkdir(exist_ok=True)
+        (self.root / name).write_text(text)
+
+    def run(self, *more: str) -> tuple[int, int]:
+        """The exit code, and how often the command has run so far."""
+        done = subprocess.run(
+            [ROOT / "tests" / "unchanged.sh", ":!docs", "--", *FAILS_WITHOUT_GOOD, *more], cwd=self.root, check=False
+        )
+        return done.returncode, len((self.root / "runs").read_text().splitlines())
+
+
+@pytest.fixture
+def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tree:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return Tree(tmp_path / "tree")
+
+
+def test_what_failed_runs_again_and_what_passed_does_not(tree: Tree) -> None:
+    assert [tree.run(), tree.run()] == [(1, 1), (1, 2)]
+    tree.write("good", "")
+    assert [tree.run(), tree.run()] == [(0, 3), (0, 3)]
+
+
+def test_a_changed_file_a_new_one_and_another_command_run(tree: Tree) -> None:
+    tree.write("good", "")
+    tree.run()
+    tree.write("code", "2")
+    assert tree.run() == (0, 2)
+    tree.write("new", "1")
+    assert tree.run() == (0, 3)
+    assert tree.run("--more") == (0, 4)
+    tree.write("docs/page", "2")
+    assert tree.run() == (0, 4)
+
+
+def test_the_report_of_the_run_that_passed_comes_back(tree: Tree) -> None:
+    tree.write("good", "")
+    tree.run("--junit-xml=report.xml")
+    (tree.root / "report.xml").unlink()
+    assert tree.run("--junit-xml=report.xml") == (0, 1)
+    assert (tree.root / "report.xml").read_text() == "<testsuites/>\n"
