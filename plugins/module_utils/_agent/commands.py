@@ -28,6 +28,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._compile.systemd_un
 from ansible_collections.senet.firewall.plugins.module_utils._host.commands import find_command
 from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Pending, boot_id, clock
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
+from ansible_collections.senet.firewall.plugins.module_utils._host.service import INTENT_PATH
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
 
 # Programs that rewrite a whole rule set cause a burst of events; look once they are through.
@@ -44,6 +45,10 @@ _SELNLGRP_AVC = 1
 _FOREIGN_SECONDS = 300
 # Before a line of the journal that tells of an emergency: sd-daemon(3)
 _ALERT = "<1>"
+_NO_RECORD = (
+    "The file {0} is missing, so NO flow of this host is put in force; run the play again with the whole set of "
+    "flows and purge=true.".format(INTENT_PATH)
+)
 # The watch leaves a change that has just run out of time to the timer of its own.
 _OVERDUE_SECONDS = 60
 
@@ -74,7 +79,13 @@ def main(args: List[str]) -> int:
 
 def _load(host: Host) -> int:
     with host.guard.lock(_LOCK_SECONDS):
-        pending = host.guard.pending()
+        try:
+            pending = host.guard.pending()
+        except SenetError as exc:
+            # What was confirmed is better than nothing
+            _say("{0} The rules of {1} are loaded.".format(exc, INTENT_PATH))
+            _report(host, load.load(host))
+            return 1
         if pending is not None:
             if pending.boot == boot_id():
                 _say("The change {0} waits to be confirmed; nothing is loaded meanwhile.".format(pending.token))
@@ -83,7 +94,10 @@ def _load(host: Host) -> int:
             _say("The change {0} had not been confirmed before the restart; it is undone.".format(pending.token))
             undo.undo_pending(host, pending, "the host was restarted before the change was confirmed")
             return 0
-        return _report(load.load(host))
+        if observation.stored_intent(host) is None:
+            _say(_ALERT + _NO_RECORD)
+            return 1
+        return _report(host, load.load(host))
 
 
 def _refresh(host: Host) -> int:
@@ -92,9 +106,15 @@ def _refresh(host: Host) -> int:
     return 0
 
 
-def _report(loaded: load.Loaded) -> int:
+def _report(host: Host, loaded: load.Loaded) -> int:
     if loaded.sets:
         _say("Rules loaded for {0}.".format(" and ".join(loaded.sets)))
+    if loaded.unknown and host.selinux.status() == "disabled":
+        _say(
+            "SELinux is disabled on this host, so the layer selinux does NOT enforce {0}; enable SELinux in "
+            "/etc/selinux/config and on the kernel command line, and reboot.".format(", ".join(loaded.unknown))
+        )
+        return 1
     for what in loaded.unknown:
         _say(
             "{0} is NOT enforced: its types are not in the loaded policy; run the play again, which "
@@ -186,6 +206,7 @@ def _watch(host: Host) -> int:
                 measures.repairs += _bring_back(host)
                 rescue = _Backoff()
             if pending is None or pending.waits(boot_id(), clock()):
+                _refuse_no_record(host)
                 # Looking takes a while where there are many flows, and must keep no run waiting.
                 standing = load.standing(host)
                 if not standing.complete:
@@ -207,6 +228,17 @@ def _watch(host: Host) -> int:
                 _say(said)
         if events.wait(WATCH_SECONDS):
             foreign.expect()
+
+
+def _refuse_no_record(host: Host) -> None:
+    """The watch runs only where flows are. Whoever takes the last ones away holds the lock until it is stopped.
+
+    :raises SenetError: the file with the flows is missing.
+    """
+    if observation.stored_intent(host) is None and host.guard.pending() is None:
+        with host.guard.lock(0):
+            if observation.stored_intent(host) is None and host.guard.pending() is None:
+                raise SenetError(_ALERT + _NO_RECORD)
 
 
 def _bring_back(host: Host) -> bool:

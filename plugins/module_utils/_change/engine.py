@@ -160,7 +160,8 @@ def _prepare(host: Host, request: requests.Request, options: Options) -> Change:
     if mode == "disabled" and isinstance(request, requests.Alter):
         raise SenetError(names.DISABLED)
     intent = observation.stored_intent(host)
-    layers = choose_layers(options.layers, intent.layers if intent is not None else None, mode != "disabled")
+    held = observation.recorded_layers(host, intent)
+    layers = choose_layers(options.layers, held, mode != "disabled")
     recorded = intent.backend if intent is not None else None
     backend = choose_backend(options.backend, recorded, host.netfilter.backends())
     sets = observation.sets_to_read(host, backend.backend, intent, layers, requests.asks_peers(request))
@@ -194,7 +195,7 @@ def _prepare(host: Host, request: requests.Request, options: Options) -> Change:
         mode=mode,
         backend=backend,
         layers=layers,
-        recorded=intent.layers if intent is not None else (),
+        recorded=held or (),
         observed=observed,
         desired=desired,
         steps=steps,

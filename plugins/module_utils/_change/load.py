@@ -100,15 +100,18 @@ def _load(host: Host, intent: Optional[Intent]) -> Loaded:
 def _missing(host: Host, intent: Optional[Intent]) -> _Missing:
     if intent is None:
         return _Missing({}, [], [], [])
-    if SELINUX not in intent.layers and host.selinux.status() == "disabled":
+    disabled = host.selinux.status() == "disabled"
+    if disabled and SELINUX not in intent.layers:
         intent = intent._replace(flows=without_types(intent.flows))
     peers = peering(intent.labelled)
     unknown = [
         name
         for name in intent.labelled.packet_types + peers.types
-        if host.selinux.canonical(host.selinux.context(name)) is None
+        if disabled or host.selinux.canonical(host.selinux.context(name)) is None
     ]
     untold = _untold(intent.labelled, unknown, set(peers.types).intersection(unknown))
+    if disabled:
+        intent = intent._replace(flows=without_types(intent.flows))
     if DEFAULT_PACKET_TYPE in unknown:
         # Not even what no flow names can be labelled
         intent = intent._replace(layers=tuple(layer for layer in intent.layers if layer != SELINUX))

@@ -36,6 +36,20 @@ def sets_to_read(
     return tuple(names) + ((rule_sets.NETLABEL,) if asks_peers or present else ())
 
 
+def recorded_layers(host: Host, recorded: Optional[Intent]) -> Optional[Tuple[str, ...]]:
+    """The layers on record. Without a record those with something of ours in force, if owner is among them; else None.
+
+    :raises SenetError: the rules cannot be read.
+    """
+    if recorded is not None:
+        return recorded.layers
+    names = [name for each in sorted(host.netfilter.backends()) for name in rule_sets.names_of(each, OWNER)]
+    if not any(RULE_SETS[name].parse(host.save(RULE_SETS[name].source)).rules for name in names):
+        return None
+    labels = host.selinux.status() != "disabled" and host.store.module() is not None
+    return (SELINUX, OWNER) if labels else (OWNER,)
+
+
 def units_of(intent: Optional[str]) -> Tuple[str, ...]:
     """The units that the text of flows.json goes by; none where it is damaged, which is for others to tell."""
     try:

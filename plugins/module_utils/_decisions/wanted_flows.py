@@ -4,14 +4,15 @@
 """The whole set of flows that a request makes of the present one."""
 
 from contextlib import suppress
-from typing import Any, Dict, Iterable, Optional, Tuple
+from typing import Any, Dict, Iterable, Mapping, Optional, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._compile import cil
+from ansible_collections.senet.firewall.plugins.module_utils._compile.rule_sets import RULE_SETS
 from ansible_collections.senet.firewall.plugins.module_utils._decisions import plan
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
 from ansible_collections.senet.firewall.plugins.module_utils._values.flows import Flow, FlowSet, same_but_for_addresses
 from ansible_collections.senet.firewall.plugins.module_utils._values.intent import Intent
-from ansible_collections.senet.firewall.plugins.module_utils._values.layers import SELINUX
+from ansible_collections.senet.firewall.plugins.module_utils._values.layers import OWNER, SELINUX
 from ansible_collections.senet.firewall.plugins.module_utils._values.requests import (
     Alter,
     Merge,
@@ -44,6 +45,8 @@ def wanted(request: Request, observed: plan.HostState, recorded: Optional[Intent
         with suppress(SenetError):  # what cannot be told is replaced as a whole
             current = asked_before(observed.policy, recorded)
         return current.with_the_flows_of(request.flows)
+    if recorded is None:
+        _refuse_unknown_owners(observed.tables)
     current = asked_before(observed.policy, recorded)
     if isinstance(request, Alter):
         flows = request.change(current)
@@ -99,6 +102,15 @@ def installed(policy: str, recorded: Optional[Intent]) -> FlowSet:
         return declared
     kept = declared.with_the_flows_of(recorded.labelled)
     return kept if same_but_for_addresses(declared, kept) else declared
+
+
+def _refuse_unknown_owners(tables: Mapping[str, Any]) -> None:
+    """The rules of the layer owner do not say which flows they were made from."""
+    if any(table.rules for name, table in tables.items() if RULE_SETS[name].layer == OWNER):
+        raise SenetError(
+            "The file /etc/senet/flows.json is missing, so the flows of the layer owner are not known, whose rules are "
+            "in force on this host. Nothing was changed; give the whole set of flows with purge=true."
+        )
 
 
 def _refuse_old_addresses(kept: Iterable[Flow]) -> None:

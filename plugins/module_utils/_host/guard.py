@@ -25,6 +25,8 @@ _REPAIRS = "/run/senet-firewall.repairs"
 _RESTART_SECONDS = 30
 _PROOF_SECONDS = 60
 _LOCK = "/run/senet-firewall.lock"
+# include/uapi/linux/time.h; Python 3.6 has no name for it, and the units may run an older Python than the module
+_CLOCK_BOOTTIME = 7
 
 
 class Pending(NamedTuple):
@@ -241,8 +243,7 @@ def boot_id() -> str:
 
 def clock() -> float:
     """Seconds since boot, on which a change of the time of day has no effect."""
-    boottime = getattr(time, "CLOCK_BOOTTIME", None)  # Python 3.7
-    return time.monotonic() if boottime is None else time.clock_gettime(boottime)
+    return time.clock_gettime(_CLOCK_BOOTTIME)
 
 
 def _timer(token: str, phase: str) -> str:

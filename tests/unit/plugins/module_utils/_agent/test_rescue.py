@@ -364,3 +364,17 @@ def test_a_directory_that_is_left_while_the_watch_writes_keeps_no_file(monkeypat
     before_call(monkeypatch, host.metrics, "write", leave)
     watch(host, monkeypatch)
     assert not host.metrics.files
+
+
+def test_a_record_of_flows_that_has_gone_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = host_with(WEB_DB)
+    host.service.text = None
+    said = watch(host, monkeypatch, rounds=3)
+    assert said.count("<1>The file /etc/senet/flows.json is missing, so NO flow of this host is put in force") == 1
+
+
+def test_a_record_that_goes_with_the_last_flow_is_no_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = host_with(WEB_DB)
+    host.service.text = None
+    host.guard.locked = True
+    assert "missing" not in watch(host, monkeypatch)

@@ -223,3 +223,53 @@ def test_a_change_is_undone_at_boot_though_no_unit_has_a_control_group_yet(backe
     text = "".join(table.save() for table in host.families.values())
     assert "reject" in text.lower()
     assert "apache2.service" not in text
+
+
+def without_record(*layers: str) -> ScriptedHost:
+    """A host whose flows are in force in these layers, and whose record is lost."""
+    host = ScriptedHost()
+    apply(host, requests.Replace(WEB_DB), layers=layers)
+    host.service.text = None
+    host.writes.clear()
+    return host
+
+
+CACHE = flow("cache", ports=[6379], users=["www-data"])
+
+
+@pytest.mark.parametrize("layers", [("owner",), ("selinux", "owner")])
+@pytest.mark.parametrize("request_", [requests.Merge((CACHE,)), requests.Remove(("cache",))], ids=["add", "remove"])
+def test_without_a_record_no_rule_of_the_layer_owner_goes_with_another_flow(
+    request_: requests.Request, layers: tuple[str, ...]
+) -> None:
+    host = without_record(*layers)
+    with pytest.raises(SenetError, match="flows of the layer owner are not known.*purge=true"):
+        apply(host, request_)
+    assert host.writes == []
+
+
+@pytest.mark.parametrize("layers", [("owner",), ("selinux", "owner")])
+def test_without_a_record_the_layers_in_force_stay_those_of_the_host(layers: tuple[str, ...]) -> None:
+    host = without_record(*layers)
+    assert apply(host, requests.Replace(WEB_DB)).layers == layers
+
+
+def test_a_layer_that_is_given_up_without_a_record_is_told() -> None:
+    done = apply(without_record("selinux", "owner"), requests.Replace(WEB_DB), layers=("selinux",))
+    assert "The layer owner no longer enforces the flows of this host: web_db." in done.warnings
+
+
+def test_the_layer_owner_is_loaded_where_selinux_has_been_disabled_since() -> None:
+    host = ScriptedHost()
+    apply(host, requests.Replace(WEB_DB), layers=("selinux", "owner"))
+    host.families = empty_families()
+    host.mode = "disabled"
+    said = io.StringIO()
+    with redirect_stderr(said):
+        assert commands._load(host.host()) == 1
+    assert "SENET_OWNER_OUTPUT" in host.families["ipv4"].save()
+    assert "SENET_OUTPUT" not in host.families["ipv4"].save()
+    assert "SELinux is disabled on this host, so the layer selinux does NOT enforce the flow 'web_db'" in said.getvalue()
+    standing = load.standing(host.host())
+    assert standing.complete
+    assert standing.lacking

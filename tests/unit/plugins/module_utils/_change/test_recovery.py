@@ -704,3 +704,35 @@ def test_a_damaged_file_is_told_and_nothing_is_loaded() -> None:
     with pytest.raises(SenetError, match="/etc/senet/flows.json is damaged"):
         load.load(host.host())
     assert host.writes == []
+
+
+def loaded(host: ScriptedHost) -> tuple[int, str]:
+    """The exit code of the unit that loads the rules at boot, and what it says."""
+    said = io.StringIO()
+    with redirect_stderr(said):
+        return commands._load(host.host()), said.getvalue()
+
+
+def test_a_boot_without_the_record_of_flows_fails() -> None:
+    host = host_with(WEB_DB)
+    host.reboot()
+    host.service.text = None
+    assert loaded(host) == (
+        1,
+        "<1>The file /etc/senet/flows.json is missing, so NO flow of this host is put in force; run the play again with "
+        "the whole set of flows and purge=true.\n",
+    )
+
+
+def test_a_boot_with_a_damaged_record_of_a_change_loads_what_was_confirmed(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = host_with(WEB_DB)
+    host.reboot()
+
+    def damaged() -> None:
+        raise SenetError("The file pending.json is damaged.")
+
+    monkeypatch.setattr(host.guard, "pending", damaged)
+    code, said = loaded(host)
+    assert code == 1
+    assert "The file pending.json is damaged. The rules of /etc/senet/flows.json are loaded." in said
+    assert is_in_force(host, WEB_DB)
