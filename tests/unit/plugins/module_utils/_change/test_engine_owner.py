@@ -269,7 +269,9 @@ def test_the_layer_owner_is_loaded_where_selinux_has_been_disabled_since() -> No
         assert commands._load(host.host()) == 1
     assert "SENET_OWNER_OUTPUT" in host.families["ipv4"].save()
     assert "SENET_OUTPUT" not in host.families["ipv4"].save()
-    assert "SELinux is disabled on this host, so the layer selinux does NOT enforce the flow 'web_db'" in said.getvalue()
+    assert "SELinux is disabled on this host, so the layer selinux does NOT enforce the flow 'web_db';" in (
+        said.getvalue()
+    )
     standing = load.standing(host.host())
     assert standing.complete
     assert standing.lacking

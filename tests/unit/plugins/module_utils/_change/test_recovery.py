@@ -719,8 +719,8 @@ def test_a_boot_without_the_record_of_flows_fails() -> None:
     host.service.text = None
     assert loaded(host) == (
         1,
-        "<1>The file /etc/senet/flows.json is missing, so NO flow of this host is put in force; run the play again with "
-        "the whole set of flows and purge=true.\n",
+        "<1>The file /etc/senet/flows.json is missing, so NO flow of this host is put in force; run the play again "
+        "with the whole set of flows and purge=true.\n",
     )
 
 
