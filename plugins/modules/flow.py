@@ -185,6 +185,39 @@ removed:
   type: list
   elements: str
   sample: []
+opened:
+  description:
+    - The flows that stay and permit what they refused before, or in check mode would, since the change takes ports,
+      addresses, interfaces, C(verify_source) or the mode V(enforce) from them; and the domains that are no longer
+      confined. A warning says each, unless O(state=absent) frees the domain.
+    - What another enforced flow refuses is not listed, nor are domains that a flow names in addition. Flows that are
+      gone are in RV(removed).
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    flow:
+      description: The flow's name, null where it is a confined domain.
+      returned: always
+      type: str
+      sample: web_db
+    domain:
+      description: The domain that was confined, null where it is a flow.
+      returned: always
+      type: str
+      sample: null
+    options:
+      description: The options by which it is open, C(confine) where a domain is no longer confined.
+      returned: always
+      type: list
+      elements: str
+      sample: [ports]
+    message:
+      description: What is open, and to whom.
+      returned: always
+      type: str
+      sample: "The change of the flow 'web_db' opens what was closed: tcp/5432 is open to everybody. If the earlier
+        ports are meant as well, give these a flow of another name."
 previous_flows:
   description:
     - The options with which M(senet.firewall.flows) brings back the flows and confined domains that the host had before

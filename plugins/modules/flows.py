@@ -159,8 +159,8 @@ options:
       - Whether the flows are to be present or absent, or the host is to go back to the flows that it had before.
       - V(reverted) undoes the last confirmed change of flows, also one that removed them all. It is a change like any
         other, with the same checks and the guard. Flows that the earlier set does not have are removed; they are in
-        RV(removed), and a warning names each. Another warning names the flows and domains that are enforced now and
-        were only observed then.
+        RV(removed), and a warning names each. Flows and domains that are enforced now and were only observed then are
+        in RV(opened).
       - Run twice, V(reverted) changes nothing the second time. To go further back, or forward again, give O(revert_to).
       - V(reverted) is an error if the host had no other flows before. What M(senet.firewall.peer_label) and
         M(senet.firewall.interface_context) made stays as it is.
@@ -182,6 +182,8 @@ options:
         ports are then open to everybody unless another flow covers them. The flows are in RV(removed), and a warning
         names each.
       - Without it, the listed flows are added or changed, and those of other names are left as they are.
+      - A flow is changed as a whole, so the ports, addresses and so on that it had and that are not given again are
+        gone. RV(opened) has what that opens.
       - Use it where one task lists all flows of a host, so that a flow that you remove from the list is removed from
         the host too. No other task, and no role of a pair, may then set flows on that host.
     type: bool
@@ -366,6 +368,39 @@ removed:
   type: list
   elements: str
   sample: []
+opened:
+  description:
+    - The flows that stay and permit what they refused before, or in check mode would, since the change takes ports,
+      addresses, interfaces, C(verify_source) or the mode V(enforce) from them; and the domains that are no longer
+      confined. A warning says each, unless O(state=absent) frees the domain.
+    - What another enforced flow refuses is not listed, nor are domains that a flow names in addition. Flows that are
+      gone are in RV(removed).
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    flow:
+      description: The flow's name, null where it is a confined domain.
+      returned: always
+      type: str
+      sample: web_db
+    domain:
+      description: The domain that was confined, null where it is a flow.
+      returned: always
+      type: str
+      sample: null
+    options:
+      description: The options by which it is open, C(confine) where a domain is no longer confined.
+      returned: always
+      type: list
+      elements: str
+      sample: [ports]
+    message:
+      description: What is open, and to whom.
+      returned: always
+      type: str
+      sample: "The change of the flow 'web_db' opens what was closed: tcp/5432 is open to everybody. If the earlier
+        ports are meant as well, give these a flow of another name."
 previous_flows:
   description:
     - The options with which M(senet.firewall.flows) brings back the flows and confined domains that the host had before

@@ -10,7 +10,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._change.change impo
 from ansible_collections.senet.firewall.plugins.module_utils._decisions import foreign_rules, warnings
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
 from ansible_collections.senet.firewall.plugins.module_utils._values.layers import AUTO, OWNER
-from ansible_collections.senet.firewall.plugins.module_utils._values.requests import asked_flows
+from ansible_collections.senet.firewall.plugins.module_utils._values.requests import Remove, asked_flows
 
 
 def change_warnings(host: Host, change: Change, answers: kernel_answers.Answers) -> List[str]:
@@ -32,6 +32,8 @@ def change_warnings(host: Host, change: Change, answers: kernel_answers.Answers)
     if not host.service.systemd and not change.flows.empty:
         found += warnings.no_systemd_warnings(host.service.command())
     found += warnings.purge_warnings(change.request, change.present, change.flows)
+    if not isinstance(change.request, Remove):  # whose task names all that it frees
+        found += [one.message for one in change.opened]
     found += warnings.interface_name_warnings(change.flows, host.netfilter.interfaces())
     found += warnings.address_family_warnings(change.flows, host.netfilter.versions())
     found += warnings.confinement_warnings(change.cuts)

@@ -28,6 +28,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._decisions.layers i
     refuse_what_owner_cannot,
     with_owners,
 )
+from ansible_collections.senet.firewall.plugins.module_utils._decisions.opened import Opened
 from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Pending, boot_id, clock
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
 from ansible_collections.senet.firewall.plugins.module_utils._values import requests
@@ -61,6 +62,7 @@ class Outcome(NamedTuple):
     selinux: str
     changed: bool = False
     removed: Tuple[str, ...] = ()
+    opened: Tuple[Opened, ...] = ()
     steps: Tuple[str, ...] = ()
     answers: kernel_answers.Answers = kernel_answers.NOT_ASKED
     owners: Tuple[OwnerRow, ...] = ()
@@ -129,6 +131,7 @@ def _outcome(change: Change, answers: kernel_answers.Answers, warnings: List[str
         selinux=change.mode,
         changed=bool(change.steps),
         removed=wanted_flows.removed(change.present, change.flows),
+        opened=change.opened,
         steps=tuple(str(step) for step in change.steps),
         answers=answers,
         owners=tuple(owner_rows(change.flows, change.accounts) if OWNER in change.layers else ()),

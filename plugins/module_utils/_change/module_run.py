@@ -84,6 +84,7 @@ def _flows_returned(outcome: engine.Outcome) -> Dict[str, Any]:
     result = {
         "flows": [flow.as_dict() for flow in outcome.flows.flows],
         "removed": list(outcome.removed),
+        "opened": [one.as_dict() for one in outcome.opened],
         "access": [row.as_dict() for row in outcome.answers.access if not row.empty],
         "asked": sorted({row.domain for row in outcome.answers.access}),
         "confined": [row.as_dict() for row in outcome.answers.confined],

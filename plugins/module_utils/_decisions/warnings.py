@@ -14,7 +14,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._decisions.access i
 from ansible_collections.senet.firewall.plugins.module_utils._decisions.preflight import SSH_DOMAIN, Cut
 from ansible_collections.senet.firewall.plugins.module_utils._decisions.wanted_flows import removed
 from ansible_collections.senet.firewall.plugins.module_utils._values.fields import EVERY_DOMAIN, address_text
-from ansible_collections.senet.firewall.plugins.module_utils._values.flows import ENFORCE, OBSERVE, Flow, FlowSet
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import ENFORCE, Flow, FlowSet
 from ansible_collections.senet.firewall.plugins.module_utils._values.layers import OWNER, SELINUX
 from ansible_collections.senet.firewall.plugins.module_utils._values.peers import LOOPBACK_PEER_TYPE, Peering
 from ansible_collections.senet.firewall.plugins.module_utils._values.processes import Process
@@ -196,7 +196,7 @@ def source_port_warnings(flows: FlowSet, given: Sequence[Tuple[int, int]], forge
 
 
 def purge_warnings(request: Request, before: FlowSet, after: FlowSet) -> List[str]:
-    """What a whole set opens because it does not list it, each a sentence."""
+    """The flows that a whole set removes because it does not list them, in a sentence."""
     if not isinstance(request, Replace) or (request.flows.empty and not request.reverts):
         return []
     how, why = (
@@ -211,27 +211,7 @@ def purge_warnings(request: Request, before: FlowSet, after: FlowSet) -> List[st
             "{0} these flows are removed, since {1}: {2}. Their ports are open to everybody unless another flow covers "
             "them.".format(how, why, ", ".join(gone))
         )
-    free = sorted({domain for domain, dummy in before.confine}.difference(dict(after.confine)))
-    if free:
-        found.append("{0} these domains are no longer confined: {1}.".format(how, ", ".join(free)))
-    observed = _observed_again(before, after)
-    # Elsewhere a task says the mode
-    if request.reverts and observed:
-        found.append(
-            "{0} these are only observed, and were enforced: {1}. Nobody is refused there any more.".format(
-                how, ", ".join(observed)
-            )
-        )
     return found
-
-
-def _observed_again(before: FlowSet, after: FlowSet) -> List[str]:
-    modes = {flow.name: flow.mode for flow in before.flows}
-    confined = dict(before.confine)
-    found = ["the flow " + flow.name for flow in after.flows if (modes.get(flow.name), flow.mode) == (ENFORCE, OBSERVE)]
-    return found + [
-        "the domain " + domain for domain, mode in after.confine if (confined.get(domain), mode) == (ENFORCE, OBSERVE)
-    ]
 
 
 def access_warnings(

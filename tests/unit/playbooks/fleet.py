@@ -59,6 +59,8 @@ def flows():
         module.fail_json(msg="It would cut sshd_t; name it in a flow.")
     changed = given != had
     result = {{"flows": given, "steps": ["restore the ipv4 rules"] if changed else [], "changed": changed}}
+    if does == "open":
+        result["opened"] = [{{"message": "tcp/5432 is open to everybody."}}]
     if changed and not module.check_mode:
         with open(host / "changes", "a") as log:
             log.write(json.dumps(given) + "\\n")

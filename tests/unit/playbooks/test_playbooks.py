@@ -90,6 +90,14 @@ def test_canaries_and_fleet_are_two_jobs_by_tags_and_a_limit_leaves_the_groups_w
     assert fleet.run("rollout", "--tags", "fleet", senet_batches="100%").batches == [["web2", "web3", "web4", "web5"]]
 
 
+def test_what_a_change_opens_is_said_before_it_and_after(fleet: Fleet) -> None:
+    fleet.does("web1", "open")
+    seen = fleet.run("rollout", "--check", "--limit", "web1")
+    assert "to be changed: restore the ipv4 rules; tcp/5432 is open to everybody." in seen.output
+    job = fleet.run("rollout", "--limit", "web1,web2")
+    assert job.verdicts == {"web1": f"{CONFIRMED}; tcp/5432 is open to everybody.", "web2": CONFIRMED}
+
+
 def test_check_mode_changes_nobody(fleet: Fleet) -> None:
     job = fleet.run("rollout", "--check")
     assert (job.status, touched(fleet)) == ("successful", {}), job.output

@@ -190,12 +190,49 @@ def test_flows_that_are_not_listed_go_only_by_purge_and_are_named(run: Run, host
         assert purged["warnings"] == [
             "With purge=true these flows are removed, since they are not listed: web_db. Their ports are "
             "open to everybody unless another flow covers them.",
-            "With purge=true these domains are no longer confined: httpd_t.",
+            "The domain 'httpd_t' is no longer confined: it may use what no flow allows.",
         ]
     again = run(flows=[CACHE], purge=True)
     assert (again["changed"], again["removed"], again["warnings"]) == (False, [], [])
     gone = run(state="absent")
     assert (gone["removed"], gone["warnings"]) == (["cache"], [])
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "options"),
+    [
+        ({"ports": ["5432"]}, {"ports": ["5433"]}, ["ports"]),
+        ({"source_addresses": ["192.0.2.1"]}, {}, ["source_addresses"]),
+        ({"interfaces": ["eth0"]}, {"interfaces": ["lo"]}, ["interfaces"]),
+        ({"verify_source": "loopback"}, {}, ["verify_source"]),
+        ({}, {"mode": "observe"}, ["mode"]),
+    ],
+)
+def test_a_flow_of_the_same_name_that_opens_something_is_told_of(
+    run: Run, first: dict[str, Any], second: dict[str, Any], options: list[str]
+) -> None:
+    pair = {"pair": "httpd_to_postgresql"}
+    assert run(flows=[{**pair, **first}])["opened"] == []
+    for check_mode in (True, False):
+        result = run(flows=[{**pair, **second}], check_mode=check_mode)
+        assert_documented(plugin, result)
+        assert [(one["flow"], one["options"]) for one in result["opened"]] == [("httpd_to_postgresql", options)]
+        assert [text for text in result["warnings"] if "opens what was closed" in text] == [
+            one["message"] for one in result["opened"]
+        ]
+    again = run(flows=[{**pair, **second}])
+    assert (again["opened"], [text for text in again["warnings"] if "opens" in text]) == ([], [])
+
+
+def test_domains_that_are_free_again_are_told_of_and_named_ones_without_a_warning(run: Run) -> None:
+    run(flows=[FLOW, CACHE], confine=["httpd_t", "redis_t"])
+    observed = run(confine=["httpd_t"], mode="observe")
+    assert_documented(plugin, observed)
+    assert [(one["domain"], one["options"]) for one in observed["opened"]] == [("httpd_t", ["mode"])]
+    assert observed["opened"][0]["message"] in observed["warnings"]
+    free = run(state="absent", confine=["redis_t"])
+    assert [(one["domain"], one["options"]) for one in free["opened"]] == [("redis_t", ["confine"])]
+    assert free["warnings"] == []
 
 
 def test_without_flows_the_host_keeps_what_it_has_by_another_backend(run: Run) -> None:

@@ -1,0 +1,204 @@
+# Copyright: (c) 2026, senet.firewall contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a change of flows opens that stay: their ports, addresses, interfaces, verify_source and mode. No I/O.
+
+A connection is a point of a space with a dimension each for ports, the server's address, the interface, the client's
+address, the client's domain and the server's. A flow is a box in it.
+"""
+
+from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
+
+from ansible_collections.senet.firewall.plugins.module_utils._decisions import opened_text
+from ansible_collections.senet.firewall.plugins.module_utils._decisions.opened_text import Space
+from ansible_collections.senet.firewall.plugins.module_utils._values.fields import EVERY_DOMAIN
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import (
+    ENFORCE,
+    OBSERVE,
+    VERIFY_ADDRESS,
+    VERIFY_IPSEC,
+    VERIFY_LOOPBACK,
+    VERIFY_NONE,
+    Flow,
+    FlowSet,
+)
+from ansible_collections.senet.firewall.plugins.module_utils._values.regions import (
+    Box,
+    Span,
+    boxes_common,
+    boxes_less,
+    common,
+    less,
+    span,
+)
+
+_PLACE = ("protocol", "ports", "destination_addresses", "interfaces")
+# What each verify_source checks of clients
+_CHECKS = {
+    VERIFY_NONE: (),
+    VERIFY_LOOPBACK: (VERIFY_LOOPBACK,),
+    VERIFY_ADDRESS: (VERIFY_ADDRESS,),
+    VERIFY_IPSEC: (VERIFY_ADDRESS, VERIFY_IPSEC),
+}  # type: Dict[str, Tuple[str, ...]]
+
+
+class Opened(NamedTuple):
+    """A flow, or a domain that was confined, with the options by which it permits what it refused, and a sentence."""
+
+    flow: Optional[str]
+    domain: Optional[str]
+    options: Tuple[str, ...]
+    message: str
+
+    def as_dict(self) -> Dict[str, Any]:
+        return dict(self._asdict(), options=list(self.options))
+
+
+def opened(before: FlowSet, after: FlowSet) -> Tuple[Opened, ...]:
+    """What is refused with the flows of before and permitted with those of after, by flows that are in both.
+
+    Not what another enforced flow refuses still, and not the domains that a flow names in addition.
+    """
+    kept = {flow.name: flow for flow in after.flows}
+    found = []  # type: List[Opened]
+    for flow in before.flows:
+        new = kept.get(flow.name)
+        if new is not None and _limits(flow) != _limits(new):
+            found.extend(_of_flow(flow, new, before, after))
+    modes = dict(after.confine)
+    for domain, mode in before.confine:
+        if mode == ENFORCE and modes.get(domain) != ENFORCE:
+            option = "mode" if domain in modes else "confine"
+            found.append(Opened(None, domain, (option,), opened_text.of_domain(domain, domain in modes)))
+    return tuple(found)
+
+
+def _limits(flow: Flow) -> Flow:
+    """A flow less what does not limit domains."""
+    return flow._replace(users=(), units=())
+
+
+def _of_flow(old: Flow, new: Flow, before: FlowSet, after: FlowSet) -> List[Opened]:
+    olds, news = _near(before, old, new), _near(after, old, new)
+    space = Space(olds + news)
+    everybody = _possible(space, _open_to_everybody(space, old, new, olds, news)) if old.mode == ENFORCE else []
+    clients = _possible(space, boxes_less(_open_to_clients(space, old, new, olds), everybody))
+    checks = _unchecked(old, new, after)
+    if not (everybody or clients or checks):
+        return []
+    options = _changed(old, new, ("mode",) if new.mode == OBSERVE else _PLACE) if everybody else []
+    options += [option for option in _wider(space, old, new) if option not in options] if clients else []
+    options += ["verify_source"] if checks else []
+    parts = [opened_text.of_everybody(space, old.protocol, box) for box in everybody]
+    of_clients = opened_text.of_everybody if new.mode == OBSERVE else opened_text.of_clients
+    parts += [of_clients(space, new.protocol, box) for box in clients]
+    parts += [opened_text.of_check(check) for check in checks]
+    moved = bool(everybody) and new.mode == ENFORCE and (old.protocol, old.ports) != (new.protocol, new.ports)
+    return [Opened(old.name, None, tuple(options), opened_text.of_flow(new, parts, moved))]
+
+
+def _near(flows: FlowSet, *moved: Flow) -> List[Flow]:
+    """The flows that can have packets in common with these."""
+    return [
+        flow
+        for flow in flows.flows
+        if any(
+            flow.protocol == other.protocol and any(one.overlaps(two) for one in flow.ports for two in other.ports)
+            for other in moved
+        )
+    ]
+
+
+def _open_to_everybody(space: Space, old: Flow, new: Flow, olds: Sequence[Flow], news: Sequence[Flow]) -> List[Box]:
+    """What an enforced flow refused, and no flow refuses anybody now."""
+    others = [flow for flow in olds if flow.name != old.name and flow.protocol == old.protocol]
+    held = [flow for flow in news if flow.mode == ENFORCE and flow.protocol == old.protocol]
+    mine = boxes_less([_place(space, old)], [_clients(space, flow) for flow in others])
+    rest = boxes_less(mine, [_clients(space, flow) for flow in held])
+    found = boxes_less(rest, [_place(space, flow) for flow in held])
+    if new.mode == OBSERVE and new.protocol == old.protocol:
+        # Whom one flow of a place has among its clients, the others do not refuse
+        found += boxes_common(boxes_less(rest, found), [_clients(space, new)])
+    return found
+
+
+def _open_to_clients(space: Space, old: Flow, new: Flow, olds: Sequence[Flow]) -> List[Box]:
+    """What a flow permits its clients now, and an enforced flow refused them."""
+    here = [flow for flow in olds if flow.protocol == new.protocol]
+    box = _clients(space, new)
+    if new.mode == ENFORCE:
+        box = box[:4] + (_domains(space, old.source, new.source), _domains(space, old.destination, new.destination))
+    if not all(box):
+        return []
+    refused = boxes_common([box], [_place(space, flow) for flow in here if flow.mode == ENFORCE])
+    return boxes_less(refused, [_permitted(space, flow) for flow in here])
+
+
+def _permitted(space: Space, flow: Flow) -> Box:
+    """What a flow permits to those at its clients' addresses."""
+    box = _clients(space, flow)
+    if flow.mode == OBSERVE:
+        return box
+    return box[:4] + (space.domains(flow.source), space.domains(flow.destination))
+
+
+def _domains(space: Space, old: Iterable[str], new: Sequence[str]) -> Span:
+    """The domains of a flow less those that it names in addition."""
+    return space.every_domain if EVERY_DOMAIN in new else common(space.domains(old), space.domains(new))
+
+
+def _changed(old: Flow, new: Flow, options: Iterable[str]) -> List[str]:
+    return [option for option in options if getattr(old, option) != getattr(new, option)]
+
+
+def _wider(space: Space, old: Flow, new: Flow) -> List[str]:
+    """The options by which a flow has clients that it had not; its place and mode if it is by no other."""
+    found = [
+        side
+        for side in ("source", "destination")
+        if EVERY_DOMAIN in getattr(new, side) and EVERY_DOMAIN not in getattr(old, side)
+    ]
+    if less(space.addresses(new.source_addresses), space.addresses(old.source_addresses)):
+        found.append("source_addresses")
+    return found or _changed(old, new, _PLACE + ("mode",))
+
+
+def _place(space: Space, flow: Flow) -> Box:
+    """All connections of a flow's place, whoever the client is."""
+    return (
+        span((ports.low, ports.high) for ports in flow.ports),
+        space.addresses(flow.destination_addresses),
+        space.interfaces(flow.interfaces),
+        space.every_address,
+        space.every_domain,
+        space.every_domain,
+    )
+
+
+def _clients(space: Space, flow: Flow) -> Box:
+    """Those of the clients at the flow's addresses, in whatever domain."""
+    place = _place(space, flow)
+    return place[:3] + (space.addresses(flow.source_addresses),) + place[4:]
+
+
+def _possible(space: Space, boxes: Iterable[Box]) -> List[Box]:
+    """The boxes less those in which the ends of every connection are of two address families."""
+    return [box for box in boxes if any(common(family, box[1]) and common(family, box[3]) for family in space.families)]
+
+
+def _unchecked(old: Flow, new: Flow, after: FlowSet) -> List[str]:
+    """What was checked of a flow's clients by peer labels, and is not any more."""
+    if old.mode != ENFORCE or new.mode != ENFORCE:
+        return []
+    lost = [check for check in _CHECKS[old.verify_source] if check not in _CHECKS[new.verify_source]]
+    return [check for check in lost if not all(_checks(after, domain, check) for domain in new.destination)]
+
+
+def _checks(flows: FlowSet, domain: str, check: str) -> bool:
+    """Whether a domain's clients are checked on behalf of any flow, since peer labels do not know flows."""
+    verified = [flow for flow in flows.flows if flow.verify_source != VERIFY_NONE]
+    mine = [flow for flow in verified if flow.mode == ENFORCE and domain in flow.destination]
+    if check == VERIFY_LOOPBACK:
+        loopback = any(flow.verify_source == VERIFY_LOOPBACK for flow in verified) or bool(flows.loopback_domains)
+        return bool(mine) and loopback
+    return any(check in _CHECKS[flow.verify_source] for flow in mine)
