@@ -110,6 +110,7 @@ def test_check_mode_changes_nobody(fleet: Fleet) -> None:
         ({"senet_batches": "0"}, {}, "senet_batches is neither a number of hosts nor a percentage"),
         ({"senet_canary": "nobody"}, {}, "senet_canary names no host"),
         ({}, {"senet_hosts": "web1", "senet_batches": "1"}, "senet_hosts or senet_batches stands in the inventory"),
+        ({}, {"httpd_to_postgresql_ports": ["5433"]}, "and this playbook does not read it"),
         ({"senet_batch": "1"}, {}, "'senet_batch' is none of the playbooks of senet.firewall"),
     ],
 )

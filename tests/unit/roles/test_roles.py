@@ -121,6 +121,53 @@ def test_a_misspelt_variable_is_an_error_that_names_the_nearest(
     assert f"write '{nearest}' if you mean that" in said
 
 
+IGNORED = {"httpd_to_postgresql_source_addresses": ["192.0.2.1"]}
+
+
+@pytest.mark.parametrize(
+    ("name", "variables", "advice"),
+    [
+        (
+            "flow_set",
+            {"flow_set_flows": [{"pair": "httpd_to_redis"}, {"pair": "httpd_to_postgresql"}]},
+            "put source_addresses in the item of the pair in flow_set_flows",
+        ),
+        ("service_pair", {"service_pair_name": "httpd_to_postgresql"}, "set service_pair_source_addresses"),
+    ],
+)
+def test_a_variable_of_a_pair_that_another_role_puts_in_force_is_an_error(
+    stubbed: Stubbed, name: str, variables: dict[str, Any], advice: str
+) -> None:
+    said = message(stubbed.play({"vars": IGNORED, "roles": [role(name, **variables)]}))
+    assert f"'httpd_to_postgresql_source_addresses' is one of the role httpd_to_postgresql, and the role {name}" in said
+    assert advice in said
+
+
+def test_the_role_of_a_pair_reads_its_variables_beside_other_roles(stubbed: Stubbed) -> None:
+    done = stubbed.play(
+        {
+            "vars": IGNORED,
+            "roles": [
+                role("httpd_to_postgresql"),
+                role("flow_set", flow_set_flows=[{"pair": "httpd_to_postgresql", "name": "second", "ports": [5433]}]),
+            ],
+        },
+        {
+            "vars": IGNORED,
+            "roles": [role("flow_set", flow_set_flows=[{"pair": "httpd_to_postgresql"}], flow_set_state="absent")],
+        },
+    )
+    assert done.rc == 0, done.output
+    assert [call["flows"][0].get("source_addresses") for call in done.calls] == [["192.0.2.1"], None, None]
+
+
+def test_a_variable_that_is_like_one_of_a_pair_is_warned_of(stubbed: Stubbed) -> None:
+    variables = {"httpd_to_postgres_source_addresses": ["192.0.2.1"]}
+    done = stubbed.play({"vars": variables, "roles": [role("httpd_to_postgresql")]})
+    assert done.rc == 0, done.output
+    assert "'httpd_to_postgres_source_addresses' is ignored here" in " ".join(done.output.split())
+
+
 @pytest.mark.parametrize("nothing", [[], None, "{{ groups['nobody'] | default([]) }}"])
 def test_a_list_that_comes_out_empty_is_an_error(stubbed: Stubbed, nothing: Any) -> None:
     said = message(stubbed.play({"roles": [role("httpd_to_postgresql", httpd_to_postgresql_source_addresses=nothing)]}))
