@@ -108,7 +108,8 @@ def test_check_mode_changes_nobody(fleet: Fleet) -> None:
     [
         ({"awx_workflow_job_name": "roll out", "awx_job_template_name": "roll out"}, {}, "This is one slice of a job"),
         ({"senet_batches": "0"}, {}, "senet_batches is neither a number of hosts nor a percentage"),
-        ({"senet_canary": "nobody"}, {}, "senet_canary names no host"),
+        ({"senet_canary": "nobody"}, {}, "senet_canary is nobody, and nobody names no host"),
+        ({"senet_canary": "web1,wbe2"}, {}, "senet_canary is web1,wbe2, and wbe2 names no host"),
         ({}, {"senet_hosts": "web1", "senet_batches": "1"}, "senet_hosts or senet_batches stands in the inventory"),
         ({}, {"httpd_to_postgresql_ports": ["5433"]}, "and this playbook does not read it"),
         ({"senet_batch": "1"}, {}, "'senet_batch' is none of the playbooks of senet.firewall"),
@@ -120,6 +121,41 @@ def test_what_would_not_do_what_it_seems_to_is_refused(
     fleet.set(**inventory)
     refused(fleet.run("rollout", **extra), why)
     assert touched(fleet) == {}
+
+
+@pytest.mark.parametrize("playbook", ["rollout", "observe", "audit", "rollback", "report"])
+def test_hosts_that_the_inventory_does_not_have_are_refused(fleet: Fleet, playbook: str) -> None:
+    job = fleet.run(playbook, "--limit", "web2,db1", senet_hosts="webservers:databasses")
+    refused(job, "senet_hosts is webservers:databasses, and databasses names no host and no group of the inventory")
+    assert touched(fleet) == {}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "unknown"),
+    [
+        ("webservrs", "webservrs"),
+        ("webservers,databasses, wbe1", "databasses, wbe1"),
+        (["webservers", "wbe1"], "wbe1"),
+        ("webservers:!wbe1", "wbe1"),
+        ("all:&webservrs", "webservrs"),
+        ("wbe*", "wbe*"),
+        ("~wbe[0-9]", "~wbe[0-9]"),
+        # Nobody is in both
+        ("webservers:&databases", "webservers:&databases"),
+        ("webservers[1:2]:databasses[0]", "databasses[0]"),
+    ],
+)
+def test_each_part_of_a_pattern_is_looked_up(fleet: Fleet, pattern: Any, unknown: str) -> None:
+    refused(fleet.run("audit", senet_hosts=pattern), f"and {unknown} names no host and no group")
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["webservers:!web1:&all", "web*,db?", "~(web|db)[0-9]+", "webservers[0:1]:db1", "web1, db1", ["web1", "db1"], ""],
+)
+def test_patterns_of_hosts_that_there_are_are_taken(fleet: Fleet, pattern: Any) -> None:
+    job = fleet.run("audit", "--limit", "web2,db1", senet_hosts=pattern)
+    assert job.status == "successful", job.output
 
 
 def test_observing_refuses_a_host_that_enforces(fleet: Fleet) -> None:
