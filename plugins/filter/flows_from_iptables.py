@@ -12,7 +12,8 @@ description:
     O(senet.firewall.flows#module:confine) that have the same effect.
   - It reads commands as people type them and what C(iptables-save) prints, of the chains C(INPUT) and C(OUTPUT) of the
     table C(filter).
-  - A rule that flows cannot express is an error that names the line and the option in it.
+  - A rule that flows cannot express is an error that names the line and the option in it. So is an option without a
+    value, such as C(-s "").
   - The policy C(DROP) of a chain becomes a note, since flows leave open what they do not name.
 author:
   - senet.firewall contributors (@senet)

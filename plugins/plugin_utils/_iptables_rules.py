@@ -250,6 +250,9 @@ def _values(number: int, text: str, words: list[str]) -> Iterator[tuple[str, str
             if following is None or following == "!":
                 raise _wrong(number, text, f"flows have nothing that corresponds to '{following or word}' here")
             value, following = following, next(rest, None)
+        if name != "comment" and not all(part.strip() for part in value.split(",")):
+            # A variable that holds nothing would otherwise mean every address, interface or user
+            raise _wrong(number, text, f"the option '{option}' is empty, or a part of its value is")
         if name == "insert" and following is not None and following.isdecimal():
             yield "position", following
             following = next(rest, None)
@@ -262,7 +265,7 @@ def _overlap(one: Network, two: Network) -> bool:
 
 
 def _split(value: str | None) -> tuple[str, ...]:
-    return tuple(part for part in (value or "").split(",") if part)
+    return tuple(value.split(",")) if value else ()
 
 
 def _wrong(number: int, text: str, why: str) -> SenetError:

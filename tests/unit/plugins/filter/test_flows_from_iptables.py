@@ -250,6 +250,26 @@ def test_what_no_flow_can_mean_is_told_with_the_line(lines: list[str], said: str
     assert re.search(said if ".*" in said else re.escape(said), str(caught.value))
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "-s ''", "--source=", "-s 192.0.2.1,", "-s ' , 192.0.2.1'", "-d ''", "-o ''", "-i ''", "--uid-owner ''",
+        "-m state --state ''", "--dports 5432,,5433", "-p ''", "--selinux-source ''",
+    ],
+)  # fmt: skip
+def test_an_option_that_is_empty_is_told_with_the_line(words: str) -> None:
+    option = next(word for word in words.split() if word.startswith("--") or word not in ("-m", "state")).rstrip("=")
+    line = f"-A OUTPUT {words} -j DROP"
+    with pytest.raises(AnsibleFilterError) as caught:
+        meaning(FIRST, line)
+    said = f"Line 2, '{line}': the option '{option}' is empty, or a part of its value is; change the line"
+    assert said in str(caught.value)
+
+
+def test_a_comment_may_be_empty() -> None:
+    assert meaning(FIRST + " -m comment --comment ''")["flows"] == [WEB_DB]
+
+
 @pytest.mark.parametrize("rules", [None, 7, {"a": 1}, [1]])
 def test_what_is_no_text_is_told(rules: Any) -> None:
     with pytest.raises(AnsibleFilterError, match="give one text or a list of lines"):
