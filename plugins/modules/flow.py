@@ -222,8 +222,9 @@ previous_flows:
   description:
     - The options with which M(senet.firewall.flows) brings back the flows and confined domains that the host had before
       the change, in place of those that it has now. C(state=absent) alone, if it had none.
-    - Null if one task cannot ask for them, since the host had confined domains and no flow, or some domains confined in
-      the mode V(enforce) and others in the mode V(observe). Null too if it is not known what the host had.
+    - Null if one task cannot ask for them, since the host had confined domains or a directory for metrics and no flow,
+      or some domains confined in the mode V(enforce) and others in the mode V(observe). Null too if it is not known
+      what the host had.
   returned: when something changed
   type: dict
   sample:

@@ -48,7 +48,8 @@ options:
       - O(state=present) needs this option, O(confine), O(backend), O(layers) or O(metrics_directory). Without this
         option and O(confine), the flows that the host has get the given backend, layers or directory.
       - With O(state=absent) only their names count. If neither this option nor O(confine) is given, every flow is
-        removed. What M(senet.firewall.peer_label) and M(senet.firewall.interface_context) made stays.
+        removed, and a warning names each; O(backend), O(layers) and O(metrics_directory) are then errors. What
+        M(senet.firewall.peer_label) and M(senet.firewall.interface_context) made stays.
       - With O(state=reverted) this option, O(confine), O(purge), O(mode), O(layers) and O(backend) are errors, since
         the earlier set determines all of them.
     type: list
@@ -363,7 +364,7 @@ flows:
       mode: enforce
 removed:
   description: The names of the flows that were removed, or in check mode would be. Their ports are then open to
-    everybody unless another flow covers them. A warning names those that O(purge) or O(state=reverted) removed.
+    everybody unless another flow covers them. A warning names those that the task did not name.
   returned: success
   type: list
   elements: str
@@ -405,8 +406,9 @@ previous_flows:
   description:
     - The options with which M(senet.firewall.flows) brings back the flows and confined domains that the host had before
       the change, in place of those that it has now. C(state=absent) alone, if it had none.
-    - Null if one task cannot ask for them, since the host had confined domains and no flow, or some domains confined in
-      the mode V(enforce) and others in the mode V(observe). Null too if it is not known what the host had.
+    - Null if one task cannot ask for them, since the host had confined domains or a directory for metrics and no flow,
+      or some domains confined in the mode V(enforce) and others in the mode V(observe). Null too if it is not known
+      what the host had.
   returned: when something changed
   type: dict
   sample:

@@ -33,7 +33,7 @@ class Owned:
         self.result = self.flows(flows=[PAIR, UNITS_ONLY], layers=["owner"])
 
     def flows(self, **options: Any) -> dict[str, Any]:
-        return self._controller.module(self.host, FLOWS, backend=self._backend, **options)
+        return self._controller.module(self.host, FLOWS, **{"backend": self._backend, **options})
 
     def who(self, port: int = 5432) -> dict[str, list[str]]:
         """How Apache, the same user in a shell, and root fare in both families."""
@@ -141,7 +141,7 @@ def test_beside_the_layer_selinux_a_client_is_held_to_both(owned: Owned) -> None
 
 
 def test_it_goes_without_a_trace(owned: Owned) -> None:
-    assert owned.flows(state="absent")["changed"] is True
+    assert owned.flows(state="absent", backend="auto")["changed"] is True
     assert facts(owned.host)._replace(kernel="") == owned.before._replace(kernel="")
     assert owned.host.run("ls -d /etc/systemd/system/apache2.service.d", check=False).rc != 0
     assert owned.who() == FREE

@@ -229,9 +229,12 @@ def _known_flows(host: Host, flows: FlowSet, layers: Tuple[str, ...]) -> FlowSet
 def _previous(
     observed: plan.HostState, recorded: Optional[Intent], directory: Optional[str]
 ) -> Optional[Dict[str, Any]]:
-    """The options that bring back what the host has, and the directory for metrics if that is to change."""
+    """The options that bring back what the host has, and the directory for metrics if that is to change; None where one
+    call cannot."""
     options = wanted_flows.previous(observed, recorded)
     if recorded is not None and options is not None and recorded.metrics_directory != directory:
+        if "flows" not in options:
+            return None
         options["metrics_directory"] = recorded.metrics_directory or NO_METRICS
     return options
 

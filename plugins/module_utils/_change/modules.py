@@ -102,6 +102,7 @@ def _flows_request(params: Mapping[str, Any], distribution: Optional[str]) -> re
     given = params["flows"] or ()
     if params["state"] == "absent":
         if params["flows"] is None and params["confine"] is None:
+            _refuse_beside_nothing(params)
             return requests.Replace(flow_set(()))
         gone = tuple(parse_name(name) for raw in given for name in pairs.names(raw))
         return requests.Remove(gone, parse_confined(params["confine"]))
@@ -118,6 +119,19 @@ def _flows_request(params: Mapping[str, Any], distribution: Optional[str]) -> re
         )
     confine = tuple((domain, params["mode"]) for domain in parse_confined(params["confine"]))
     return requests.Replace(flow_set(flows, confine)) if params["purge"] else requests.Merge(flows, confine)
+
+
+def _refuse_beside_nothing(params: Mapping[str, Any]) -> None:
+    """Raise for what says how flows are to be, where all of them would be removed."""
+    given = [option for option in ("backend", "layers") if params[option] != OPTIONS[option]["default"]]
+    given += ["metrics_directory"] if params["metrics_directory"] is not None else []
+    if given:
+        raise SenetError(
+            "state=absent without flows removes every flow of the host, so {0} would have no effect; use state=present "
+            "to keep the flows, name those that are to be removed, or leave {1} out.".format(
+                " and ".join(given), "it" if len(given) == 1 else "them"
+            )
+        )
 
 
 def _refuse_beside_reverted(params: Mapping[str, Any]) -> None:

@@ -197,21 +197,19 @@ def source_port_warnings(flows: FlowSet, given: Sequence[Tuple[int, int]], forge
 
 def purge_warnings(request: Request, before: FlowSet, after: FlowSet) -> List[str]:
     """The flows that a whole set removes because it does not list them, in a sentence."""
-    if not isinstance(request, Replace) or (request.flows.empty and not request.reverts):
-        return []
-    how, why = (
-        ("By going back", "the earlier set does not have them")
-        if request.reverts
-        else ("With purge=true", "they are not listed")
-    )
-    found = []
     gone = removed(before, after)
-    if gone:
-        found.append(
-            "{0} these flows are removed, since {1}: {2}. Their ports are open to everybody unless another flow covers "
-            "them.".format(how, why, ", ".join(gone))
-        )
-    return found
+    if not isinstance(request, Replace) or not gone:
+        return []
+    if request.reverts:
+        how, why = "By going back", "the earlier set does not have them"
+    elif request.flows.empty:
+        how, why = "With state=absent", "no flows are named"
+    else:
+        how, why = "With purge=true", "they are not listed"
+    return [
+        "{0} these flows are removed, since {1}: {2}. Their ports are open to everybody unless another flow covers "
+        "them.".format(how, why, ", ".join(gone))
+    ]
 
 
 def access_warnings(

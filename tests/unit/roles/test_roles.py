@@ -196,7 +196,7 @@ def test_a_host_set_is_one_task_whose_result_is_registered(stubbed: Stubbed, tmp
                 # Its own result is no misspelt variable
                 {
                     "ansible.builtin.include_role": {"name": "senet.firewall.flow_set"},
-                    "vars": {"flow_set_state": "absent"},
+                    "vars": {"flow_set_state": "absent", "flow_set_purge": True},
                 },
             ],
         }
@@ -205,6 +205,27 @@ def test_a_host_set_is_one_task_whose_result_is_registered(stubbed: Stubbed, tmp
     assert [(call["state"], len(call.get("flows", []))) for call in done.calls] == [("present", 1), ("absent", 0)]
     assert [call["confirm"] for call in done.calls] == ["manual", "auto"]
     assert sum("flow_set" in task and "Validating" not in task for task in done.tasks) == 3
+
+
+def test_all_flows_are_removed_only_if_that_is_asked_for(stubbed: Stubbed) -> None:
+    absent = {"flow_set_state": "absent"}
+    message(stubbed.play({"roles": [role("flow_set", **absent, flow_set_flows="{{ retired | default(omit) }}")]}))
+    said = message(stubbed.play({"roles": [role("flow_set", **absent)]}))
+    assert "flow_set_state=absent needs flow_set_flows, the flows that are to be removed" in said
+    done = stubbed.play(
+        {
+            "vars": {"senet_firewall_layers": ["owner"], "senet_firewall_metrics_directory": "/srv/metrics"},
+            "roles": [
+                role("flow_set", **absent, flow_set_purge=True),
+                role("flow_set", **absent, flow_set_confine=["httpd_t"]),
+                role("flow_set", flow_set_state="absent", flow_set_flows=[{"name": "web_db"}]),
+            ],
+        }
+    )
+    assert done.rc == 0, done.output
+    assert done.calls[0] == {**CALL, "state": "absent"}
+    assert (done.calls[1]["confine"], done.calls[1]["layers"]) == (["httpd_t"], ["owner"])
+    assert done.calls[2]["flows"] == [{"name": "web_db"}]
 
 
 def test_defaults_of_the_action_group_reach_the_modules_that_have_the_options(stubbed: Stubbed) -> None:

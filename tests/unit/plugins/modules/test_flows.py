@@ -111,10 +111,11 @@ def test_a_change_returns_what_brings_the_set_of_before_back(
     run: Run, host: ScriptedHost, first: str, second: str
 ) -> None:
     chosen = {"backend": "iptables", "layers": ["selinux"]}
-    run(**{**chosen, **SETS[first]})
+    asked = [SETS[name] if name == "none" else {**chosen, **SETS[name]} for name in (first, second)]
+    run(**asked[0])
     before = (host.service.text, host.policy and cil.live(host.policy), run(check_mode=True, **SETS[first])["flows"])
-    seen = run(check_mode=True, **{**chosen, **SETS[second]})
-    result = run(**{**chosen, **SETS[second]})
+    seen = run(check_mode=True, **asked[1])
+    result = run(**asked[1])
     assert_documented(plugin, result)
     assert result.get("previous_flows") == seen.get("previous_flows")
     assert ("previous_flows" in result) == (first != second)
@@ -194,8 +195,40 @@ def test_flows_that_are_not_listed_go_only_by_purge_and_are_named(run: Run, host
         ]
     again = run(flows=[CACHE], purge=True)
     assert (again["changed"], again["removed"], again["warnings"]) == (False, [], [])
-    gone = run(state="absent")
-    assert (gone["removed"], gone["warnings"]) == (["cache"], [])
+
+
+def test_all_flows_are_removed_with_a_warning_that_names_them(run: Run, host: ScriptedHost) -> None:
+    run(flows=[FLOW, CACHE], confine=["httpd_t"])
+    for check_mode in (True, False):
+        gone = run(state="absent", check_mode=check_mode)
+        assert gone["removed"] == ["cache", "web_db"]
+        assert gone["warnings"] == [
+            "With state=absent these flows are removed, since no flows are named: cache, web_db. Their ports are open "
+            "to everybody unless another flow covers them.",
+            "The domain 'httpd_t' is no longer confined: it may use what no flow allows.",
+        ]
+    assert run(state="absent")["warnings"] == []
+    run(flows=[FLOW, CACHE])
+    assert run(state="absent", flows=[{"name": "cache"}])["warnings"] == []
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"metrics_directory": "none"}, "metrics_directory would have no effect"),
+        ({"layers": ["owner"]}, "layers would have no effect"),
+        ({"backend": "nftables", "layers": ["owner"]}, "backend and layers would have no effect"),
+    ],
+)
+def test_what_says_how_flows_are_to_be_does_not_remove_all(
+    run: Run, host: ScriptedHost, given: dict[str, Any], named: str
+) -> None:
+    run(flows=[FLOW])
+    writes = list(host.writes)
+    result = run(state="absent", **given)
+    assert result["failed"]
+    assert named in result["msg"]
+    assert host.writes == writes
 
 
 @pytest.mark.parametrize(
