@@ -228,6 +228,27 @@ def test_all_flows_are_removed_only_if_that_is_asked_for(stubbed: Stubbed) -> No
     assert done.calls[2]["flows"] == [{"name": "web_db"}]
 
 
+@pytest.mark.parametrize("name", ["senet.firewall.flows", "group/senet.firewall.firewall"])
+def test_no_module_defaults_reach_into_a_role(stubbed: Stubbed, name: str) -> None:
+    defaults = {
+        "mode": "observe", "purge": True, "confine": ["httpd_t"], "confirm": "manual", "health_checks": ["localhost:22"],
+        "metrics_directory": "/srv/metrics",
+    }  # fmt: skip
+    done = stubbed.play(
+        {
+            "module_defaults": {name: defaults},
+            "roles": [
+                role("httpd_to_postgresql"),
+                role("service_pair", service_pair_name="httpd_to_redis"),
+                role("flow_set", flow_set_flows=[{"pair": "httpd_to_redis"}]),
+            ],
+        }
+    )
+    assert done.rc == 0, done.output
+    given = [{option: value for option, value in call.items() if option != "flows"} for call in done.calls]
+    assert given == [CALL] * 3
+
+
 def test_defaults_of_the_action_group_reach_the_modules_that_have_the_options(stubbed: Stubbed) -> None:
     done = stubbed.play(
         {
