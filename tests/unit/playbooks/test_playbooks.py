@@ -202,6 +202,16 @@ def test_a_rollback_undoes_what_waits(fleet: Fleet) -> None:
     assert (job.batches, touched(fleet)) == ([], {})
 
 
+def test_in_check_mode_a_rollback_says_what_waits(fleet: Fleet) -> None:
+    fleet.does("web4", "wait")
+    job = fleet.run("rollback", "--check", "--limit", "web4,web5")
+    assert job.status == "successful", job.output
+    assert job.verdicts == {
+        "web4": "to be rolled back: 4f0c",
+        "web5": "unchanged: no change waits here, and senet_revert_to was not given",
+    }
+
+
 TIME = "2026-11-21T14:30"
 
 
