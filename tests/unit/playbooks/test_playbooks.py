@@ -90,6 +90,16 @@ def test_canaries_and_fleet_are_two_jobs_by_tags_and_a_limit_leaves_the_groups_w
     assert fleet.run("rollout", "--tags", "fleet", senet_batches="100%").batches == [["web2", "web3", "web4", "web5"]]
 
 
+def test_no_host_is_a_canary_that_was_not_asked_for(fleet: Fleet) -> None:
+    for batches in ([["web2"]], []):
+        job = fleet.run("rollout", "--tags", "canary", senet_canary="web2")
+        assert (job.status, job.batches) == ("successful", batches), job.output
+    assert "no canary: web2 has these flows already, or is not among the hosts of this job" in job.output
+    job = fleet.run("rollout", "--limit", "web3,web4", senet_canary="web2", senet_batches=1)
+    assert job.batches == [["web3"], ["web4"]]
+    assert "no canary: web2 has these flows already" in job.output
+
+
 def test_what_a_change_opens_is_said_before_it_and_after(fleet: Fleet) -> None:
     fleet.does("web1", "open")
     seen = fleet.run("rollout", "--check", "--limit", "web1")

@@ -231,8 +231,8 @@ def test_all_flows_are_removed_only_if_that_is_asked_for(stubbed: Stubbed) -> No
 @pytest.mark.parametrize("name", ["senet.firewall.flows", "group/senet.firewall.firewall"])
 def test_no_module_defaults_reach_into_a_role(stubbed: Stubbed, name: str) -> None:
     defaults = {
-        "mode": "observe", "purge": True, "confine": ["httpd_t"], "confirm": "manual", "health_checks": ["localhost:22"],
-        "metrics_directory": "/srv/metrics",
+        "mode": "observe", "purge": True, "confine": ["httpd_t"], "confirm": "manual",
+        "health_checks": ["localhost:22"], "metrics_directory": "/srv/metrics",
     }  # fmt: skip
     done = stubbed.play(
         {
