@@ -20,6 +20,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._values.errors impo
 from ansible_collections.senet.firewall.plugins.module_utils._values.fields import refuse_empty
 from ansible_collections.senet.firewall.plugins.module_utils._values.options import GUARD_OPTIONS, MANUAL
 from ansible_collections.senet.firewall.plugins.plugin_utils import _installed_call
+from ansible_collections.senet.firewall.plugins.plugin_utils._flow_items import flow_items
 
 _GUARD = "senet.firewall.guard"
 _DEFAULT_TIMEOUT = GUARD_OPTIONS["confirm_timeout"]["default"]
@@ -52,7 +53,7 @@ class GuardedAction(ActionBase):
         super().run(tmp, task_vars)
         self._task_vars = task_vars
         arguments = dict(self._task.args)
-        for options in [arguments, *_dicts(arguments.get("flows"))]:
+        for options in [arguments, *flow_items(arguments.get("flows"))]:
             _refuse_null(options)
         # In an ad-hoc call a list is one string with commas.
         texts = ",".join(_listed(arguments.get("health_checks")))
@@ -210,16 +211,16 @@ class GuardedAction(ActionBase):
                 connection.close()
 
 
-def _dicts(value: Any) -> list[dict[str, Any]]:
-    return [part for part in value if isinstance(part, dict)] if isinstance(value, list) else []
-
-
 def _refuse_null(options: dict[str, Any]) -> None:
     """A module takes a null for an option that was left out."""
     try:
-        refuse_empty({**options, **{option: "" for option, value in options.items() if value is None}})
+        refuse_empty({**options, **{option: "" for option, value in options.items() if _is_null(value)}})
     except SenetError as error:
         raise AnsibleActionFail(str(error)) from error
+
+
+def _is_null(value: Any) -> bool:
+    return value is None or (isinstance(value, list) and None in value)
 
 
 def _listed(value: Any) -> list[str]:

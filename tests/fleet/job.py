@@ -10,7 +10,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
-WORDS = ("confirmed", "unchanged", "rolled_back", "to be rolled back", "refused", "to be changed", "drift", "pending")
+WORDS = (
+    "confirmed", "changed", "unchanged", "rolled_back", "to be rolled back", "refused", "to be changed", "drift",
+    "pending",
+)  # fmt: skip
 _ENDED = ("runner_on_ok", "runner_on_failed", "runner_on_unreachable")
 
 

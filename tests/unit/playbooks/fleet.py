@@ -67,7 +67,8 @@ def flows():
         if does != "roll back":
             earlier.unlink() if back else earlier.write_text(json.dumps(had))
             kept.write_text(json.dumps(given))
-        result["guard"] = {{"token": module.params["token"], "confirmed": False}}
+        if does != "need no guard" and module.params["confirm_timeout"] > 0:
+            result["guard"] = {{"token": module.params["token"], "confirmed": False}}
     module.exit_json(**result)
 
 def guard():

@@ -108,6 +108,15 @@ def test_what_a_change_opens_is_said_before_it_and_after(fleet: Fleet) -> None:
     assert job.verdicts == {"web1": f"{CONFIRMED}; tcp/5432 is open to everybody.", "web2": CONFIRMED}
 
 
+def test_a_change_without_a_guard_says_why_it_has_none(fleet: Fleet) -> None:
+    fleet.does("web1", "need no guard")
+    job = fleet.run("rollout", "--limit", "web1")
+    assert job.verdicts["web1"] == "changed: what no guard is needed for, such as the directory for metrics"
+    fleet.set(senet_firewall_confirm_timeout=0)
+    job = fleet.run("rollout", "--limit", "web2")
+    assert job.verdicts["web2"] == "changed: without a guard, since confirm_timeout is 0"
+
+
 def test_check_mode_changes_nobody(fleet: Fleet) -> None:
     job = fleet.run("rollout", "--check")
     assert (job.status, touched(fleet)) == ("successful", {}), job.output

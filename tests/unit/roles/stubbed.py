@@ -30,6 +30,14 @@ _WRITES = """
         written.write(json.dumps(module.params) + "\\n")
     module.exit_json(changed=True, removed=[])
 """
+_OTHER = """
+import json, os
+from ansible.module_utils.basic import AnsibleModule
+module = AnsibleModule(argument_spec={spec})
+with open(os.environ["SENET_STUB"], "a") as written:
+    written.write(json.dumps(module.params) + "\\n")
+module.exit_json(changed=True)
+"""
 
 
 class Done(NamedTuple):
@@ -52,6 +60,14 @@ class Stubbed:
             text = path.read_text()
             assert call in text
             path.write_text(text.replace(f"    {call}\n", _WRITES.replace("{options}", name.upper())))
+
+    def add_modules(self, options: dict[str, list[str]]) -> None:
+        """Modules of other collections, by full name, that write down the options that they have."""
+        for name, own in options.items():
+            namespace, collection, module = name.split(".")
+            path = self._collections / "ansible_collections" / namespace / collection / "plugins/modules"
+            path.mkdir(parents=True)
+            (path / f"{module}.py").write_text(_OTHER.format(spec={option: {"type": "raw"} for option in own}))
 
     def play(self, *plays: dict[str, Any], flags: tuple[str, ...] = ()) -> Done:
         """Plays on this machine."""

@@ -187,6 +187,39 @@ def test_a_missing_collection_is_named_with_how_to_install_it(stubbed: Stubbed, 
     assert f"'ansible-galaxy collection install {collection}'" in said
 
 
+def test_a_loop_of_the_play_keeps_its_item_beside_those_of_a_role(tmp_path: Path) -> None:
+    stubbed = Stubbed(tmp_path)
+    stubbed.add_modules(
+        {
+            "ansible.posix.seboolean": ["name", "state", "persistent"],
+            "community.general.seport": ["ports", "proto", "setype", "state"],
+        }
+    )
+    # Each passes the item on, which is templated wherever it is read
+    variables = {
+        "service_pair_name": "{{ item.pair }}", "service_pair_ports": "{{ item.ports }}",
+        "service_pair_booleans": True, "service_pair_port_contexts": True,
+    }  # fmt: skip
+    done = stubbed.play(
+        {
+            "tasks": [
+                {
+                    "ansible.builtin.include_role": {"name": "senet.firewall.service_pair"},
+                    "loop": [{"pair": "httpd_to_postgresql", "ports": ["5433"]}],
+                    "vars": variables,
+                }
+            ]
+        },
+        flags=("-e", '{"ansible_facts": {"os_family": "Debian", "selinux": {"status": "enabled"}}}'),
+    )
+    assert done.rc == 0, done.output
+    boolean, port, call = done.calls
+    assert boolean["name"] == "httpd_can_network_connect_db"
+    assert (port["ports"], port["proto"]) == (["5433"], "tcp")
+    assert call["flows"][0]["ports"] == ["5433"]
+    assert "already in use" not in done.output
+
+
 def test_a_host_set_is_one_task_whose_result_is_registered(stubbed: Stubbed, tmp_path: Path) -> None:
     done = stubbed.play(
         {

@@ -368,6 +368,19 @@ def test_an_option_that_is_given_and_empty_is_refused_before_anything_runs(clock
     assert target.calls == []
 
 
+@pytest.mark.parametrize(
+    "flow",
+    [
+        '{"pair": "httpd_to_redis", "source_addresses": null}',
+        "{'pair': 'httpd_to_redis', 'source_addresses': None}",
+        {"pair": "httpd_to_redis", "source_addresses": [None]},
+    ],
+)
+def test_a_null_in_the_text_of_a_flow_or_in_a_list_is_refused(clock: Clock, flow: Any) -> None:
+    with pytest.raises(AnsibleActionFail, match="source_addresses of the flow 'httpd_to_redis' is given and empty"):
+        run(Target(clock), flows=[{"name": "other"}, flow])
+
+
 def test_a_timeout_that_is_no_number_is_refused(clock: Clock) -> None:
     with pytest.raises(AnsibleActionFail, match="confirm_timeout is 'soon'; give a number of seconds"):
         run(Target(clock, flows=[APPLIED]), confirm_timeout="soon")
