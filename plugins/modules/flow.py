@@ -12,6 +12,8 @@ description:
     Nobody else, not even root or another program of the same user, can then reach that port on this host.
   - This module does what M(senet.firewall.flows) does, with the same checks and the same guard, for a single flow whose
     options an ad-hoc call can give. The host's other flows stay as they are.
+  - A flow that the host has by this name is replaced as a whole, so the ports, addresses and so on that are not given
+    again are gone. RV(opened) has what that opens.
 extends_documentation_fragment:
   - senet.firewall.attributes
   - senet.firewall.change

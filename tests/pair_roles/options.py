@@ -135,8 +135,10 @@ def _who_and_where(told: Told) -> list[Option]:
             "flow_name",
             "str",
             told.name,
-            "The name of the flows, to which C(_tcp) and C(_udp) are added." if several else "The name of the flow.",
-            "the flows' name, to which `_tcp` and `_udp` are added" if several else "the flow's name",
+            ("The name of the flows, to which C(_tcp) and C(_udp) are added." if several else "The name of the flow.")
+            + " A flow that the host has by this name is replaced as a whole.",
+            ("the flows' name, to which `_tcp` and `_udp` are added" if several else "the flow's name")
+            + "; a second flow of the pair on a host needs another",
         ),
         _domains("source", "connect", pair.client, "the clients' domains"),
         _domains("destination", "answer", pair.server, "the server's domains"),

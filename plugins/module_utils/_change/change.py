@@ -10,7 +10,6 @@ from ansible_collections.senet.firewall.plugins.module_utils._compile.owner impo
 from ansible_collections.senet.firewall.plugins.module_utils._compile.rule_sets import RULE_SETS
 from ansible_collections.senet.firewall.plugins.module_utils._decisions import plan, preflight
 from ansible_collections.senet.firewall.plugins.module_utils._decisions.backend import AUTO_BACKEND, Choice
-from ansible_collections.senet.firewall.plugins.module_utils._decisions.opened import Opened, opened
 from ansible_collections.senet.firewall.plugins.module_utils._values.flows import FlowSet
 from ansible_collections.senet.firewall.plugins.module_utils._values.layers import AUTO, Owners, labelled
 from ansible_collections.senet.firewall.plugins.module_utils._values.peers import Peering
@@ -60,11 +59,6 @@ class Change(NamedTuple):
     def labelled(self) -> FlowSet:
         """What SELinux enforces."""
         return labelled(self.flows, self.layers)
-
-    @property
-    def opened(self) -> Tuple[Opened, ...]:
-        """What it opens in flows and domains that stay."""
-        return opened(self.present, self.flows)
 
     @property
     def reverts(self) -> bool:

@@ -3,17 +3,20 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """All warnings of a change, gathered. Their sentences are in :mod:`_decisions.warnings`."""
 
-from typing import List
+from typing import Iterable, List
 
 from ansible_collections.senet.firewall.plugins.module_utils._change import kernel_answers
 from ansible_collections.senet.firewall.plugins.module_utils._change.change import Change, is_forgetful
 from ansible_collections.senet.firewall.plugins.module_utils._decisions import foreign_rules, warnings
+from ansible_collections.senet.firewall.plugins.module_utils._decisions.opened import Opened
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
 from ansible_collections.senet.firewall.plugins.module_utils._values.layers import AUTO, OWNER
 from ansible_collections.senet.firewall.plugins.module_utils._values.requests import Remove, asked_flows
 
 
-def change_warnings(host: Host, change: Change, answers: kernel_answers.Answers) -> List[str]:
+def change_warnings(
+    host: Host, change: Change, answers: kernel_answers.Answers, opened: Iterable[Opened]
+) -> List[str]:
     """What an administrator should know of a change, or of flows that are in place, each one sentence or two."""
     found = []  # type: List[str]
     if change.steps:
@@ -33,7 +36,7 @@ def change_warnings(host: Host, change: Change, answers: kernel_answers.Answers)
         found += warnings.no_systemd_warnings(host.service.command())
     found += warnings.purge_warnings(change.request, change.present, change.flows)
     if not isinstance(change.request, Remove):  # whose task names all that it frees
-        found += [one.message for one in change.opened]
+        found += [one.message for one in opened]
     found += warnings.interface_name_warnings(change.flows, host.netfilter.interfaces())
     found += warnings.address_family_warnings(change.flows, host.netfilter.versions())
     found += warnings.confinement_warnings(change.cuts)

@@ -28,7 +28,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._decisions.layers i
     refuse_what_owner_cannot,
     with_owners,
 )
-from ansible_collections.senet.firewall.plugins.module_utils._decisions.opened import Opened
+from ansible_collections.senet.firewall.plugins.module_utils._decisions.opened import Opened, opened
 from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Pending, boot_id, clock
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
 from ansible_collections.senet.firewall.plugins.module_utils._values import requests
@@ -97,11 +97,12 @@ def run(host: Host, request: requests.Asked, options: Options, check_mode: bool)
             take.start_service(host, change.desired)
 
     answers = _answers(host, change, check_mode)
-    warnings.extend(change_warnings(host, change, answers))
+    opens = opened(change.present, change.flows)
+    warnings.extend(change_warnings(host, change, answers, opens))
     if not check_mode:
         host.decisions.keep()
         host.service.keep()
-    return _outcome(change, answers, warnings, check_mode)
+    return _outcome(change, answers, opens, warnings, check_mode)
 
 
 def nothing_done(host: Host, flows: FlowSet) -> Outcome:
@@ -124,14 +125,20 @@ def _answers(host: Host, change: Change, check_mode: bool) -> kernel_answers.Ans
     return answers
 
 
-def _outcome(change: Change, answers: kernel_answers.Answers, warnings: List[str], check_mode: bool) -> Outcome:
+def _outcome(
+    change: Change,
+    answers: kernel_answers.Answers,
+    opens: Tuple[Opened, ...],
+    warnings: List[str],
+    check_mode: bool,
+) -> Outcome:
     before, after = change.observed.interfaces, change.desired.interfaces
     return Outcome(
         flows=change.flows,
         selinux=change.mode,
         changed=bool(change.steps),
         removed=wanted_flows.removed(change.present, change.flows),
-        opened=change.opened,
+        opened=opens,
         steps=tuple(str(step) for step in change.steps),
         answers=answers,
         owners=tuple(owner_rows(change.flows, change.accounts) if OWNER in change.layers else ()),

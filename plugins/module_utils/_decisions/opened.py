@@ -7,7 +7,7 @@ A connection is a point of a space with a dimension each for ports, the server's
 address, the client's domain and the server's. A flow is a box in it.
 """
 
-from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._decisions import opened_text
 from ansible_collections.senet.firewall.plugins.module_utils._decisions.opened_text import Space
@@ -32,6 +32,8 @@ from ansible_collections.senet.firewall.plugins.module_utils._values.regions imp
     span,
 )
 
+# Ports that are looked up together
+_BLOCK = 64
 _PLACE = ("protocol", "ports", "destination_addresses", "interfaces")
 # What each verify_source checks of clients
 _CHECKS = {
@@ -60,11 +62,14 @@ def opened(before: FlowSet, after: FlowSet) -> Tuple[Opened, ...]:
     Not what another enforced flow refuses still, and not the domains that a flow names in addition.
     """
     kept = {flow.name: flow for flow in after.flows}
-    found = []  # type: List[Opened]
-    for flow in before.flows:
-        new = kept.get(flow.name)
-        if new is not None and _limits(flow) != _limits(new):
-            found.extend(_of_flow(flow, new, before, after))
+    changes = [(flow, kept[flow.name]) for flow in before.flows if flow.name in kept]
+    changes = [(old, new) for old, new in changes if _limits(old) != _limits(new)]
+    olds, news = (_Ports(flows.flows if changes else ()) for flows in (before, after))
+    found = [
+        one
+        for old, new in changes
+        for one in _of_flow(old, new, olds.shared_with(old, new), news.shared_with(old, new), after)
+    ]
     modes = dict(after.confine)
     for domain, mode in before.confine:
         if mode == ENFORCE and modes.get(domain) != ENFORCE:
@@ -78,8 +83,31 @@ def _limits(flow: Flow) -> Flow:
     return flow._replace(users=(), units=())
 
 
-def _of_flow(old: Flow, new: Flow, before: FlowSet, after: FlowSet) -> List[Opened]:
-    olds, news = _near(before, old, new), _near(after, old, new)
+class _Ports:
+    """Flows by their protocols and ports, since a set may have very many of them."""
+
+    def __init__(self, flows: Iterable[Flow]) -> None:
+        self._flows = {}  # type: Dict[Tuple[str, int], List[Flow]]
+        for flow in flows:
+            for block in self._blocks(flow):
+                self._flows.setdefault(block, []).append(flow)
+
+    def shared_with(self, *flows: Flow) -> List[Flow]:
+        """The flows that can have ports in common with these, by name."""
+        blocks = {block for flow in flows for block in self._blocks(flow)}
+        found = {flow.name: flow for block in blocks for flow in self._flows.get(block, ())}
+        return [found[name] for name in sorted(found)]
+
+    @staticmethod
+    def _blocks(flow: Flow) -> Set[Tuple[str, int]]:
+        return {
+            (flow.protocol, block)
+            for ports in flow.ports
+            for block in range(ports.low // _BLOCK, ports.high // _BLOCK + 1)
+        }
+
+
+def _of_flow(old: Flow, new: Flow, olds: List[Flow], news: List[Flow], after: FlowSet) -> List[Opened]:
     space = Space(olds + news)
     everybody = _possible(space, _open_to_everybody(space, old, new, olds, news)) if old.mode == ENFORCE else []
     clients = _possible(space, boxes_less(_open_to_clients(space, old, new, olds), everybody))
@@ -95,18 +123,6 @@ def _of_flow(old: Flow, new: Flow, before: FlowSet, after: FlowSet) -> List[Open
     parts += [opened_text.of_check(check) for check in checks]
     moved = bool(everybody) and new.mode == ENFORCE and (old.protocol, old.ports) != (new.protocol, new.ports)
     return [Opened(old.name, None, tuple(options), opened_text.of_flow(new, parts, moved))]
-
-
-def _near(flows: FlowSet, *moved: Flow) -> List[Flow]:
-    """The flows that can have packets in common with these."""
-    return [
-        flow
-        for flow in flows.flows
-        if any(
-            flow.protocol == other.protocol and any(one.overlaps(two) for one in flow.ports for two in other.ports)
-            for other in moved
-        )
-    ]
 
 
 def _open_to_everybody(space: Space, old: Flow, new: Flow, olds: Sequence[Flow], news: Sequence[Flow]) -> List[Box]:

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Sets of numbers, and boxes of several dimensions, with what is in one and not in another. No I/O."""
 
-from typing import Iterable, List, Sequence, Tuple
+from typing import Dict, Iterable, List, Sequence, Tuple
 
 # Ranges, both ends included, sorted, none touching another
 Span = Tuple[Tuple[int, int], ...]
@@ -52,7 +52,7 @@ def less(first: Span, second: Span) -> Span:
 def boxes_less(boxes: Iterable[Box], others: Iterable[Box]) -> List[Box]:
     """What is in some of the boxes and in none of the others, as boxes that do not overlap if the given do not."""
     rest = list(boxes)
-    for other in others:
+    for other in _joined(others):
         rest = [part for box in rest for part in _box_less(box, other)]
     return rest
 
@@ -60,6 +60,19 @@ def boxes_less(boxes: Iterable[Box], others: Iterable[Box]) -> List[Box]:
 def boxes_common(boxes: Sequence[Box], others: Iterable[Box]) -> List[Box]:
     """What is in some of the boxes and in some of the others."""
     return boxes_less(boxes, boxes_less(boxes, others))
+
+
+def _joined(boxes: Iterable[Box]) -> Iterable[Box]:
+    """The same boxes, fewer where many differ in one dimension, such as flows for one address each."""
+    joined = list(boxes)
+    for number in range(len(joined[0]) if len(joined) > 1 else 0):
+        groups = {}  # type: Dict[Tuple[Box, Box], List[Span]]
+        for box in joined:
+            groups.setdefault((box[:number], box[number + 1 :]), []).append(box[number])
+        joined = [
+            front + (span(part for own in spans for part in own),) + back for (front, back), spans in groups.items()
+        ]
+    return joined
 
 
 def _box_less(box: Box, other: Box) -> List[Box]:
