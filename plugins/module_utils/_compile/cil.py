@@ -11,7 +11,7 @@ import json
 import re
 from contextlib import suppress
 from functools import lru_cache
-from typing import Dict, FrozenSet, Iterable, List, Optional, Sequence, Set, Tuple
+from typing import Callable, Dict, FrozenSet, Iterable, List, Optional, Sequence, Set, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._compile.cil_peers import compile_peers
 from ansible_collections.senet.firewall.plugins.module_utils._compile.cil_text import (
@@ -40,6 +40,8 @@ _FLOWS_LINE = "; flows: "
 _TYPE_LINE = re.compile(r"^\(type ([^ )]+)\)$", re.MULTILINE)
 _ATTRIBUTE_LINE = re.compile(r"^\(typeattribute ([^ )]+)\)$", re.MULTILINE)
 _RETIRED_MARK = "\n; Of an earlier set: no rule has these types once the change is made, and the next one drops them.\n"
+
+_PEER_CLASSES = ("peer", "netif", "node", "association")
 
 # Who may put a label on packets: rules are loaded by Ansible over SSH (no transition to iptables_t), by an init
 # script, or by a service without a domain. Not every policy has all three, hence the optional blocks.
@@ -267,13 +269,22 @@ def with_retired(text: str, old: Optional[str], types: Iterable[str]) -> str:
 def grants(text: Optional[str], types: Iterable[str]) -> FrozenSet[str]:
     """What a module of ours grants on these types, and whom its own attributes in there stand for, as statements."""
     wanted = set(types)
+    return _granted(text, lambda allow: bool(wanted.intersection(WORD.findall(allow)[1:3])))
+
+
+def peer_grants(text: Optional[str]) -> FrozenSet[str]:
+    """The same of all that is asked while peers have labels, whatever the types."""
+    return _granted(text, lambda allow: WORD.findall(allow)[3] in _PEER_CLASSES)
+
+
+def _granted(text: Optional[str], counts: Callable[[str], bool]) -> FrozenSet[str]:
     sets = {}  # type: Dict[str, Set[str]]
     found = set()  # type: Set[str]
     for statement in statements(text or ""):
         words = WORD.findall(statement)
         if "typeattributeset" in words:
             sets.setdefault(words[words.index("typeattributeset") + 1], set()).add(statement)
-        found.update(allow for allow in ALLOW.findall(statement) if wanted.intersection(WORD.findall(allow)[1:3]))
+        found.update(allow for allow in ALLOW.findall(statement) if counts(allow))
     named = {word for allow in found for word in WORD.findall(allow)}
     groups = named.union(WORD.findall(" ".join(each for name in named for each in sets.get(name, ()))))
     # Membership in the attribute of our own types does not count as a grant.

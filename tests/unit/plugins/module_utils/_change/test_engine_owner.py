@@ -18,7 +18,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._values.errors impo
 from ansible_collections.senet.firewall.plugins.module_utils._values.flows import flow_set
 from ansible_collections.senet.firewall.plugins.module_utils._values.layers import OWNER, Owners
 from tests.unit.flows import WEB_DB, flow
-from tests.unit.scripted_host import ScriptedHost, empty_families
+from tests.unit.scripted_host import ScriptedHost, before_call, empty_families
 
 WEB = {"web_db": Owners(("www-data",), ("apache2.service",))}
 NOTHING = requests.Replace(flow_set([]))
@@ -208,6 +208,48 @@ def test_the_guard_brings_back_the_layers_that_were() -> None:
     assert host.state() != before[:-1]
     confirm.abort(host.host(), "t0", "the test says so")
     assert (*host.state(), host.service.units) == before
+
+
+BOTH_LAYERS = ("selinux", "owner")
+MORE = requests.Merge((flow("cache", ports=[6379], users=["www-data"]),))
+
+
+@pytest.mark.parametrize("backend", ["iptables", "nftables"])
+@pytest.mark.parametrize("other", [BOTH_LAYERS, ("selinux",)])
+def test_undoing_keeps_who_was_refused_refused_while_the_policy_is_rebuilt(
+    backend: str, other: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = ScriptedHost()
+    apply(host, requests.Replace(WEB_DB), layers=BOTH_LAYERS, backend=backend)
+    before = host.state()
+    apply(host, MORE, layers=other, confirm_timeout=30, backend=backend)
+    rules_then: list[Any] = []
+    before_call(monkeypatch, host, "install", lambda: rules_then.append(host.state()[1:-3]))
+    confirm.abort(host.host(), "t0", "the test says so")
+    assert rules_then == [before[1:-3]]
+    assert host.state() == before
+
+
+def test_undoing_does_not_touch_owner_rules_that_the_change_had_not_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = ScriptedHost()
+    apply(host, requests.Replace(WEB_DB), layers=BOTH_LAYERS, backend="nftables")
+    host.writes.clear()
+    host.fail = "install policy"
+    with pytest.raises(SenetError, match="Could not install policy.*undone"):
+        apply(host, MORE, confirm_timeout=30)
+    assert not [write for write in host.writes if write.startswith("restore")]
+
+
+def test_undoing_puts_the_owners_of_now_back_where_a_unit_has_stopped_meanwhile() -> None:
+    host = ScriptedHost()
+    apply(host, requests.Replace(WEB_DB), layers=BOTH_LAYERS)
+    apply(host, MORE, confirm_timeout=30)
+    del host.accounts.groups["apache2.service"]
+    host.writes.clear()
+    confirm.abort(host.host(), "t0", "the test says so")
+    assert load.standing(host.host()).complete
+    first = host.writes.index("install policy")
+    assert not [write for write in host.writes[first:] if write.startswith("restore")]
 
 
 @pytest.mark.parametrize("backend", ["iptables", "nftables"])
