@@ -165,7 +165,7 @@ def _prepare(host: Host, request: requests.Request, options: Options) -> Change:
     backend = choose_backend(options.backend, recorded, host.netfilter.backends())
     sets = observation.sets_to_read(host, backend.backend, intent, layers, requests.asks_peers(request))
     interfaces = request.interfaces if isinstance(request, requests.Alter) else {}
-    observed = observation.observe(host, sets, interfaces)
+    observed = observation.with_left_over(host, observation.observe(host, sets, interfaces))
     if isinstance(request, requests.Replace) and request.reverts:
         history.refuse_unrecorded(intent, observed)
     asked = wanted_flows.wanted(request, observed, intent)
@@ -179,7 +179,7 @@ def _prepare(host: Host, request: requests.Request, options: Options) -> Change:
     wanted = Intent(flows, backend.backend, layers, directory)
     accounts = target.look_up(host, wanted)
     names.check_types(host, flows, observed.policy)
-    desired = target.fit(host, observed.tables, target.desired_state(wanted, accounts, sets))
+    desired = target.fit(host, observed.tables, target.desired_state(wanted, accounts, observed.tables))
     desired = desired._replace(interfaces=interfaces)
     between = target.state_between(observed, desired, wanted, intent)
     if between is not None:
@@ -195,6 +195,7 @@ def _prepare(host: Host, request: requests.Request, options: Options) -> Change:
         backend=backend,
         layers=layers,
         recorded=intent.layers if intent is not None else (),
+        left_over=tuple(name for name in observed.tables if name not in sets),
         observed=observed,
         desired=desired,
         steps=steps,

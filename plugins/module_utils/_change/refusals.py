@@ -6,6 +6,7 @@
 from typing import Optional
 
 from ansible_collections.senet.firewall.plugins.module_utils._change.change import Change, is_guarded
+from ansible_collections.senet.firewall.plugins.module_utils._change.observation import RULESET
 from ansible_collections.senet.firewall.plugins.module_utils._compile import cil, rule_sets
 from ansible_collections.senet.firewall.plugins.module_utils._compile.rule_sets import RULE_SETS
 from ansible_collections.senet.firewall.plugins.module_utils._decisions import foreign_rules, preflight
@@ -75,7 +76,8 @@ def _foreign_labels(host: Host, change: Change) -> str:
     """The rules of others that label packets beside our own, as an error tells of them."""
     if not change.labelled.labels_packets:
         return ""
-    found = foreign_rules.foreign_labels(host.netfilter.saves(change.observed.texts), host.netfilter.ruleset())
+    texts = change.observed.texts
+    found = foreign_rules.foreign_labels(host.netfilter.saves(texts), texts[RULESET])
     more = " (and {0} more)".format(len(found) - 1) if found[1:] else ""
     return "'{0}'{1}".format(found[0], more) if found else ""
 
@@ -96,8 +98,8 @@ def _refuse_labels_that_stay(host: Host, change: Change) -> None:
     lost = cil.declared_types(change.observed.policy) - cil.declared_types(change.desired.policy)
     if DEFAULT_PACKET_TYPE not in lost:
         return
-    saves = host.netfilter.saves(change.observed.texts)
-    left = foreign_rules.lasting_labels(saves, host.netfilter.ruleset(), change.observed.tables)
+    texts = change.observed.texts
+    left = foreign_rules.lasting_labels(host.netfilter.saves(texts), texts[RULESET], change.observed.tables)
     if left:
         more = " (and {0} more)".format(len(left) - 1) if left[1:] else ""
         raise SenetError(

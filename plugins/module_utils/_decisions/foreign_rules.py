@@ -8,6 +8,7 @@ from typing import Container, Iterable, List, Mapping
 
 from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables, nftables
 from ansible_collections.senet.firewall.plugins.module_utils._compile.xtables import NFT_FAMILIES, Saved
+from ansible_collections.senet.firewall.plugins.module_utils._values.intent import BACKENDS, IPTABLES, NFTABLES
 
 _OWN_TYPE = re.compile(r":object_r:(senet_[a-z0-9_]+_packet_t)\b")
 # Our table of nft
@@ -27,8 +28,9 @@ def lasting_labels(saves: Iterable[Saved], ruleset: str, families: Container[str
     return rules + ["nft " + found for found in listed if not found.startswith(tuple(read))]
 
 
-def foreign_labels(saves: Iterable[Saved], ruleset: str) -> List[str]:
-    """Each such rule as ``command table: rule``, or ``nft family table chain: rule``.
+def foreign_labels(saves: Iterable[Saved], ruleset: str, backends: Container[str] = BACKENDS) -> List[str]:
+    """Each such rule as ``command table: rule``, or ``nft family table chain: rule``; rules of ours are not foreign
+    where they are of these backends.
 
     Chains of ours under the variant that is not the default one are foreign too: they label packets, and no run ever
     looks at them again. nft lists the rules of iptables-nft as well: its output counts for tables that iptables-nft
@@ -37,10 +39,11 @@ def foreign_labels(saves: Iterable[Saved], ruleset: str) -> List[str]:
     rules = []  # type: List[str]
     read = []  # type: List[str]
     for saved in saves:
-        found = iptables.foreign_labels(saved.text) if saved.default else iptables.label_rules(saved.text)
+        ours = saved.default and IPTABLES in backends
+        found = iptables.foreign_labels(saved.text) if ours else iptables.label_rules(saved.text)
         rules.extend("{0} {1}".format(saved.command, rule) for rule in found)
         read.extend(_tables_read(saved))
-    listed = nftables.foreign_labels(ruleset)
+    listed = nftables.label_rules(ruleset, NFTABLES not in backends)
     return rules + ["nft " + rule for rule in listed if not rule.startswith(tuple(read))]
 
 

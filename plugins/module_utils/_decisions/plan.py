@@ -185,6 +185,11 @@ def release_steps(tables: Mapping[str, Any]) -> Tuple[Step, ...]:
     )
 
 
+def removal_steps(tables: Mapping[str, Any]) -> Tuple[Step, ...]:
+    """The steps that take everything of ours out of these tables."""
+    return tuple(step for name, table in tables.items() for step in _rule_steps(name, table, None))
+
+
 def retreat_steps(tables: Mapping[str, Any], policy: Optional[str], before: Desired) -> Tuple[Step, ...]:
     """The steps that take effect off a change at once, while ``policy`` is loaded: the rules of before where it judges
     them as it did before, as it does all of the layer owner, and none where it does not."""
