@@ -18,7 +18,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._change import (
 )
 from ansible_collections.senet.firewall.plugins.module_utils._change.change import Change, Options, is_guarded
 from ansible_collections.senet.firewall.plugins.module_utils._change.change_warnings import change_warnings
-from ansible_collections.senet.firewall.plugins.module_utils._change.refusals import check_labels, refuse, unconfirmed
+from ansible_collections.senet.firewall.plugins.module_utils._change.refusals import check_others, refuse, unconfirmed
 from ansible_collections.senet.firewall.plugins.module_utils._decisions import plan, preflight, wanted_flows
 from ansible_collections.senet.firewall.plugins.module_utils._decisions.backend import Choice, choose_backend
 from ansible_collections.senet.firewall.plugins.module_utils._decisions.layers import (
@@ -116,7 +116,7 @@ def _answers(host: Host, change: Change, check_mode: bool) -> kernel_answers.Ans
         return kernel_answers.NOT_ASKED
     answers = kernel_answers.ask(host, change.labelled, change.processes)
     if not change.steps:
-        check_labels(host, change)
+        check_others(host, change)
         kernel_answers.check_access(change.labelled, answers.access, answers.confined)
         kernel_answers.check_peer_access(answers.receivers, answers.peer_labels)
     return answers

@@ -103,21 +103,25 @@ def remember(rules: Iterable[str]) -> bool:
 def label_rules(text: str, ours: bool) -> List[str]:
     """The rules in what ``nft`` with :data:`LIST_FLAGS` prints that label packets or connections, each as ``family
     table chain: rule``. Without ``ours`` our table is left out."""
-    found = []
-    table, chain = "", ""
+    rules = (each for each in listed_rules(text, ours) if "secmark" in each[1].lower())
+    return ["{0}: {1}".format(place, rule) for place, rule in rules if _RELABELS.search(rule)]
+
+
+def listed_rules(text: str, ours: bool = True) -> Iterator[Tuple[str, str]]:
+    """Each rule, and each head of a chain, in what ``nft`` prints, with its family, table and chain in front."""
+    table, place = "", ""
     for line in text.splitlines():
         if not line.startswith(("\t", " ")):
             match = _TABLE_LINE.match(line)
-            if match:
-                table = match.group(1)
+            table, place = match.group(1) if match else table, ""
+            continue
         if table == TABLE and not ours:
             continue
         match = _CHAIN_LINE.match(line)
         if match:
-            chain = match.group(1)
-        elif "secmark" in line.lower() and _RELABELS.search(line):
-            found.append("{0} {1}: {2}".format(table, chain, line.strip()))
-    return found
+            place = "{0} {1}".format(table, match.group(1))
+        elif place and line != "\t}":
+            yield place, line.strip()
 
 
 def checking_labels(text: str, ours: bool) -> List[str]:

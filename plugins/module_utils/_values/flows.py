@@ -118,7 +118,7 @@ class Flow(NamedTuple):
         )
 
     def shares_place(self, other: "Flow") -> bool:
-        """Whether a packet can be in the places of both flows, which their clients' addresses then tell apart."""
+        """Whether a packet can be in the places of both flows, so that only the addresses of their clients differ."""
         return (
             self.protocol == other.protocol
             and any(ports.low <= own.high and own.low <= ports.high for ports in other.ports for own in self.ports)

@@ -265,3 +265,61 @@ def test_a_change_is_undone_at_boot_though_no_unit_has_a_control_group_yet(backe
     text = "".join(table.save() for table in host.families.values())
     assert "reject" in text.lower()
     assert "apache2.service" not in text
+
+
+def owner_chains(host: ScriptedHost) -> str:
+    """What the legacy variant prints where it has the host's chains of IPv4."""
+    return str(host.families["ipv4"].save())
+
+
+@pytest.mark.parametrize("layers", [("owner",), BOTH_LAYERS])
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_owner_rules_left_in_the_other_variant_are_named_whatever_is_asked(
+    check_mode: bool, layers: tuple[str, ...]
+) -> None:
+    host = ScriptedHost()
+    apply(host, requests.Replace(WEB_DB), layers=("owner",))
+    host.legacy["ipv4"] = owner_chains(host)
+    # Those of the default variant are made anew
+    host.families["ipv4"] = type(host.families["ipv4"])()
+    host.writes.clear()
+    allow = requests.Replace(flow_set([flow(users=["www-data", "reports"])]))
+    for request in (allow, NOTHING, requests.Replace(WEB_DB)):
+        with pytest.raises(SenetError) as refusal:
+            apply(host, request, check_mode, layers=layers)
+        said = str(refusal.value)
+        assert "the layer owner are in force" in said
+        assert "'iptables-legacy filter: -A SENET_OWNER_INPUT -m conntrack" in said
+        assert "'iptables-legacy -F SENET_OWNER_INPUT' and 'iptables-legacy -F SENET_OWNER_OUTPUT'" in said
+    assert host.writes == []
+    host.legacy["ipv4"] = "".join(line + "\n" for line in host.legacy["ipv4"].splitlines() if "-A SENET" not in line)
+    assert apply(host, allow, check_mode, layers=layers).changed
+
+
+@pytest.mark.parametrize("request_", [requests.Replace(WEB_DB), NOTHING])
+def test_they_are_named_where_nothing_is_to_be_changed(request_: requests.Request) -> None:
+    host = without_selinux()
+    apply(host, requests.Replace(WEB_DB))
+    text = owner_chains(host)
+    apply(host, request_)
+    host.legacy["ipv6"] = text
+    with pytest.raises(SenetError, match="'ip6tables-legacy filter: -A SENET_OWNER_INPUT"):
+        apply(host, request_)
+    host.legacy["ipv6"] = ""
+    assert not apply(host, request_).changed
+
+
+def test_owner_rules_that_only_nft_shows_are_named_by_it() -> None:
+    host = without_selinux()
+    host.listed = (
+        "table ip filter {\n\tchain SENET_OWNER_OUTPUT {\n\t\tct state established counter return\n\t}\n"
+        "\tchain OUTPUT {\n\t\tcounter jump SENET_OWNER_OUTPUT\n\t}\n}\n"
+    )
+    # iptables-nft tells of the table itself
+    host.families["ipv4"].restore("*filter\nCOMMIT\n")
+    assert apply(host, requests.Replace(WEB_DB), backend="nftables").changed
+    del host.tools["ipv4"], host.tools["ipv6"]
+    with pytest.raises(SenetError) as refusal:
+        apply(host, NOTHING)
+    assert "'nft ip filter SENET_OWNER_OUTPUT: ct state established counter return'" in str(refusal.value)
+    assert "'nft flush chain ip filter SENET_OWNER_OUTPUT'" in str(refusal.value)
