@@ -2,6 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 import re
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -147,7 +148,7 @@ WORDS = (
 @pytest.mark.parametrize(
     "options", [{}, {"mode": "observe"}, {"verify_source": "ipsec"}, {"verify_source": "loopback"}]
 )
-def test_no_name_of_a_flow_makes_a_name_twice(name: str, confined: str, options: dict[str, str]) -> None:
+def test_no_name_of_a_flow_makes_a_name_twice(name: str, confined: str, options: dict[str, Any]) -> None:
     # Those that load labels are domains as well
     own = WEB_DB.flows[0]._replace(name=name, source=("httpd_t", "unconfined_t"), **options)
     flows = [own, own._replace(name="other", ports=(PortRange(1, 1),))]
