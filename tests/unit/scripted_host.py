@@ -398,7 +398,7 @@ class ScriptedHost:
             "ipv6": Tool("/sbin/ip6tables", "1.8.9", "nf_tables"),
             "nft": Tool("/sbin/nft", "1.0.6", None),
         }
-        # by family what the save command of the legacy variant prints, and what nft lists
+        # by family what the save command of the legacy variant prints, and what nft lists beside our tables
         self.legacy = {"ipv4": "", "ipv6": ""}
         self.listed = ""
         self.keeps_labels = True
@@ -545,7 +545,7 @@ class ScriptedHost:
 
     def ruleset(self) -> str:
         self.reads.append("ruleset")
-        return self.listed
+        return self.listed + self.families["inet"].save() + self.families["owner_inet"].save()
 
     def backends(self) -> list[str]:
         has_iptables = "ipv4" in self.tools and "ipv6" in self.tools

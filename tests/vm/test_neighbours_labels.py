@@ -3,13 +3,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Labels that other programs put on packets, wherever a rule can stand: no change is made beside them."""
 
+import shlex
 from typing import NamedTuple
 
 import pytest
 
 from tests.lab.controller import Controller
+from tests.lab.probes import connect, listener
 from tests.lab.vm import Host
-from tests.vm.conftest import MORE_FLOWS, WEB_DB
+from tests.vm.conftest import BACKENDS, MORE_FLOWS, WEB_DB, wait_until
 from tests.vm.facts import facts
 
 pytestmark = pytest.mark.thorough
@@ -113,3 +115,75 @@ def test_the_last_flow_stays_while_its_labels_are_left_under_the_other_variant(e
         result = controller.module(enforced, FLOWS, state="absent")
         assert result.get("guard", {}).get("confirmed") is True, result
     assert enforced.run("echo back", fresh=True).stdout == "back\n"
+
+
+LATER = {**WEB_DB, "name": "later", "ports": ["60910"]}
+LAUNCHER = "/usr/bin/python3 -IB /var/lib/senet-firewall/code/senet-firewall"
+SAVE = {
+    "iptables": "iptables-save -t security >/run/saved4; ip6tables-save -t security >/run/saved6",
+    "nftables": "nft list table inet senet >/run/saved",
+}
+BRING_BACK = {
+    "iptables": "iptables-restore /run/saved4; ip6tables-restore /run/saved6",
+    "nftables": "nft -f /run/saved",
+}
+# How much of ours each backend has
+COUNT = {
+    "iptables": "{ iptables-save; ip6tables-save; } | grep -c SENET_",
+    "nftables": "nft list tables | grep -c 'inet senet'",
+}
+
+
+def count(host: Host, backend: str, namespace: str = "") -> int:
+    enter = f"ip netns exec {namespace} " if namespace else ""
+    return int(host.run(f"{enter}sh -c {shlex.quote(COUNT[backend])} || true").stdout)
+
+
+def later(host: Host) -> str:
+    """How root fares at the flow's port; nobody listens there during a change, which would cut whoever does."""
+    with listener(host, "127.0.0.1", 60910):
+        return connect(host, "127.0.0.1", 60910).result
+
+
+@pytest.mark.parametrize(("backend", "other"), [BACKENDS, BACKENDS[::-1]])
+def test_saved_rules_of_the_other_backend_open_no_port_for_long(slim_enforced: Host, backend: str, other: str) -> None:
+    slim_enforced.run(SAVE[backend])
+    with Controller(slim_enforced) as controller:
+        made = controller.module(slim_enforced, FLOWS, flows=[WEB_DB, LATER], backend=other)
+        assert made.get("changed"), made
+        assert later(slim_enforced) == "refused"
+        assert count(slim_enforced, backend) == 0
+        slim_enforced.run("systemctl stop senet-firewall-watch")
+        slim_enforced.run(BRING_BACK[backend])
+        # Their default label comes last; nft's leaves a label alone where packets leave
+        assert later(slim_enforced) == ("connected" if backend == "iptables" else "refused")
+        again = controller.module(slim_enforced, FLOWS, flows=[WEB_DB, LATER])
+        assert again.get("changed"), again
+        assert any(f"by the backend {backend}" in warning for warning in again["warnings"]), again
+        assert later(slim_enforced) == "refused"
+        assert count(slim_enforced, backend) == 0
+        slim_enforced.run("systemctl stop senet-firewall-watch")
+        slim_enforced.run(BRING_BACK[backend])
+        slim_enforced.run("systemctl start senet-firewall-watch")
+        wait_until(lambda: count(slim_enforced, backend) == 0, 60)
+        assert later(slim_enforced) == "refused"
+        assert controller.module(slim_enforced, FLOWS, flows=[WEB_DB, LATER])["changed"] is False
+
+
+@pytest.mark.parametrize(("backend", "other"), [BACKENDS, BACKENDS[::-1]])
+def test_another_namespace_has_the_rules_of_one_backend_when_it_has_loaded(
+    slim_enforced: Host, backend: str, other: str
+) -> None:
+    inside = "nsenter --net=/run/netns/other"
+    slim_enforced.run(f"ip netns add other && {inside} {LAUNCHER} load")
+    assert count(slim_enforced, backend, "other") > 0
+    with Controller(slim_enforced) as controller:
+        moved = controller.module(slim_enforced, FLOWS, backend=other)
+        assert moved.get("changed"), moved
+        slim_enforced.run(f"{inside} {LAUNCHER} load")
+        assert (count(slim_enforced, backend, "other"), count(slim_enforced, other, "other") > 0) == (0, True)
+        refused = controller.module(slim_enforced, FLOWS, state="absent")
+        assert "has labels of its own" in refused["msg"], refused
+        slim_enforced.run(f"{inside} {LAUNCHER} clear")
+        assert controller.module(slim_enforced, FLOWS, state="absent").get("changed") is True
+    assert slim_enforced.run("echo back", fresh=True).stdout == "back\n"

@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The layer owner: alone, as on a host without SELinux, and beside the layer selinux, by each backend."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -138,6 +139,25 @@ def test_beside_the_layer_selinux_a_client_is_held_to_both(owned: Owned) -> None
         assert as_domain(owned.host, "httpd_t", address, 5432).result == "refused"
         assert connect(owned.host, address, 5432, user="www-data").result == "refused"
     assert owned.flows(flows=[PAIR])["layers"] == ["selinux", "owner"]
+
+
+def test_rules_left_under_the_other_variant_are_named_and_go_by_what_is_named(lab: Lab) -> None:
+    switch = "for name in iptables ip6tables; do update-alternatives --set $name /usr/sbin/$name-legacy; done"
+    mine = {**WEB_DB, "users": ["www-data"]}
+    with lab.start("web", state="slim") as host, Controller(host) as controller:
+        made = controller.module(host, FLOWS, flows=[mine], layers=["owner"], backend="iptables")
+        assert made.get("changed"), made
+        host.run(switch)
+        more = {**mine, "users": ["root", "www-data"]}
+        for options in ({"flows": [more]}, {"state": "absent"}):
+            result = controller.module(host, FLOWS, **options)
+            assert "'iptables-nft filter: -A SENET_OWNER_INPUT" in result["msg"], result
+            assert connect(host, "127.0.0.1", 5432).result == "refused"
+        for command in re.findall(r"'(ip6?tables-nft -F \w+)'", result["msg"]):
+            host.run(command)
+        assert controller.module(host, FLOWS, flows=[more])["guard"]["confirmed"] is True
+        assert [connect(host, address, 5432).result for address in ADDRESSES.values()] == ["connected"] * 2
+        assert controller.module(host, FLOWS, state="absent")["guard"]["confirmed"] is True
 
 
 def test_it_goes_without_a_trace(owned: Owned) -> None:

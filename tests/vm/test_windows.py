@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from tests.lab.controller import Controller
-from tests.lab.probes import ADDRESSES, connect, context
+from tests.lab.probes import ADDRESSES, as_domain, connect, context
 from tests.lab.vm import Host
-from tests.vm.conftest import WEB_DB, wait_until
+from tests.vm.conftest import BACKENDS, WEB_DB, wait_until
 
 FLOWS = "senet.firewall.flows"
 LOG = "/run/window.log"
@@ -118,6 +118,42 @@ def test_undoing_a_change_of_names_or_places_opens_and_cuts_nothing(slim_enforce
         result = controller.module(slim_enforced, FLOWS, purge=True, health_commands=["false"], **kept)
         assert result["rolled_back"] is True, result
     check(made)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_undoing_a_change_lets_nobody_past_the_layer_owner(slim_enforced: Host, backend: str) -> None:
+    # The loop is root's: its client has the right domain, and is not the user.
+    kept = {**WEB_DB, "users": ["www-data"]}
+    more = {**kept, "name": "cache", "ports": ["6390"]}
+    layers = ["selinux", "owner"]
+    with Controller(slim_enforced) as controller:
+        held = controller.module(slim_enforced, FLOWS, purge=True, flows=[kept], layers=layers, backend=backend)
+        assert held.get("changed"), held
+        with connections(slim_enforced) as made:
+            result = controller.module(slim_enforced, FLOWS, purge=True, flows=[kept, more], health_commands=["false"])
+            assert result["rolled_back"] is True, result
+    assert [each for each in made if each[3] == "connected"] == []
+
+
+@pytest.mark.thorough
+def test_undoing_a_change_of_other_flows_leaves_peers_labelled(slim_enforced: Host) -> None:
+    kept = {**WEB_DB, "verify_source": "loopback"}
+    more = {"name": "cache", "source": ["httpd_t"], "destination": ["redis_t"], "ports": ["6390"]}
+    with Controller(slim_enforced) as controller:
+        held = controller.module(slim_enforced, FLOWS, purge=True, flows=[kept], confirm_timeout=300)
+        assert held.get("changed"), held
+        look = "while sleep 0.2; do netlabelctl map list | grep -c httpd_t; done"
+        slim_enforced.run(f"setsid sh -c '{look}' >/run/maps 2>&1 </dev/null & echo $! >/run/maps.pid")
+        result = controller.module(
+            slim_enforced, FLOWS, purge=True, flows=[kept, more], health_commands=["false"], confirm_timeout=300
+        )
+        assert result["rolled_back"] is True, result
+        slim_enforced.run("kill $(cat /run/maps.pid)")
+    counts = slim_enforced.run("cat /run/maps").stdout.split()
+    assert len(counts) > 10
+    assert set(counts) == {"1"}
+    assert as_domain(slim_enforced, "httpd_t", "127.0.0.1", 5432).result == "connected"
 
 
 def refused(host: Host) -> list[bool]:

@@ -109,6 +109,7 @@ def _refresh(host: Host) -> int:
 def _report(host: Host, loaded: load.Loaded) -> int:
     if loaded.sets:
         _say("Rules loaded for {0}.".format(" and ".join(loaded.sets)))
+    _tell_left_over(loaded)
     if loaded.unknown and host.selinux.status() == "disabled":
         _say(
             "SELinux is disabled on this host, so the layer selinux does NOT enforce {0}; enable SELinux in "
@@ -123,6 +124,14 @@ def _report(host: Host, loaded: load.Loaded) -> int:
     return 1 if loaded.unknown else 0
 
 
+def _tell_left_over(loaded: load.Loaded) -> None:
+    if loaded.left_over:
+        _say(
+            "Rules of this collection that are not on record were in force for {0}, and have been taken away; find out "
+            "what loads them, such as a file of saved rules.".format(" and ".join(loaded.left_over))
+        )
+
+
 def _clear(host: Host) -> int:
     with host.guard.lock(_LOCK_SECONDS):
         intent = None
@@ -133,6 +142,7 @@ def _clear(host: Host) -> int:
             pending = host.guard.pending()
             # It may have other sets, with another backend or layer, than what is on record
             sets.update(pending.after["rules"] if pending is not None else ())
+        sets.update(observation.left_over(host, sets))
         undo.release(host, sorted(sets))
     _say("Stopped: packets carry no labels, and NO flow is enforced until senet-firewall.service is started again.")
     return 0
@@ -208,7 +218,7 @@ def _watch(host: Host) -> int:
             if pending is None or pending.waits(boot_id(), clock()):
                 _refuse_no_record(host)
                 # Looking takes a while where there are many flows, and must keep no run waiting.
-                standing = load.standing(host)
+                standing = load.standing(host, foreign.due())
                 if not standing.complete:
                     with host.guard.lock(0):
                         measures.repairs += _repair(host)
@@ -290,9 +300,13 @@ class _Foreign:
         """Look the next time, since something has changed."""
         self._due = 0.0
 
+    def due(self) -> bool:
+        """Whether it is time to look."""
+        return clock() >= self._due
+
     def look(self, host: Host) -> None:
         """Look if it is time."""
-        if clock() < self._due:
+        if not self.due():
             return
         self._due = clock() + _FOREIGN_SECONDS
         found = repair.foreign_labels(host)
@@ -324,6 +338,7 @@ def _repair(host: Host) -> bool:
     if pending is not None and not pending.waits(boot_id(), clock()):
         return False
     loaded = load.refresh(host)
+    _tell_left_over(loaded)
     if not loaded.lost:
         return False
     host.guard.repaired(" and ".join(loaded.lost))

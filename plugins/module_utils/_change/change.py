@@ -34,7 +34,8 @@ class Change(NamedTuple):
     """What there is, what is wanted, and the steps between them.
 
     ``request`` and ``options`` are what was asked for, with an earlier set in place of going back to it; ``mode`` is
-    SELinux's status, ``recorded`` the layers of before, ``present`` and ``flows`` the flows before and after,
+    SELinux's status, ``recorded`` the layers of before, ``left_over`` the sets of rules that are not on record and yet
+    in force, ``present`` and ``flows`` the flows before and after,
     ``previous`` the options that ask for those of before.
     """
 
@@ -44,6 +45,7 @@ class Change(NamedTuple):
     backend: Choice
     layers: Tuple[str, ...]
     recorded: Tuple[str, ...]
+    left_over: Tuple[str, ...]
     observed: plan.HostState
     desired: plan.Desired
     steps: Tuple[plan.Step, ...]

@@ -25,6 +25,7 @@ def change_warnings(
         found += kernel_answers.interface_warnings(host, change.desired.interfaces, change.processes)
     else:
         found += warnings.repair_warnings(host.guard.repairs())
+    found += warnings.left_over_warnings(change.left_over)
     found += foreign_rules.stale_files(host.saved_rules(), change.labelled.packet_types)
     permissive = kernel_answers.permissive_domains(host, change.labelled, change.processes)
     found += warnings.owner_warnings(change.layers, change.mode != "disabled", change.flows, change.accounts)

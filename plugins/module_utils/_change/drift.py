@@ -52,14 +52,14 @@ def drift(host: Host, intent: Optional[Intent]) -> Tuple[Tuple[str, ...], Any]:
     enabled = host.selinux.status() != "disabled"
     backend = intent.backend if intent is not None else None
     sets = observation.sets_to_read(host, backend, intent)
-    observed = observation.observe(host, sets)
+    observed = observation.with_left_over(host, observation.observe(host, sets))
     wanted = intent if intent is not None else Intent(FlowSet(()), IPTABLES)
     # Types of interfaces are in the policy alone, and not on record
     types = wanted_flows.present(observed, None).interface_types
     wanted = wanted._replace(flows=wanted.flows._replace(interface_types=types))
     if not enabled and SELINUX not in wanted.layers:
         wanted = wanted._replace(flows=without_types(wanted.flows))
-    desired = target.desired_state(wanted, target.look_up(host, wanted), sets)
+    desired = target.desired_state(wanted, target.look_up(host, wanted), observed.tables)
     desired = target.fit(host, observed.tables, desired)
     steps = plan.plan(observed, desired, False)
     return tuple(str(step) for step in steps), plan.diffs(observed, desired, steps) if steps else []

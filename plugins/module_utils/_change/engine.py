@@ -18,7 +18,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._change import (
 )
 from ansible_collections.senet.firewall.plugins.module_utils._change.change import Change, Options, is_guarded
 from ansible_collections.senet.firewall.plugins.module_utils._change.change_warnings import change_warnings
-from ansible_collections.senet.firewall.plugins.module_utils._change.refusals import check_labels, refuse, unconfirmed
+from ansible_collections.senet.firewall.plugins.module_utils._change.refusals import check_others, refuse, unconfirmed
 from ansible_collections.senet.firewall.plugins.module_utils._decisions import plan, preflight, wanted_flows
 from ansible_collections.senet.firewall.plugins.module_utils._decisions.backend import Choice, choose_backend
 from ansible_collections.senet.firewall.plugins.module_utils._decisions.layers import (
@@ -119,7 +119,7 @@ def _answers(host: Host, change: Change, check_mode: bool) -> kernel_answers.Ans
         return kernel_answers.NOT_ASKED
     answers = kernel_answers.ask(host, change.labelled, change.processes)
     if not change.steps:
-        check_labels(host, change)
+        check_others(host, change)
         kernel_answers.check_access(change.labelled, answers.access, answers.confined)
         kernel_answers.check_peer_access(answers.receivers, answers.peer_labels)
     return answers
@@ -176,7 +176,7 @@ def _prepare(host: Host, request: requests.Request, options: Options) -> Change:
     backend = choose_backend(options.backend, recorded, host.netfilter.backends())
     sets = observation.sets_to_read(host, backend.backend, intent, layers, requests.asks_peers(request))
     interfaces = request.interfaces if isinstance(request, requests.Alter) else {}
-    observed = observation.observe(host, sets, interfaces)
+    observed = observation.with_left_over(host, observation.observe(host, sets, interfaces))
     if isinstance(request, requests.Replace) and request.reverts:
         history.refuse_unrecorded(intent, observed)
     asked = wanted_flows.wanted(request, observed, intent)
@@ -190,7 +190,7 @@ def _prepare(host: Host, request: requests.Request, options: Options) -> Change:
     wanted = Intent(flows, backend.backend, layers, directory)
     accounts = target.look_up(host, wanted)
     names.check_types(host, flows, observed.policy)
-    desired = target.fit(host, observed.tables, target.desired_state(wanted, accounts, sets))
+    desired = target.fit(host, observed.tables, target.desired_state(wanted, accounts, observed.tables))
     desired = desired._replace(interfaces=interfaces)
     between = target.state_between(observed, desired, wanted, intent)
     if between is not None:
@@ -206,6 +206,7 @@ def _prepare(host: Host, request: requests.Request, options: Options) -> Change:
         backend=backend,
         layers=layers,
         recorded=held or (),
+        left_over=tuple(name for name in observed.tables if name not in sets),
         observed=observed,
         desired=desired,
         steps=steps,

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The rules on record are put in force: at boot, after another program has flushed them, when a unit starts."""
 
-from typing import Dict, Iterable, List, NamedTuple, Optional, Set, Tuple
+from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Set, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._change import observation, target
 from ansible_collections.senet.firewall.plugins.module_utils._change.take import take_all
@@ -25,11 +25,13 @@ from ansible_collections.senet.firewall.plugins.module_utils._values.peers impor
 
 class Loaded(NamedTuple):
     """What loading the labels did: the sets of rules it wrote, what the loaded policy has not the types of, such as
-    ``the flow 'web_db'``, and those of the sets that somebody had changed: not where a unit has stopped."""
+    ``the flow 'web_db'``, those of the sets that somebody had changed: not where a unit has stopped, and the sets that
+    it took away, since they are not on record."""
 
     sets: List[str]
     unknown: List[str]
     lost: List[str]
+    left_over: List[str]
 
 
 class Standing(NamedTuple):
@@ -50,19 +52,23 @@ class _Missing(NamedTuple):
     lacking: Tuple[str, ...] = ()
 
 
-def standing(host: Host) -> Standing:
-    """What :func:`refresh` would find. It writes nothing itself, so it needs no lock.
+def standing(host: Host, left_over: bool = False) -> Standing:
+    """What :func:`refresh` would find, with or without looking for what is left over. It writes nothing itself, so it
+    needs no lock.
 
     :raises SenetError: the file is damaged, or the rules cannot be read.
     """
-    missing = _missing(host, _expected(host))
+    intent = _expected(host)
+    missing = _missing(host, intent)
     if missing.failures and not missing.texts:
         raise missing.failures[0]
-    return Standing(not missing.texts, missing.lacking)
+    complete = not missing.texts and not (left_over and _left_over(host, intent))
+    return Standing(complete, missing.lacking)
 
 
 def load(host: Host) -> Loaded:
-    """Put the rules of /etc/senet/flows.json in force where they are not, as far as the loaded policy knows them.
+    """Put the rules of /etc/senet/flows.json in force where they are not, as far as the loaded policy knows them, and
+    take others of ours away.
 
     :raises SenetError: the file is damaged, or a set of rules cannot be loaded; those of the others then are.
     """
@@ -94,7 +100,17 @@ def _load(host: Host, intent: Optional[Intent]) -> Loaded:
     failures = missing.failures + take_all(host, steps)
     if failures:
         raise failures[0]
-    return Loaded(list(missing.texts), missing.unknown, missing.lost)
+    left_over = _left_over(host, intent)
+    failures = take_all(host, plan.removal_steps(left_over))
+    if failures:
+        raise failures[0]
+    return Loaded(list(missing.texts), missing.unknown, missing.lost, list(left_over))
+
+
+def _left_over(host: Host, intent: Optional[Intent]) -> Dict[str, Any]:
+    if intent is None:
+        return {}
+    return observation.left_over(host, observation.sets_to_read(host, None, intent))
 
 
 def _missing(host: Host, intent: Optional[Intent]) -> _Missing:

@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """One look at the host: its policy module, its rules, its record. It writes nothing."""
 
-from typing import Dict, Iterable, Optional, Tuple
+from typing import Any, Dict, Iterable, Optional, Tuple
 
-from ansible_collections.senet.firewall.plugins.module_utils._compile import cil, rule_sets
+from ansible_collections.senet.firewall.plugins.module_utils._compile import cil, nft_text, rule_sets
 from ansible_collections.senet.firewall.plugins.module_utils._compile.rule_sets import RULE_SETS
 from ansible_collections.senet.firewall.plugins.module_utils._decisions import plan
 from ansible_collections.senet.firewall.plugins.module_utils._decisions.wanted_flows import asked_before
@@ -13,8 +13,11 @@ from ansible_collections.senet.firewall.plugins.module_utils._host.host import H
 from ansible_collections.senet.firewall.plugins.module_utils._host.service import INTENT_PATH
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
 from ansible_collections.senet.firewall.plugins.module_utils._values.flows import FlowSet
-from ansible_collections.senet.firewall.plugins.module_utils._values.intent import Intent, parse_intent
+from ansible_collections.senet.firewall.plugins.module_utils._values.intent import NFTABLES, Intent, parse_intent
 from ansible_collections.senet.firewall.plugins.module_utils._values.layers import OWNER, SELINUX
+
+# What nft lists of all tables, among the texts of a state
+RULESET = "ruleset"
 
 
 def sets_to_read(
@@ -48,6 +51,47 @@ def recorded_layers(host: Host, recorded: Optional[Intent]) -> Optional[Tuple[st
         return None
     labels = host.selinux.status() != "disabled" and host.store.module() is not None
     return (SELINUX, OWNER) if labels else (OWNER,)
+
+
+def left_over(host: Host, sets: Iterable[str], saved: Optional[Dict[str, str]] = None) -> Dict[str, Any]:
+    """The tables with rules of ours in sets other than these, by any backend of the host: saved rules that were loaded,
+    or a change of the backend that did not reach this network namespace. ``saved`` has what the tools printed, and gets
+    what else they print.
+
+    A tool that fails shows none: by it nothing was loaded here.
+    """
+    texts = {} if saved is None else saved
+    known = set(sets)
+    found = {}  # type: Dict[str, Any]
+    for name in (name for each in host.netfilter.backends() for name in _names_of(each) if name not in known):
+        source = RULE_SETS[name].source
+        try:
+            if source not in texts:
+                texts[source] = host.save(source)
+        except SenetError:
+            continue
+        table = RULE_SETS[name].parse(texts[source])
+        if table.ours:
+            found[name] = table
+    return found
+
+
+def _names_of(backend: str) -> Tuple[str, ...]:
+    return rule_sets.names_of(backend, SELINUX) + rule_sets.names_of(backend, OWNER)
+
+
+def with_left_over(host: Host, observed: plan.HostState) -> plan.HostState:
+    """What is observed, with the tables that :func:`left_over` finds, and what nft lists of all tables.
+
+    :raises SenetError: nft fails on a host whose iptables keeps its rules in nf_tables.
+    """
+    texts = dict(observed.texts)
+    texts[RULESET] = host.netfilter.ruleset()
+    # It is needed for labels of others too, and has our tables in it
+    for name in _names_of(NFTABLES):
+        texts.setdefault(name, nft_text.find_table(RULE_SETS[name].parse("").name, texts[RULESET]))
+    found = left_over(host, observed.tables, texts)
+    return observed._replace(tables=dict(observed.tables, **found), texts=texts)
 
 
 def units_of(intent: Optional[str]) -> Tuple[str, ...]:

@@ -3,11 +3,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Why a change is refused, before anything is written."""
 
-from typing import Optional
+from typing import Iterable, Optional, Sequence
 
 from ansible_collections.senet.firewall.plugins.module_utils._change.change import Change, is_guarded
+from ansible_collections.senet.firewall.plugins.module_utils._change.observation import RULESET
 from ansible_collections.senet.firewall.plugins.module_utils._compile import cil, rule_sets
 from ansible_collections.senet.firewall.plugins.module_utils._compile.rule_sets import RULE_SETS
+from ansible_collections.senet.firewall.plugins.module_utils._compile.xtables import Saved
 from ansible_collections.senet.firewall.plugins.module_utils._decisions import foreign_rules, preflight
 from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Pending, boot_id, clock
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
@@ -51,14 +53,16 @@ def unconfirmed(host: Host, check_mode: bool) -> Optional[Pending]:
 
 def refuse(host: Host, change: Change) -> None:
     """Raise for whatever speaks against the change, before anything is written."""
-    foreign = _foreign_labels(host, change)
+    saves = host.netfilter.saves(change.observed.texts)
+    foreign = _foreign_labels(saves, change)
     if foreign:
         raise SenetError(
             "Another rule on this host labels packets too, and the last label wins: {0}. Nothing was changed; "
             "remove that rule first.".format(foreign)
         )
+    _refuse_stray_owners(saves, change)
     _refuse_netlabel(host, change)
-    _refuse_labels_that_stay(host, change)
+    _refuse_labels_that_stay(host, saves, change)
     _refuse_ipsec_that_stays(host, change)
     if is_guarded(change) or change.desired.intent is not None:
         # Raises where nothing may run it
@@ -71,18 +75,23 @@ def refuse(host: Host, change: Change) -> None:
         raise SenetError(locked_message(host.selinux.policy_name() or "", holder) + " Nothing was changed.")
 
 
-def _foreign_labels(host: Host, change: Change) -> str:
+def _foreign_labels(saves: Iterable[Saved], change: Change) -> str:
     """The rules of others that label packets beside our own, as an error tells of them."""
     if not change.labelled.labels_packets:
         return ""
-    found = foreign_rules.foreign_labels(host.netfilter.saves(change.observed.texts), host.netfilter.ruleset())
-    more = " (and {0} more)".format(len(found) - 1) if found[1:] else ""
-    return "'{0}'{1}".format(found[0], more) if found else ""
+    return _said(foreign_rules.foreign_labels(saves, change.observed.texts[RULESET]))
 
 
-def check_labels(host: Host, change: Change) -> None:
-    """Raise where rules of others label packets on a host whose flows are as wanted."""
-    foreign = _foreign_labels(host, change)
+def _said(rules: Sequence[str]) -> str:
+    more = " (and {0} more)".format(len(rules) - 1) if rules[1:] else ""
+    return "'{0}'{1}".format(rules[0], more) if rules else ""
+
+
+def check_others(host: Host, change: Change) -> None:
+    """Raise where rules that no run changes label packets, or refuse them, on a host whose flows are as wanted."""
+    saves = host.netfilter.saves(change.observed.texts)
+    _refuse_stray_owners(saves, change)
+    foreign = _foreign_labels(saves, change)
     if foreign:
         raise SenetError(
             "The flows of this host are in place, but may not be enforced: another rule labels packets too, and the "
@@ -90,20 +99,31 @@ def check_labels(host: Host, change: Change) -> None:
         )
 
 
-def _refuse_labels_that_stay(host: Host, change: Change) -> None:
+def _refuse_stray_owners(saves: Iterable[Saved], change: Change) -> None:
+    """Raise where rules of the layer owner are in force that no run changes, or takes away."""
+    stray = foreign_rules.stray_owner_rules(saves, change.observed.texts[RULESET])
+    if stray:
+        raise SenetError(
+            "Rules of the layer owner are in force on this host where no run changes them: {0}. They refuse users "
+            "whatever the flows say. Nothing was changed; remove them with {1}.".format(
+                _said([each.rule for each in stray]),
+                " and ".join("'{0}'".format(command) for command in sorted({each.remove for each in stray})),
+            )
+        )
+
+
+def _refuse_labels_that_stay(host: Host, saves: Iterable[Saved], change: Change) -> None:
     """Raise where the policy for packets is to go and a label is left, of somebody else's or of ours where this change
     does not reach: it keeps packet checks on for the whole host, and the base policy need not let anybody pass."""
     lost = cil.declared_types(change.observed.policy) - cil.declared_types(change.desired.policy)
     if DEFAULT_PACKET_TYPE not in lost:
         return
-    saves = host.netfilter.saves(change.observed.texts)
-    left = foreign_rules.lasting_labels(saves, host.netfilter.ruleset(), change.observed.tables)
+    left = foreign_rules.lasting_labels(saves, change.observed.texts[RULESET], change.observed.tables)
     if left:
-        more = " (and {0} more)".format(len(left) - 1) if left[1:] else ""
         raise SenetError(
-            "Labels would stay on this host: '{0}'{1}. Without the policy module they may cut off domains such as "
-            "sshd_t. Nothing was changed; remove them first, each with the command that its text begins with.".format(
-                left[0], more
+            "Labels would stay on this host: {0}. Without the policy module they may cut off domains such as sshd_t. "
+            "Nothing was changed; remove them first, each with the command that its text begins with.".format(
+                _said(left)
             )
         )
     sets = [name for backend in host.netfilter.backends() for name in rule_sets.names_of(backend)]

@@ -38,6 +38,7 @@ def let_through(host: Host, lost: Tuple[str, ...]) -> None:
     intent = observation.stored_intent(host)
     if DEFAULT_PACKET_TYPE in lost:
         sets = observation.sets_to_read(host, None, intent)
+        sets += tuple(observation.left_over(host, sets))
         undo.release(host, [name for name in sets if RULE_SETS[name].layer != OWNER])
     else:
         load.load(host)
@@ -60,14 +61,14 @@ def bring_policy_back(host: Host) -> None:
 
 
 def foreign_labels(host: Host) -> List[str]:
-    """The rules of others that label packets on a host whose packets we label.
+    """The rules that label packets on a host whose packets we label and are not those on record.
 
     :raises SenetError: the file with the flows is damaged, or rules cannot be read.
     """
     intent = observation.stored_intent(host)
     if intent is None or not intent.labelled.labels_packets:
         return []
-    return foreign_rules.foreign_labels(host.netfilter.saves(), host.netfilter.ruleset())
+    return foreign_rules.foreign_labels(host.netfilter.saves(), host.netfilter.ruleset(), (intent.backend,))
 
 
 def _types(intent: Intent) -> Tuple[str, ...]:

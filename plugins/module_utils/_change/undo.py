@@ -41,7 +41,7 @@ def _end_waiting(host: Host) -> None:
 
 
 def roll_back(host: Host, before: plan.Desired) -> None:
-    """Return to a state: its labels at once, or none if they need its policy, then policy, rules, files.
+    """Return to a state: its rules at once, or no labels if they need its policy, then policy, rules, files.
 
     :raises SenetError: a part could not be brought back.
     """
@@ -109,10 +109,18 @@ def release(host: Host, sets: Iterable[str]) -> None:
 
 def retreat(host: Host, before: plan.Desired) -> List[SenetError]:
     """Take the effect off a change without waiting for the policy: see :func:`plan.retreat_steps`."""
+    failures = _retreat(host, before)
+    if failures:
+        # A lookup may take long where the network is cut, so only now
+        now = _with_owners_of_now(host, before)
+        failures = _retreat(host, now) if now != before else failures
+    return _release(host, before.rules) if failures else []
+
+
+def _retreat(host: Host, before: plan.Desired) -> List[SenetError]:
     policy = _stored_policy(host)
     tables, failures = _read_tables(host, before.rules, policy)
-    failures += take_all(host, plan.retreat_steps(tables, policy, before))
-    return _release(host, before.rules) if failures else []
+    return failures + take_all(host, plan.retreat_steps(tables, policy, before))
 
 
 def _release(host: Host, sets: Iterable[str]) -> List[SenetError]:

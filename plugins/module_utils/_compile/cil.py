@@ -11,7 +11,7 @@ import json
 import re
 from contextlib import suppress
 from functools import lru_cache
-from typing import Dict, FrozenSet, Iterable, List, Optional, Sequence, Set, Tuple
+from typing import Callable, Dict, FrozenSet, Iterable, List, Optional, Sequence, Set, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._compile.cil_peers import compile_peers
 from ansible_collections.senet.firewall.plugins.module_utils._compile.cil_text import (
@@ -40,6 +40,10 @@ _FLOWS_LINE = "; flows: "
 _TYPE_LINE = re.compile(r"^\(type ([^ )]+)\)$", re.MULTILINE)
 _ATTRIBUTE_LINE = re.compile(r"^\(typeattribute ([^ )]+)\)$", re.MULTILINE)
 _RETIRED_MARK = "\n; Of an earlier set: no rule has these types once the change is made, and the next one drops them.\n"
+
+# Releases differ in the names of blocks
+_BLOCK = re.compile(r"^\(optional \S+")
+_PEER_CLASSES = ("peer", "netif", "node", "association")
 
 # Who may put a label on packets: rules are loaded by Ansible over SSH (no transition to iptables_t), by an init
 # script, or by a service without a domain. Not every policy has all three, hence the optional blocks.
@@ -177,7 +181,7 @@ def compile_policy(flows: FlowSet, remembered: Optional[FlowSet] = None) -> str:
             parts.append(_TWO_MORE.format(*types))
             parts.extend(_grants(flow, types, "-midstream", others, others, _confined(flows, ENFORCE)))
             parts.extend(_logged(flow, types))
-            parts.extend(_audited(flow.name, _confined(flows, OBSERVE), types))
+            parts.extend(_audited("senet_" + flow.name, _confined(flows, OBSERVE), types))
         if flow.mode == OBSERVE:
             client, server = flow.unlogged_types[:2]
             parts.append(_TWO_MORE.format(client, server))
@@ -227,8 +231,8 @@ def live(text: Optional[str]) -> Optional[str]:
 
 
 def alike(first: Optional[str], second: Optional[str]) -> bool:
-    """Whether there is no need to install one module in place of the other: all that differs is retired types, or
-    addresses, which only the rules hold packets against."""
+    """Whether there is no need to install one module in place of the other: all that differs is retired types, names of
+    blocks, or addresses, which only the rules hold packets against."""
     if first is None or second is None or live(first) == live(second):
         return live(first) == live(second)
     with suppress(SenetError):
@@ -267,13 +271,22 @@ def with_retired(text: str, old: Optional[str], types: Iterable[str]) -> str:
 def grants(text: Optional[str], types: Iterable[str]) -> FrozenSet[str]:
     """What a module of ours grants on these types, and whom its own attributes in there stand for, as statements."""
     wanted = set(types)
+    return _granted(text, lambda allow: bool(wanted.intersection(WORD.findall(allow)[1:3])))
+
+
+def peer_grants(text: Optional[str]) -> FrozenSet[str]:
+    """The same of all that is asked while peers have labels, whatever the types."""
+    return _granted(text, lambda allow: WORD.findall(allow)[3] in _PEER_CLASSES)
+
+
+def _granted(text: Optional[str], counts: Callable[[str], bool]) -> FrozenSet[str]:
     sets = {}  # type: Dict[str, Set[str]]
     found = set()  # type: Set[str]
     for statement in statements(text or ""):
         words = WORD.findall(statement)
         if "typeattributeset" in words:
-            sets.setdefault(words[words.index("typeattributeset") + 1], set()).add(statement)
-        found.update(allow for allow in ALLOW.findall(statement) if wanted.intersection(WORD.findall(allow)[1:3]))
+            sets.setdefault(words[words.index("typeattributeset") + 1], set()).add(_BLOCK.sub("", statement))
+        found.update(allow for allow in ALLOW.findall(statement) if counts(allow))
     named = {word for allow in found for word in WORD.findall(allow)}
     groups = named.union(WORD.findall(" ".join(each for name in named for each in sets.get(name, ()))))
     # Membership in the attribute of our own types does not count as a grant.
@@ -282,16 +295,17 @@ def grants(text: Optional[str], types: Iterable[str]) -> FrozenSet[str]:
 
 
 def _statements(text: str) -> str:
-    """A module without its retired types, and without the line that has the flows."""
-    return "".join(line for line in (live(text) or "").splitlines(True) if not line.startswith(_FLOWS_LINE))
+    """A module without its retired types, the names of its blocks, and the line that has the flows."""
+    lines = (live(text) or "").splitlines(True)
+    return "".join(_BLOCK.sub("(optional", line) for line in lines if not line.startswith(_FLOWS_LINE))
 
 
 def _packets(flows: FlowSet) -> str:
     confined = _confined(flows, ENFORCE)
-    lines = _CONFINED.format(members=attribute("senet_confined", confined)) if confined else ""
+    lines = _CONFINED.format(members=attribute("senet_confined", confined, "senet-confined")) if confined else ""
     packets = _PACKETS.format(default=DEFAULT_PACKET_TYPE, confined=lines, others=_others(flows))
     types = (DEFAULT_PACKET_TYPE, "unlabeled_t")
-    return packets + "".join(_audited("observed", _confined(flows, OBSERVE), types))
+    return packets + "".join(_audited("senet-observed", _confined(flows, OBSERVE), types))
 
 
 def _confined(flows: FlowSet, mode: str) -> List[str]:
@@ -306,7 +320,7 @@ def _others(flows: FlowSet) -> str:
 def _audited(name: str, domains: Iterable[str], types: Sequence[str]) -> List[str]:
     audited = "(auditallow {0} {1} (packet (send recv)))".format
     return [
-        optional("senet_{0}-{1}-audited".format(name, domain), [audited(domain, packet_type) for packet_type in types])
+        optional("{0}-{1}-audited".format(name, domain), [audited(domain, packet_type) for packet_type in types])
         for domain in domains
     ]
 

@@ -71,7 +71,7 @@ def compile_peers(peering: Peering, packets: bool) -> str:
     others = "senet_peer_hearer" if held else "domain"
     head = _HEAD.format(
         types="".join(_TYPE.format(type=name) for name in types),
-        held=_HELD.format(members=attribute("senet_peer_held", held)) if held else "",
+        held=_HELD.format(members=attribute("senet_peer_held", held, "senet-peer_held")) if held else "",
         others=others,
         forwarded=_forwarded("senet_peer_type", packets),
     )
@@ -89,9 +89,9 @@ def _associations(domains: Sequence[str]) -> str:
     parts = [_SPD.format(type=SPD_TYPE)]
     for domain in domains:
         lines = [allow(domain, SPD_TYPE, "polmatch"), allow(domain, "self", "sendto")]
-        parts.append(optional("senet_association-" + domain, lines))
+        parts.append(optional("senet-association-" + domain, lines))
     for loader in _SPD_LOADERS:
-        parts.append(optional("senet_spd_loader-" + loader, [allow(loader, SPD_TYPE, "setcontext")]))
+        parts.append(optional("senet-spd_loader-" + loader, [allow(loader, SPD_TYPE, "setcontext")]))
         parts.extend(
             optional("senet_association_loader-{0}-{1}".format(loader, domain), [allow(loader, domain, "setcontext")])
             for domain in domains

@@ -16,15 +16,17 @@ _COMMENT = re.compile(r"^;.*\n", re.MULTILINE)
 
 
 def optional(name: str, statements: Iterable[str]) -> str:
-    """A block that goes if one of its statements names what the policy does not have. A flow's name has no '-' in it,
-    and the name of a block no '.', which a domain's may have."""
+    """A block that goes if one of its statements names what the policy does not have. A flow's blocks begin with
+    ``senet_``, its name, which has no '-' in it, and one; what a flow may be called as well begins with ``senet-``
+    instead. The name of a block has no '.', which a domain's may have."""
     return "(optional {0}\n    {1})\n".format(name.replace(".", "--"), "\n    ".join(statements))
 
 
-def attribute(name: str, members: Iterable[str]) -> str:
-    """An attribute of these domains, as far as the policy has them."""
+def attribute(name: str, members: Iterable[str], block: str = "") -> str:
+    """An attribute of these domains, as far as the policy has them; ``block`` is what its blocks' names begin with, if
+    not with its own."""
     joining = "(typeattributeset {0} ({1}))".format
-    blocks = (optional("{0}-{1}".format(name, member), [joining(name, member)]) for member in members)
+    blocks = (optional("{0}-{1}".format(block or name, member), [joining(name, member)]) for member in members)
     return "(typeattribute {0})\n".format(name) + "".join(blocks)
 
 

@@ -54,6 +54,12 @@ def parse_list(name: str, text: str) -> Table:
     return Table(name, bool(text.strip()), table_lines(name, parse_table(text)) if text.strip() else None)
 
 
+def find_table(name: str, ruleset: str) -> str:
+    """What ``nft list table`` prints of a table, out of what ``nft list ruleset`` prints; empty if it is not there."""
+    start = ("\n" + ruleset).find("\ntable {0} {{\n".format(name))
+    return "" if start < 0 else ruleset[start : ruleset.find("\n}", start) + 2] + "\n"
+
+
 def restore_text(observed: Table, rules: Optional[Tuple[str, ...]]) -> str:
     """The input of ``nft -f`` that puts this table in the place of ours in one transaction; None takes it away."""
     lines = ["table {0}".format(observed.name), "delete table {0}".format(observed.name)] if observed.present else []

@@ -48,8 +48,6 @@ _ENDS = {
 _RELABELS = re.compile(r'\b(?:meta|ct) secmark set\b|(?:\bxt target "?|# ?(?:xt_)?)(?:CONN)?SECMARK\b')
 _TABLE_LINE = re.compile(r"table (\S+ \S+) \{")
 _CHAIN_LINE = re.compile(r"\s+chain (\S+) \{")
-# What the iptables backend installs, as nft names it
-_OWN_XTABLES = re.compile(r"ip6? security (?:{0})".format(iptables.PLACE.own.pattern))
 _SECMARK_LINE = re.compile(r"\s+secmark (\S+) \{")
 _XT_SECMARK = re.compile(r'(?:\bxt target "?|# ?(?:xt_)?)SECMARK\b')
 _WORD = re.compile(r'[^\s",{}]+')
@@ -102,28 +100,28 @@ def remember(rules: Iterable[str]) -> bool:
     return any(_REMEMBERS.search(line) for line in rules)
 
 
-def foreign_labels(text: str) -> List[str]:
-    """The rules in what ``nft`` with :data:`LIST_FLAGS` prints that label packets or connections and are not ours, each
-    as ``family table chain: rule``."""
-    foreign = []
-    table, chain = "", ""
+def label_rules(text: str, ours: bool) -> List[str]:
+    """The rules in what ``nft`` with :data:`LIST_FLAGS` prints that label packets or connections, each as ``family
+    table chain: rule``. Without ``ours`` our table is left out."""
+    rules = (each for each in listed_rules(text, ours) if "secmark" in each[1].lower())
+    return ["{0}: {1}".format(place, rule) for place, rule in rules if _RELABELS.search(rule)]
+
+
+def listed_rules(text: str, ours: bool = True) -> Iterator[Tuple[str, str]]:
+    """Each rule, and each head of a chain, in what ``nft`` prints, with its family, table and chain in front."""
+    table, place = "", ""
     for line in text.splitlines():
         if not line.startswith(("\t", " ")):
             match = _TABLE_LINE.match(line)
-            if match:
-                table = match.group(1)
-        if table == TABLE:
-            if line == "}":
-                table = ""
+            table, place = match.group(1) if match else table, ""
+            continue
+        if table == TABLE and not ours:
             continue
         match = _CHAIN_LINE.match(line)
         if match:
-            chain = match.group(1)
-        elif "secmark" in line.lower() and _RELABELS.search(line):
-            place = "{0} {1}".format(table, chain)
-            if not _OWN_XTABLES.fullmatch(place):
-                foreign.append("{0}: {1}".format(place, line.strip()))
-    return foreign
+            place = "{0} {1}".format(table, match.group(1))
+        elif place and line != "\t}":
+            yield place, line.strip()
 
 
 def checking_labels(text: str, ours: bool) -> List[str]:
@@ -138,7 +136,7 @@ def checking_labels(text: str, ours: bool) -> List[str]:
         match = _SECMARK_LINE.match(line)
         if match and (ours or table != TABLE):
             found.append("{0}: secmark {1}".format(table, match.group(1)))
-    return found + [rule for rule in foreign_labels(text) if _XT_SECMARK.search(rule)]
+    return found + [rule for rule in label_rules(text, False) if _XT_SECMARK.search(rule)]
 
 
 def without_types(rules: Iterable[str], types: Iterable[str]) -> Tuple[str, ...]:

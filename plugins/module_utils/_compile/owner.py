@@ -96,6 +96,31 @@ def _held(hook: str, flows: FlowSet) -> List[Flow]:
     return [flow for flow in flows.flows if (holds(flow) if hook == "OUTPUT" else flow.source_addresses)]
 
 
+class _Rest(NamedTuple):
+    """Whom a flow permits nothing: clients with these addresses, with any if empty. ``ends`` says that no other flow
+    decides on these once they are logged."""
+
+    flow: Flow
+    clients: Tuple[Network, ...]
+    ends: bool = False
+
+
+def _rests(hook: str, flows: FlowSet) -> List[_Rest]:
+    """In the order of their rules, as the layer selinux decides in a place of several flows: each flow judges its own
+    clients' addresses, and of all others what one flow enforces is not for another that only observes to permit."""
+    held = _held(hook, flows)
+    # Only their clients' addresses part flows of one place
+    parted = [flow for flow in held if flow.source_addresses]
+    beside = [
+        flow
+        for flow in parted
+        if flow.mode == OBSERVE and any(other.mode != OBSERVE and flow.shares_place(other) for other in parted)
+    ]
+    # Where packets arrive its own clients have passed already
+    own = [_Rest(flow, flow.source_addresses, True) for flow in beside if hook == "OUTPUT"]
+    return own + [_Rest(flow, ()) for flow in [flow for flow in held if flow not in beside] + beside]
+
+
 def _comment(flow: Flow, client: _Client) -> str:
     return flow.name if client.cgroup is None else "{0}-cgroup-{1}".format(flow.name, client.cgroup.number)
 
@@ -120,15 +145,17 @@ def _hook_rules(hook: str, flows: FlowSet, accounts: Accounts, family: str, labe
                 who += '-m cgroup --path "{0}" '.format(client.cgroup.path.replace("\\", "\\\\"))
             for match in _matches(hook, flow, flow.source_addresses, family):
                 yield "{0}{1}{2}-m comment --comment {3} -j RETURN".format(head, match, who, _comment(flow, client))
-    for flow in _held(hook, flows):
+    for flow, clients, ends in _rests(hook, flows):
         unreachable = "icmp-port-unreachable" if family == "ipv4" else "icmp6-port-unreachable"
         answer = "tcp-reset" if flow.protocol == "tcp" and not labelled else unreachable
         limit, target = "", "REJECT --reject-with " + answer
         if flow.mode == OBSERVE:
             limit = "-m limit --limit 10/sec --limit-burst 50 "
             target = 'LOG --log-prefix "{0}" --log-uid'.format(_prefix(flow))
-        for match in _matches(hook, flow, (), family):
+        for match in _matches(hook, flow, clients, family):
             yield "{0}{1}{2}-m comment --comment {3} -j {4}".format(head, match, limit, flow.name, target)
+            if ends:
+                yield "{0}{1}-m comment --comment {2} -j RETURN".format(head, match, flow.name)
 
 
 def _matches(hook: str, flow: Flow, clients: Sequence[Network], family: str) -> Iterator[str]:
@@ -171,13 +198,15 @@ def _chain_lines(hook: str, flows: FlowSet, accounts: Accounts, labelled: bool) 
                 who += 'socket cgroupv2 level {0} "{1}" '.format(level, client.cgroup.path)
             for match in _nft_matches(hook, flow, flow.source_addresses):
                 yield '{0}{1}accept comment "{2}"'.format(match, who, _comment(flow, client))
-    for flow in _held(hook, flows):
-        for match in _nft_matches(hook, flow, ()):
+    for flow, clients, ends in _rests(hook, flows):
+        for match in _nft_matches(hook, flow, clients):
             if flow.mode == OBSERVE:
                 answer = 'limit rate 10/second burst 50 packets log prefix "{0}" flags skuid'.format(_prefix(flow))
             else:
                 answer = "reject with tcp reset" if flow.protocol == "tcp" and not labelled else "reject"
             yield '{0}{1} comment "{2}"'.format(match, answer, flow.name)
+            if ends:
+                yield '{0}accept comment "{1}"'.format(match, flow.name)
 
 
 def _nft_matches(hook: str, flow: Flow, clients: Sequence[Network]) -> Iterator[str]:

@@ -122,6 +122,18 @@ def parse_save(place: Place, text: str) -> Table:
     )
 
 
+def own_rules(place: Place, text: str) -> List[str]:
+    """The rules of our chains in what ``iptables-save`` prints, in force or not."""
+    table = ""
+    rules = []
+    for line in text.splitlines():
+        if line.startswith("*"):
+            table = line[1:]
+        elif table == place.table and line.startswith("-A ") and place.own.fullmatch(line.split(" ", 2)[1]):
+            rules.append(line)
+    return rules
+
+
 def restore_text(observed: Table, rules: Optional[Tuple[str, ...]]) -> str:
     """The input of ``iptables-restore --noflush`` that swaps our chains' rules in one commit; None takes all away.
 

@@ -4,11 +4,13 @@
 """Rules of other programs that label packets, from what every tool that can hold one says. No I/O."""
 
 import re
-from typing import Container, Iterable, List, Mapping
+from typing import Container, Iterable, List, Mapping, NamedTuple
 
-from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables, nftables
+from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables, nftables, owner, xtables
 from ansible_collections.senet.firewall.plugins.module_utils._compile.xtables import NFT_FAMILIES, Saved
+from ansible_collections.senet.firewall.plugins.module_utils._values.intent import BACKENDS, IPTABLES, NFTABLES
 
+_NFT_OWNER = re.compile("ip6? {0} (?:{1})".format(owner.PLACE.table, owner.PLACE.own.pattern))
 _OWN_TYPE = re.compile(r":object_r:(senet_[a-z0-9_]+_packet_t)\b")
 # Our table of nft
 _INET = "inet"
@@ -27,8 +29,9 @@ def lasting_labels(saves: Iterable[Saved], ruleset: str, families: Container[str
     return rules + ["nft " + found for found in listed if not found.startswith(tuple(read))]
 
 
-def foreign_labels(saves: Iterable[Saved], ruleset: str) -> List[str]:
-    """Each such rule as ``command table: rule``, or ``nft family table chain: rule``.
+def foreign_labels(saves: Iterable[Saved], ruleset: str, backends: Container[str] = BACKENDS) -> List[str]:
+    """Each such rule as ``command table: rule``, or ``nft family table chain: rule``; rules of ours are not foreign
+    where they are of these backends.
 
     Chains of ours under the variant that is not the default one are foreign too: they label packets, and no run ever
     looks at them again. nft lists the rules of iptables-nft as well: its output counts for tables that iptables-nft
@@ -37,11 +40,35 @@ def foreign_labels(saves: Iterable[Saved], ruleset: str) -> List[str]:
     rules = []  # type: List[str]
     read = []  # type: List[str]
     for saved in saves:
-        found = iptables.foreign_labels(saved.text) if saved.default else iptables.label_rules(saved.text)
+        ours = saved.default and IPTABLES in backends
+        found = iptables.foreign_labels(saved.text) if ours else iptables.label_rules(saved.text)
         rules.extend("{0} {1}".format(saved.command, rule) for rule in found)
         read.extend(_tables_read(saved))
-    listed = nftables.foreign_labels(ruleset)
+    listed = nftables.label_rules(ruleset, NFTABLES not in backends)
     return rules + ["nft " + rule for rule in listed if not rule.startswith(tuple(read))]
+
+
+class StrayRule(NamedTuple):
+    """A rule of ours that no run looks at, and the command that empties its chain."""
+
+    rule: str
+    remove: str
+
+
+def stray_owner_rules(saves: Iterable[Saved], ruleset: str) -> List[StrayRule]:
+    """The rules of the layer owner under the variant of iptables that is not the default one, or that nft alone shows:
+    they refuse, and no run changes them."""
+    found = []  # type: List[StrayRule]
+    read = []  # type: List[str]
+    for saved in saves:
+        read.extend(_tables_read(saved))
+        for rule in [] if saved.default else xtables.own_rules(owner.PLACE, saved.text):
+            text = "{0} {1}: {2}".format(saved.command, owner.PLACE.table, rule)
+            found.append(StrayRule(text, "{0} -F {1}".format(saved.command, rule.split(" ")[1])))
+    for place, rule in nftables.listed_rules(ruleset) if owner.PLACE.prefix in ruleset else ():
+        if _NFT_OWNER.fullmatch(place) and not place.startswith(tuple(read)):
+            found.append(StrayRule("nft {0}: {1}".format(place, rule), "nft flush chain " + place))
+    return found
 
 
 def stale_files(texts: Mapping[str, str], wanted: Container[str]) -> List[str]:

@@ -185,25 +185,41 @@ def release_steps(tables: Mapping[str, Any]) -> Tuple[Step, ...]:
     )
 
 
+def removal_steps(tables: Mapping[str, Any]) -> Tuple[Step, ...]:
+    """The steps that take everything of ours out of these tables."""
+    return tuple(step for name, table in tables.items() for step in _rule_steps(name, table, None))
+
+
 def retreat_steps(tables: Mapping[str, Any], policy: Optional[str], before: Desired) -> Tuple[Step, ...]:
-    """The steps that take effect off a change at once, while ``policy`` is loaded: the labels of before where it judges
-    them as it did before, and none where it does not."""
-    labels = [(name, rules) for name, rules in before.rules.items() if rules and RULE_SETS[name].labels_packets]
-    back = {name: rules for name, rules in labels if name in tables and _same_grants(policy, before.policy, rules)}
-    steps = [
-        Step(RESTORE_RULES, name, RULE_SETS[name].restore_text(tables[name], rules))
-        for name, rules in back.items()
-        if not tables[name].installed(rules)
-    ]
+    """The steps that take effect off a change at once, while ``policy`` is loaded: the rules of before where it judges
+    them as it did before, as it does all of the layer owner, and none where it does not."""
+    held = [name for name, rules in before.rules.items() if rules and name in tables]
+    back = [name for name in sorted(held, key=_owner_first) if _means_the_same(name, policy, before)]
+    steps = []  # type: List[Step]
+    for name in back:
+        rules = before.rules[name] or ()
+        if not tables[name].installed(rules):
+            steps.append(Step(RESTORE_RULES, name, RULE_SETS[name].restore_text(tables[name], rules)))
     return tuple(steps) + release_steps({name: table for name, table in tables.items() if name not in back})
 
 
-def _same_grants(policy: Optional[str], before: Optional[str], rules: Iterable[str]) -> bool:
-    """Whether two policies judge packets with the labels of these rules, and without one, in the same way."""
-    types = rule_sets.carried_types(rules).union({UNLABELED_TYPE})
-    return cil.grants(policy, types) == cil.grants(before, types) and types <= cil.declared_types(policy).union(
-        {UNLABELED_TYPE}
-    )
+def _owner_first(name: str) -> bool:
+    return RULE_SETS[name].layer != OWNER
+
+
+def _means_the_same(name: str, policy: Optional[str], before: Desired) -> bool:
+    """Whether the rules of a set of before, under this policy, refuse whom they refused then, and nobody else."""
+    if RULE_SETS[name].layer == OWNER:
+        return True
+    types = rule_sets.carried_types(before.rules[name] or ())
+    if name == rule_sets.NETLABEL:
+        # With it the interfaces' contexts count, and these come back with the policy
+        same = not before.interfaces and cil.peer_grants(policy) == cil.peer_grants(before.policy)
+    else:
+        types = types.union({UNLABELED_TYPE})
+        same = True
+    known = cil.declared_types(policy).union({UNLABELED_TYPE})
+    return same and types <= known and cil.grants(policy, types) == cil.grants(before.policy, types)
 
 
 def as_desired(observed: HostState) -> Desired:

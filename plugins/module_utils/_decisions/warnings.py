@@ -6,6 +6,7 @@
 from typing import Dict, Iterable, List, Optional, Sequence, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._compile.owner import Accounts, holds, uids
+from ansible_collections.senet.firewall.plugins.module_utils._compile.rule_sets import RULE_SETS
 from ansible_collections.senet.firewall.plugins.module_utils._decisions.access import (
     Access,
     Elsewhere,
@@ -171,6 +172,15 @@ def mptcp_warnings(flows: FlowSet, changes: bool) -> List[str]:
             "them use TCP, or {0}.".format(off)
         )
     return warnings
+
+
+def left_over_warnings(sets: Iterable[str]) -> List[str]:
+    """What an administrator should know of rules of ours in these sets, which were not on record and go now."""
+    return [
+        "The {0} rules of this collection by the backend {1} were in force on this host and not on record; they are "
+        "removed. Find out what loads them, such as a file of saved rules.".format(name, RULE_SETS[name].backend)
+        for name in sets
+    ]
 
 
 def source_port_warnings(flows: FlowSet, given: Sequence[Tuple[int, int]], forgetful: bool) -> List[str]:

@@ -117,6 +117,15 @@ class Flow(NamedTuple):
             or _no_overlap(self.destination_addresses, other.destination_addresses)
         )
 
+    def shares_place(self, other: "Flow") -> bool:
+        """Whether a packet can be in the places of both flows, so that only the addresses of their clients differ."""
+        return (
+            self.protocol == other.protocol
+            and any(ports.low <= own.high and own.low <= ports.high for ports in other.ports for own in self.ports)
+            and not _disjoint(self.interfaces, other.interfaces)
+            and not _no_overlap(self.destination_addresses, other.destination_addresses)
+        )
+
     def as_dict(self) -> Dict[str, Any]:
         """The flow as the module's options spell it; options beyond the first six only where they are set."""
         result = {

@@ -10,6 +10,7 @@ import re
 import socket
 import time
 from contextlib import redirect_stderr
+from copy import deepcopy
 from pathlib import Path
 from typing import Optional
 
@@ -185,6 +186,18 @@ def test_labels_of_others_are_told_once_when_they_come(monkeypatch: pytest.Monke
     said = watch(host, monkeypatch, 4, changes=True)
     assert said.count(f"may NOT be enforced: 'ip6tables-legacy mangle: {LABEL}'") == 1
     assert said.startswith("<1>")
+
+
+def test_rules_of_the_other_backend_that_come_back_are_taken_away_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = host_with(SEVERAL)
+    rules = {name: deepcopy(host.families[name]) for name in ("ipv4", "ipv6")}
+    engine.run(host.host(), requests.Replace(WEB_DB), change.Options(0, "t1", "nftables"), False)
+    assert watch(host, monkeypatch, 2) == ""
+    host.families.update(rules)
+    said = watch(host, monkeypatch, 4, changes=True)
+    assert said.count("not on record were in force for ipv4 and ipv6, and have been taken away") == 1
+    assert "may NOT be enforced" not in said
+    assert not any(host.families[name].save() for name in rules)
 
 
 def test_without_a_change_labels_of_others_are_looked_for_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,13 +2,17 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
+import io
+from contextlib import redirect_stderr
+from copy import deepcopy
 from typing import Optional
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.senet.firewall.plugins.module_utils._change import change, confirm, drift, engine, load
+from ansible_collections.senet.firewall.plugins.module_utils._agent import commands
+from ansible_collections.senet.firewall.plugins.module_utils._change import change, confirm, drift, engine, load, repair
 from ansible_collections.senet.firewall.plugins.module_utils._compile.rule_sets import names_of
 from ansible_collections.senet.firewall.plugins.module_utils._decisions.backend import choose_backend
 from ansible_collections.senet.firewall.plugins.module_utils._values import requests
@@ -129,3 +133,130 @@ def test_labels_of_maps_that_were_flushed_are_loaded_again() -> None:
     host.families["inet"].text = ""
     assert load.load(host.host()).sets == ["inet"]
     assert host.families["inet"].save() == text
+
+
+WAYS = [("iptables", "nftables"), ("nftables", "iptables")]
+LAYERS = [("selinux",), ("owner",), ("selinux", "owner")]
+
+
+def by_both(old: str, recorded: str, layers: tuple[str, ...] = ("selinux",)) -> ScriptedHost:
+    """A host whose flows are on record by one backend, where rules of the other, of earlier flows, have come back."""
+    host = ScriptedHost()
+    earlier = flow_set([flow(users=["www-data"]), flow("cache", ports=[6379], users=["www-data"])])
+    options = change.Options(0, "t0", old, layers)
+    engine.run(host.host(), requests.Replace(earlier), options, False)
+    rules = {name: deepcopy(host.families[name]) for name in sets_of(old)}
+    after = requests.Replace(flow_set([flow(users=["www-data"])]))
+    engine.run(host.host(), after, options._replace(backend=recorded), False)
+    host.families.update(rules)
+    host.writes.clear()
+    host.reads.clear()
+    return host
+
+
+def sets_of(backend: str) -> tuple[str, ...]:
+    return ("inet", "owner_inet") if backend == "nftables" else ("ipv4", "ipv6")
+
+
+def again(host: ScriptedHost, check_mode: bool = False, flows: tuple[str, ...] = ("web_db",)) -> engine.Outcome:
+    kept = requests.Replace(flow_set([flow(users=["www-data"])] if flows else []))
+    return engine.run(host.host(), kept, change.Options(0, "t1"), check_mode)
+
+
+@pytest.mark.parametrize("layers", LAYERS)
+@pytest.mark.parametrize(("old", "recorded"), WAYS)
+def test_rules_of_the_backend_that_is_not_on_record_go_with_the_next_run(
+    old: str, recorded: str, layers: tuple[str, ...]
+) -> None:
+    host = by_both(old, recorded, layers)
+    assert drift.report(host.host())["drift"]
+    predicted = again(host, check_mode=True)
+    assert host.writes == []
+    done = again(host)
+    assert done.changed
+    assert (done.steps, done.diffs) == (predicted.steps, predicted.diffs)
+    assert [warning for warning in done.warnings if f"by the backend {old}" in warning]
+    assert not any(host.families[name].save() for name in sets_of(old))
+    assert "install policy" not in host.writes
+    assert again(host).steps == ()
+    assert drift.report(host.host())["drift"] == []
+    assert load.standing(host.host(), True).complete
+
+
+@pytest.mark.parametrize(("old", "recorded"), WAYS)
+def test_a_run_that_changes_nothing_reads_each_tool_once(old: str, recorded: str) -> None:
+    host = by_both(old, recorded)
+    again(host)
+    host.reads.clear()
+    assert not again(host).changed
+    assert len(host.reads) == len(set(host.reads))
+
+
+@pytest.mark.parametrize("layers", LAYERS)
+@pytest.mark.parametrize(("old", "recorded"), WAYS)
+def test_they_go_when_the_rules_on_record_are_loaded(old: str, recorded: str, layers: tuple[str, ...]) -> None:
+    host = by_both(old, recorded, layers)
+    for name in sets_of(recorded):
+        host.families[name] = type(host.families[name])(*(["inet senet"] if name == "inet" else []))
+    host.families["owner_inet"].name = "inet senet_owner"
+    assert not load.standing(host.host(), True).complete
+    loaded = load.load(host.host())
+    names = tuple(dict.fromkeys(write.split()[1] for write in host.writes))
+    # What is on record comes first
+    assert names.index(next(name for name in sets_of(old) if name in names)) >= len(set(names) & set(sets_of(recorded)))
+    assert set(loaded.left_over) <= set(sets_of(old)) | {"owner_ipv4", "owner_ipv6"}
+    assert loaded.left_over
+    assert not any(host.families[name].save() for name in sets_of(old))
+    assert load.standing(host.host(), True).complete
+    assert load.load(host.host()).left_over == []
+
+
+def test_they_stay_while_the_rules_on_record_cannot_be_loaded() -> None:
+    host = by_both("iptables", "nftables")
+    host.families["inet"].text = ""
+    host.fail = "restore inet"
+    with pytest.raises(SenetError, match="Could not restore inet"):
+        load.load(host.host())
+    assert all(host.families[name].save() for name in sets_of("iptables"))
+
+
+@pytest.mark.parametrize(("old", "recorded"), WAYS)
+def test_stopping_takes_the_rules_of_both_out_of_force(old: str, recorded: str) -> None:
+    host = by_both(old, recorded, ("selinux", "owner"))
+    with redirect_stderr(io.StringIO()):
+        assert commands._clear(host.host()) == 0
+    text = "".join(table.save() for table in host.families.values())
+    assert "secmark" not in text.lower()
+    assert "reject" not in text.lower()
+
+
+@pytest.mark.parametrize(("old", "recorded"), WAYS)
+def test_the_last_flow_goes_with_the_rules_of_both(old: str, recorded: str) -> None:
+    host = by_both(old, recorded, ("selinux", "owner"))
+    assert again(host, flows=()).changed
+    assert not any(table.save() for table in host.families.values())
+    assert host.policy is None
+
+
+@pytest.mark.parametrize(("old", "recorded"), WAYS)
+def test_where_packet_access_is_asked_they_count_as_labels_of_others(old: str, recorded: str) -> None:
+    host = by_both(old, recorded)
+    assert repair.foreign_labels(host.host())
+    again(host)
+    assert repair.foreign_labels(host.host()) == []
+
+
+def test_a_tool_that_fails_has_no_rules_of_ours_unless_they_are_on_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = ScriptedHost()
+    apply(host, WEB_DB, "iptables")
+
+    def fail() -> str:
+        raise SenetError("nft cannot read the rules of this host.")
+
+    monkeypatch.setattr(host, "ruleset", str)
+    monkeypatch.setattr(host.families["inet"], "save", fail)
+    monkeypatch.setattr(host.families["owner_inet"], "save", fail)
+    assert not apply(host, WEB_DB, "auto").changed
+    assert load.standing(host.host(), True).complete
+    with pytest.raises(SenetError, match="nft cannot read"):
+        apply(host, WEB_DB, "nftables")

@@ -18,7 +18,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._values.errors impo
 from ansible_collections.senet.firewall.plugins.module_utils._values.flows import flow_set
 from ansible_collections.senet.firewall.plugins.module_utils._values.layers import OWNER, Owners
 from tests.unit.flows import WEB_DB, flow
-from tests.unit.scripted_host import ScriptedHost, empty_families
+from tests.unit.scripted_host import ScriptedHost, before_call, empty_families
 
 WEB = {"web_db": Owners(("www-data",), ("apache2.service",))}
 NOTHING = requests.Replace(flow_set([]))
@@ -210,6 +210,48 @@ def test_the_guard_brings_back_the_layers_that_were() -> None:
     assert (*host.state(), host.service.units) == before
 
 
+BOTH_LAYERS = ("selinux", "owner")
+MORE = requests.Merge((flow("cache", ports=[6379], users=["www-data"]),))
+
+
+@pytest.mark.parametrize("backend", ["iptables", "nftables"])
+@pytest.mark.parametrize("other", [BOTH_LAYERS, ("selinux",)])
+def test_undoing_keeps_who_was_refused_refused_while_the_policy_is_rebuilt(
+    backend: str, other: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = ScriptedHost()
+    apply(host, requests.Replace(WEB_DB), layers=BOTH_LAYERS, backend=backend)
+    before = host.state()
+    apply(host, MORE, layers=other, confirm_timeout=30, backend=backend)
+    rules_then: list[Any] = []
+    before_call(monkeypatch, host, "install", lambda: rules_then.append(host.state()[1:-3]))
+    confirm.abort(host.host(), "t0", "the test says so")
+    assert rules_then == [before[1:-3]]
+    assert host.state() == before
+
+
+def test_undoing_does_not_touch_owner_rules_that_the_change_had_not_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = ScriptedHost()
+    apply(host, requests.Replace(WEB_DB), layers=BOTH_LAYERS, backend="nftables")
+    host.writes.clear()
+    host.fail = "install policy"
+    with pytest.raises(SenetError, match="Could not install policy.*undone"):
+        apply(host, MORE, confirm_timeout=30)
+    assert not [write for write in host.writes if write.startswith("restore")]
+
+
+def test_undoing_puts_the_owners_of_now_back_where_a_unit_has_stopped_meanwhile() -> None:
+    host = ScriptedHost()
+    apply(host, requests.Replace(WEB_DB), layers=BOTH_LAYERS)
+    apply(host, MORE, confirm_timeout=30)
+    del host.accounts.groups["apache2.service"]
+    host.writes.clear()
+    confirm.abort(host.host(), "t0", "the test says so")
+    assert load.standing(host.host()).complete
+    first = host.writes.index("install policy")
+    assert not [write for write in host.writes[first:] if write.startswith("restore")]
+
+
 @pytest.mark.parametrize("backend", ["iptables", "nftables"])
 def test_a_change_is_undone_at_boot_though_no_unit_has_a_control_group_yet(backend: str) -> None:
     host = without_selinux()
@@ -275,3 +317,61 @@ def test_the_layer_owner_is_loaded_where_selinux_has_been_disabled_since() -> No
     standing = load.standing(host.host())
     assert standing.complete
     assert standing.lacking
+
+
+def owner_chains(host: ScriptedHost) -> str:
+    """What the legacy variant prints where it has the host's chains of IPv4."""
+    return str(host.families["ipv4"].save())
+
+
+@pytest.mark.parametrize("layers", [("owner",), BOTH_LAYERS])
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_owner_rules_left_in_the_other_variant_are_named_whatever_is_asked(
+    check_mode: bool, layers: tuple[str, ...]
+) -> None:
+    host = ScriptedHost()
+    apply(host, requests.Replace(WEB_DB), layers=("owner",))
+    host.legacy["ipv4"] = owner_chains(host)
+    # Those of the default variant are made anew
+    host.families["ipv4"] = type(host.families["ipv4"])()
+    host.writes.clear()
+    allow = requests.Replace(flow_set([flow(users=["www-data", "reports"])]))
+    for request in (allow, NOTHING, requests.Replace(WEB_DB)):
+        with pytest.raises(SenetError) as refusal:
+            apply(host, request, check_mode, layers=layers)
+        said = str(refusal.value)
+        assert "the layer owner are in force" in said
+        assert "'iptables-legacy filter: -A SENET_OWNER_INPUT -m conntrack" in said
+        assert "'iptables-legacy -F SENET_OWNER_INPUT' and 'iptables-legacy -F SENET_OWNER_OUTPUT'" in said
+    assert host.writes == []
+    host.legacy["ipv4"] = "".join(line + "\n" for line in host.legacy["ipv4"].splitlines() if "-A SENET" not in line)
+    assert apply(host, allow, check_mode, layers=layers).changed
+
+
+@pytest.mark.parametrize("request_", [requests.Replace(WEB_DB), NOTHING])
+def test_they_are_named_where_nothing_is_to_be_changed(request_: requests.Request) -> None:
+    host = without_selinux()
+    apply(host, requests.Replace(WEB_DB))
+    text = owner_chains(host)
+    apply(host, request_)
+    host.legacy["ipv6"] = text
+    with pytest.raises(SenetError, match="'ip6tables-legacy filter: -A SENET_OWNER_INPUT"):
+        apply(host, request_)
+    host.legacy["ipv6"] = ""
+    assert not apply(host, request_).changed
+
+
+def test_owner_rules_that_only_nft_shows_are_named_by_it() -> None:
+    host = without_selinux()
+    host.listed = (
+        "table ip filter {\n\tchain SENET_OWNER_OUTPUT {\n\t\tct state established counter return\n\t}\n"
+        "\tchain OUTPUT {\n\t\tcounter jump SENET_OWNER_OUTPUT\n\t}\n}\n"
+    )
+    # iptables-nft tells of the table itself
+    host.families["ipv4"].restore("*filter\nCOMMIT\n")
+    assert apply(host, requests.Replace(WEB_DB), backend="nftables").changed
+    del host.tools["ipv4"], host.tools["ipv6"]
+    with pytest.raises(SenetError) as refusal:
+        apply(host, NOTHING)
+    assert "'nft ip filter SENET_OWNER_OUTPUT: ct state established counter return'" in str(refusal.value)
+    assert "'nft flush chain ip filter SENET_OWNER_OUTPUT'" in str(refusal.value)

@@ -159,6 +159,42 @@ def test_a_change_that_fails_leaves_no_peer_label(fail: str) -> None:
     assert host.state() == before
 
 
+@pytest.mark.parametrize(
+    ("more", "checked"),
+    [
+        (flow("cache", destination=["redis_t"], ports=[6379]), True),
+        # It gives postgresql_t another peer to receive from
+        (flow("names", source=["postgresql_t"], destination=["named_t"], ports=[53]), False),
+        (flow("cache", destination=["redis_t"], ports=[6379], verify_source="loopback"), False),
+    ],
+)
+def test_undoing_keeps_peers_checked_where_the_policy_judges_them_as_before(
+    more: Any, checked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = ScriptedHost()
+    apply(host, LOOPBACK)
+    lists = host.netlabel.kernel.lists()
+    engine.run(host.host(), requests.Merge((more,)), change.Options(30, "t1"), False)
+    lists_then: list[str] = []
+    before_call(monkeypatch, host, "install", lambda: lists_then.append(host.netlabel.kernel.lists()))
+    confirm.abort(host.host(), "t1", "the test says so")
+    assert lists_then == [lists if checked else NetLabelKernel().lists()]
+    assert host.netlabel.kernel.lists() == lists
+
+
+def test_undoing_begins_without_peer_labels_where_an_interface_has_another_context() -> None:
+    host = ScriptedHost()
+    apply(host, LOOPBACK)
+    alter = requests.Alter(lambda flows: flows, False, {"eth0": "system_u:object_r:netif_t:s0"})
+    engine.run(host.host(), alter, change.Options(30, "t1"), False)
+    host.writes.clear()
+    # The first look at the host is without the lock
+    with pytest.raises(SenetError, match="Another run"), host.guard.lock(0):
+        confirm.abort(host.host(), "t1", "the test says so")
+    assert host.writes == ["restore netlabel"]
+    assert not host.netlabel.kernel.checks
+
+
 def test_a_boot_loads_peer_labels_as_far_as_the_policy_knows_them() -> None:
     host = ScriptedHost()
     apply(host, LOOPBACK)

@@ -2,6 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 import re
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.senet.firewall.plugins.module_utils._compile import cil
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
-from ansible_collections.senet.firewall.plugins.module_utils._values.fields import parse_new_type
+from ansible_collections.senet.firewall.plugins.module_utils._values.fields import PortRange, parse_new_type
 from ansible_collections.senet.firewall.plugins.module_utils._values.flows import DEFAULT_PACKET_TYPE, FlowSet, flow_set
 from tests.unit.flows import BY_IPSEC, LABELLED, PEERS, PLACED, SEVERAL, WEB_DB, flow_sets
 from tests.unit.golden_files import assert_golden
@@ -124,3 +125,35 @@ def test_confined_domains_are_left_out_of_what_everybody_may(flows: FlowSet) -> 
 def test_a_module_that_does_not_say_its_flows_is_an_error(text: str) -> None:
     with pytest.raises(SenetError, match="senet_firewall.*does not say which flows.*purge=true"):
         cil.parse_policy(text)
+
+
+def test_a_module_of_a_release_that_named_blocks_in_another_way_is_left_in_place() -> None:
+    new = cil.compile_policy(PLACED)
+    old = re.sub("senet-(confined|observed)-", r"senet_\1-", new)
+    assert old != new
+    assert cil.alike(old, new)
+    assert cil.grants(old, [DEFAULT_PACKET_TYPE]) == cil.grants(new, [DEFAULT_PACKET_TYPE])
+    assert not cil.alike(old, new.replace("(packet (send recv))", "(packet (send))"))
+
+
+# What names of blocks and attributes begin with, and flows may be called
+WORDS = (
+    "association", "association_loader", "confined", "hearing", "interface", "loader", "named", "not_confined",
+    "observed", "packet", "peer", "peer_held", "peer_hearer", "retired", "spd_loader",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WORDS)
+@pytest.mark.parametrize("confined", ["enforce", "observe"])
+@pytest.mark.parametrize(
+    "options", [{}, {"mode": "observe"}, {"verify_source": "ipsec"}, {"verify_source": "loopback"}]
+)
+def test_no_name_of_a_flow_makes_a_name_twice(name: str, confined: str, options: dict[str, Any]) -> None:
+    # Those that load labels are domains as well
+    own = WEB_DB.flows[0]._replace(name=name, source=("httpd_t", "unconfined_t"), **options)
+    flows = [own, own._replace(name="other", ports=(PortRange(1, 1),))]
+    confine = [("httpd_t", confined), ("unconfined_t", confined)]
+    text = cil.compile_policy(flow_set(flows, confine=confine))
+    for kind in ("optional", "type(?:attribute)?"):
+        names = re.findall(rf"\({kind} ([^\s()]+)", text)
+        assert sorted(names) == sorted(set(names))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables, nft_text, nftables
+from ansible_collections.senet.firewall.plugins.module_utils._compile import nft_text, nftables
 from ansible_collections.senet.firewall.plugins.module_utils._compile.rule_sets import RULE_SETS
 from ansible_collections.senet.firewall.plugins.module_utils._values.flows import FlowSet, flow_set, without_levels
 from tests.unit.flows import PLACED, SEVERAL, WEB_DB, flow, flow_sets
@@ -172,9 +172,14 @@ FOREIGN = (DIRECTORY / "nft_foreign.txt").read_text()
 
 
 def test_labels_of_others_are_found_in_every_table() -> None:
-    assert nftables.foreign_labels(LISTED + FOREIGN) == nftables.foreign_labels(FOREIGN + LISTED)
-    assert nftables.foreign_labels(FOREIGN) == [
+    assert nftables.label_rules(LISTED + FOREIGN, False) == nftables.label_rules(FOREIGN + LISTED, False)
+    assert nftables.label_rules(FOREIGN, False) == [
         "ip security OUTPUT: tcp dport 99 counter xt target SECMARK",
+        # nft cannot know whose they are
+        "ip security SENET_OUTPUT: counter xt target SECMARK",
+        "ip security SENET_OUTPUT_original_mid: counter xt target SECMARK",
+        "ip security SENET_tcp_rsrc_client_12: counter xt target SECMARK",
+        'ip security SENET_OUTPUT_tcp_rsrc_12: meta l4proto tcp counter xt target "SECMARK"',
         "ip6 mangle OUTPUT: counter # CONNSECMARK save",
         "ip6 mangle OUTPUT: # xt_CONNSECMARK",
         'inet filter SENET_OUTPUT: tcp dport 22 meta secmark set "ssh" comment "ours"',
@@ -182,11 +187,13 @@ def test_labels_of_others_are_found_in_every_table() -> None:
     ]
 
 
-def test_the_chains_of_the_other_backend_are_not_foreign() -> None:
-    flows = flow_set([flow(f"f{port}", ports=[port]) for port in range(1, 41)])
-    names = {rule.split()[1] for rule in iptables.compile_rules(flows)}
-    text = "".join(f"\tchain {name} {{\n\t\txt target SECMARK\n\t}}\n" for name in sorted(names))
-    assert nftables.foreign_labels("table ip6 security {\n" + text + "}\n") == []
+def test_our_table_is_found_among_others() -> None:
+    mine = "".join(f"{line}\n" for line in nftables.compile_rules(SEVERAL))
+    others = [mine.replace("inet senet", name) for name in ("inet senet_owner", "ip senet", "inet my_senet")]
+    for place in range(4):
+        ruleset = "".join([*others[:place], mine, *others[place:]])
+        assert nft_text.find_table("inet senet", ruleset) == mine
+    assert nft_text.find_table("inet senet", "".join(others)) == nft_text.find_table("inet senet", "") == ""
 
 
 def test_a_type_is_left_out_with_its_object_and_elements() -> None:

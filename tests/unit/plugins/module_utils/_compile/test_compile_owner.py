@@ -35,6 +35,10 @@ FLOWS = flow_set(
         flow("first", ports=[25], users=["www-data"], source_addresses=["127.0.0.0/8", "::1"]),
         flow("second", ports=[25], users=["zabbix"], source_addresses=["192.0.2.0/24", "2001:db8::/64"]),
         flow("everybody", source=["domain"], ports=[80]),
+        # On one port, to be observed from some addresses and enforced from others
+        flow("legacy", ports=[26], users=["www-data"], source_addresses=["127.0.0.1", "2001:db8::/64"], mode="observe"),
+        flow("new", ports=["26-27"], users=["zabbix"], source_addresses=["127.0.0.9", "::1"]),
+        flow("old", ports=[27], users=["www-data"], source_addresses=["127.0.0.1"], mode="observe", interfaces=["lo"]),
     ]
 )
 UNITS = flow_set(
@@ -206,7 +210,7 @@ def ask(space: Space, *questions: tuple[int, str, str, int]) -> list[str]:
 def test_processes_meet_the_rules(space: Space, labelled: bool) -> None:
     put_in_force(space, FLOWS, labelled)
     inside = ["nsenter", f"--net=/proc/{space.namespace.holder}/ns/net"]
-    command = [*inside, sys.executable, "-c", LISTEN, "5432", "6379", "25", "53", "99"]
+    command = [*inside, sys.executable, "-c", LISTEN, "5432", "6379", "25", "26", "27", "53", "99"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
         assert server.stdout is not None
         assert server.stdout.readline() == b"ready\n"
@@ -221,6 +225,14 @@ def test_processes_meet_the_rules(space: Space, labelled: bool) -> None:
             assert ask(space, at(0, 6379), at(0, 99), at(0, 53)) == ["connected"] * 3
             assert ask(space, at(33, 25), at(110, 25), at(0, 25)) == ["connected", "ECONNREFUSED", "ECONNREFUSED"]
         assert ask(space, (33, "127.0.0.9", "127.0.0.1", 25)) == ["connected"]
+        for port in (26, 27):
+            # Each flow decides on its own clients, and for nobody's the one that is enforced does
+            assert ask(space, *((uid, "127.0.0.1", "127.0.0.1", port) for uid in (33, 110, 0))) == ["connected"] * 3
+            by_uid = ask(space, *((uid, "127.0.0.9", "127.0.0.1", port) for uid in (33, 110, 0)))
+            assert by_uid == ["ECONNREFUSED", "connected", "ECONNREFUSED"]
+            assert ask(space, *((uid, "127.0.0.5", "127.0.0.1", port) for uid in (33, 110, 0))) == ["ECONNREFUSED"] * 3
+            by_uid = ask(space, *((uid, "::1", "::1", port) for uid in (33, 110, 0)))
+            assert by_uid == ["ECONNREFUSED", "connected", "ECONNREFUSED"]
         assert server.stdin is not None
         server.stdin.close()
 

@@ -48,8 +48,26 @@ def test_ours_are_not_foreign_but_those_of_the_other_variant_are() -> None:
     assert other == [f"iptables-legacy security: {rule}" for rule in OURS if "SECMARK" in rule]
 
 
-def test_our_table_of_nft_is_not_foreign() -> None:
-    assert foreign_labels([saved("security")], "\n".join(nftables.compile_rules(WEB_DB))) == []
+def test_our_table_of_nft_is_not_foreign_unless_the_backend_is_iptables() -> None:
+    ruleset = "\n".join(nftables.compile_rules(WEB_DB))
+    assert foreign_labels([saved("security")], ruleset) == []
+    assert foreign_labels([saved("security")], ruleset, ("nftables",)) == []
+    found = foreign_labels([saved("security")], ruleset, ("iptables",))
+    assert found[0].startswith("nft inet senet ")
+    assert any("meta secmark set" in rule for rule in found)
+
+
+def test_our_chains_of_iptables_are_foreign_where_the_backend_is_nftables() -> None:
+    found = foreign_labels([saved("security", *OURS)], "", ("nftables",))
+    assert found == [f"iptables security: {rule}" for rule in OURS if "SECMARK" in rule]
+
+
+def test_our_chains_of_iptables_are_told_by_nft_where_no_iptables_reads_them() -> None:
+    ruleset = listed("ip security", "SENET_OUTPUT", "xt target SECMARK")
+    assert foreign_labels([saved("security", *OURS)], ruleset) == []
+    told = ["nft ip security SENET_OUTPUT: xt target SECMARK"]
+    assert foreign_labels([], ruleset) == told
+    assert lasting_labels([], ruleset, ("inet",)) == told
 
 
 @pytest.mark.parametrize("rule", ["meta secmark set 0x1", "ct secmark set meta secmark", 'meta secmark set "web"'])
@@ -100,7 +118,7 @@ def test_labels_of_others_keep_nobody_from_taking_ours_away() -> None:
 
 
 @pytest.mark.parametrize("check_mode", [True, False])
-@pytest.mark.parametrize("left", ["later", "legacy", "ours", "object", "table"])
+@pytest.mark.parametrize("left", ["later", "legacy", "ours", "object"])
 def test_the_policy_stays_while_a_label_does(left: str, check_mode: bool) -> None:
     host = ScriptedHost()
     options = change.Options(0, "t1")
@@ -114,13 +132,9 @@ def test_the_policy_stays_while_a_label_does(left: str, check_mode: bool) -> Non
     elif left == "ours":
         host.legacy["ipv4"] = saved("security", *OURS).text
         said = f"'iptables-legacy security: {OURS[0]}' .and {sum('SECMARK' in rule for rule in OURS) - 1} more."
-    elif left == "object":
+    else:
         host.listed = 'table inet mine {\n\tsecmark web {\n\t\t"system_u:object_r:http_server_packet_t:s0"\n\t}\n}\n'
         said = "'nft inet mine: secmark web'"
-    else:
-        # of a run by the other backend, which this host has no record of
-        host.listed = "\n".join(nftables.compile_rules(WEB_DB))
-        said = "'nft inet senet: secmark senet_default_packet_t' .and 2 more."
     host.writes.clear()
     message = f"Labels would stay on this host: {said}.*cut off domains such as sshd_t. Nothing was changed"
     with pytest.raises(SenetError, match=message):
@@ -137,8 +151,6 @@ def test_our_own_labels_are_no_reason_to_stay() -> None:
     host = ScriptedHost()
     for backend in ("iptables", "nftables"):
         engine.run(host.host(), requests.Replace(WEB_DB), change.Options(0, "t1", backend), check_mode=False)
-        if backend == "nftables":
-            host.listed = host.families["inet"].save()
         assert engine.run(host.host(), requests.Replace(FlowSet(())), change.Options(0, "t1"), False).changed
 
 
