@@ -158,7 +158,7 @@ def _permitted(space: Space, flow: Flow) -> Box:
     return box[:4] + (space.domains(flow.source), space.domains(flow.destination))
 
 
-def _domains(space: Space, old: Iterable[str], new: Sequence[str]) -> Span:
+def _domains(space: Space, old: Sequence[str], new: Sequence[str]) -> Span:
     """The domains of a flow less those that it names in addition."""
     return space.every_domain if EVERY_DOMAIN in new else common(space.domains(old), space.domains(new))
 

@@ -77,7 +77,7 @@ def reached(flows: FlowSet) -> set[tuple[Any, ...]]:
             for one in flows.flows
         )
     )
-    found = set()
+    found: set[tuple[Any, ...]] = set()
     for client, server, interface, protocol, port in points():
         seen = Seen(protocol, interface, End(client, 40000), End(server, port), True, True, True)
         callers = [domain for domain in DOMAINS if promise(wish, seen, domain, True) is Word.YES]
