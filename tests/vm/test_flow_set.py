@@ -123,6 +123,7 @@ def test_a_failing_health_check_undoes_the_whole_set(six: Six) -> None:
     assert connect(six.host, "127.0.0.1", 5432).result == "connected"
 
 
+@pytest.mark.thorough
 def test_six_roles_do_the_same_in_six_changes(six: Six) -> None:
     run = six.run(roles(*PAIRS))
     assert (run.changed, run.loads) == (6, 6), run.play.output
