@@ -535,7 +535,7 @@ def test_without_systemd_no_service_is_claimed(systemd: bool) -> None:
         outcome = apply(host, requests.Replace(WEB_DB))
         assert any("This host does not run systemd" in said for said in outcome.warnings) != systemd
         assert not any("senet-firewall.service" in step for step in outcome.steps)
-    assert apply(host, NOTHING).warnings == ()
+    assert not any("systemd" in said for said in apply(host, NOTHING).warnings)
 
 
 def test_a_change_of_an_earlier_boot_is_undone_first() -> None:
