@@ -125,7 +125,7 @@ def test_what_the_policy_lacks_is_what_the_kernel_does_not_allow(
 def test_a_class_that_the_kernel_does_not_have_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "access").touch()
     script = (ROLE / "files/policy-lacks").read_text().replace("/sys/fs/selinux", str(tmp_path))
-    done = subprocess.run(["sh", "-c", script], input="a_t b_t none read\n", text=True, capture_output=True, check=False)
+    done = subprocess.run(["sh", "-c", script], input="a_t b_t none read\n", text=True, check=False)
     assert done.returncode != 0
 
 

@@ -120,7 +120,7 @@ def test_a_certificate_takes_the_place_of_the_key() -> None:
 @pytest.mark.parametrize(
     ("host", "flow", "text"),
     [
-        ("db1", item(clients=["192.0.2.0/24"]), "names the network 192.0.2.0/24, and labelled IPsec is set up with each"),
+        ("db1", item(clients=["192.0.2.0/24"]), "names the network 192.0.2.0/24, and labelled IPsec is set up"),
         ("web2", item(servers=["six"]), "'web2' and 'six' of the flow 'web_db' have no address of the same family"),
         ("web2", item(ports=[22]), "has port 22, on which this host is managed by SSH"),
         ("web2", item(ports=["20-25"]), "has port 22, on which this host is managed by SSH"),
