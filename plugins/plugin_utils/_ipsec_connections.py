@@ -118,7 +118,8 @@ def _services(flow: FleetFlow, ssh_ports: Collection[int]) -> Iterator[tuple[str
         name, protocol = parse_name(one.get("name")), str(one.get("protocol") or "tcp")
         if protocol not in _PROTOCOLS:
             raise SenetError(f"The flow '{name}' has the protocol {protocol!r}; use one of {', '.join(_PROTOCOLS)}.")
-        ports = [port for ports in parse_ports(name, one.get("ports")) for port in range(ports.low, ports.high + 1)]
+        found = parse_ports(name, _listed(one.get("ports")))
+        ports = [port for ports in found for port in range(ports.low, ports.high + 1)]
         if len(ports) > MOST_PORTS:
             raise SenetError(
                 f"The flow '{name}' has {len(ports)} ports, and libreswan needs a connection for each; list at most "
@@ -131,6 +132,13 @@ def _services(flow: FleetFlow, ssh_ports: Collection[int]) -> Iterator[tuple[str
                     "would cut SSH off; take verify_source=ipsec from this flow."
                 )
             yield name, protocol, port
+
+
+def _listed(value: Any) -> list[Any]:
+    """As Ansible makes a list of what is given for one."""
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",")]
+    return list(value) if isinstance(value, Iterable) else [] if value is None else [value]
 
 
 def _needs(raw: Mapping[str, Any]) -> tuple[str, ...]:

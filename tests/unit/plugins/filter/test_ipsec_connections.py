@@ -79,6 +79,9 @@ def test_ports_and_protocols_are_those_of_the_flow_or_of_its_pair() -> None:
     assert [title.rpartition(", ")[2] for title in titles("web2", flow)] == [
         "udp 5000", "udp 5001", "udp 5002", "udp 5010",
     ]  # fmt: skip
+    # As Ansible takes what is given for a list
+    for given in (5433, "5433", "5433, 5433"):
+        assert titles("web2", item(ports=given)) == titles("web2", item(ports=["5433"]))
     names = {"name": "names", "pair": "domain_to_named"}
     found = titles("web2", item(**names))
     assert [title.partition(":")[0] for title in found] == ["names_tcp", "names_udp"]
