@@ -7,67 +7,49 @@ Packet labels are taken out of the way where it is to be shown that the associat
 are in the order of a host's life: setting up, use, trouble, change, removal.
 """
 
-import json
 import re
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
 
 import pytest
 
-from tests.lab.controller import Controller, Play
+from tests.lab.controller import Play
 from tests.lab.lab import Lab
 from tests.lab.packages import offer_packages
 from tests.lab.probes import Held, as_domain, connect, context, listener
-from tests.lab.vm import Host
+from tests.lab.vm import STRANGER, Host
 from tests.vm.conftest import wait_until
+from tests.vm.libreswan import (
+    BY_IPSEC,
+    DB,
+    FILES,
+    FLEET,
+    FLOW,
+    KEPT_PORT,
+    KEY,
+    LINK,
+    MODULE,
+    OBSERVED,
+    PORT,
+    WEB,
+    Hosts,
+    applied,
+    by_certificates,
+    certificates,
+    role,
+    set_up,
+)
 
 pytestmark = [pytest.mark.policy, pytest.mark.thorough]
 
-PORT, KEPT_PORT, LATER_PORT = 60901, 60903, 60905
-LINK = {"web": ["10.77.0.1", "fd77::1"], "db": ["10.77.0.2", "fd77::2"]}
-WEB, DB = LINK["web"], LINK["db"]
-FLOW = {"name": "web_db", "source": ["httpd_t"], "destination": ["postgresql_t"], "ports": [PORT, KEPT_PORT]}
-BY_IPSEC = {**FLOW, "verify_source": "ipsec"}
-OBSERVED = {**BY_IPSEC, "mode": "observe"}
-FLEET = {**BY_IPSEC, "clients": "web", "servers": "db"}
-KEY, WRONG_KEY = "lab/" + "4f" * 16, "lab/" + "0b" * 16
-MODULE = "senet_labelled_ipsec"
-FILES = "/etc/ipsec.d/senet-labelled-ipsec"
+LATER_PORT = 60905
+WRONG_KEY = "lab/" + "0b" * 16
 # A domain that may connect to the port, and is no source of the flow
 OTHER = "sshd_t"
 # As often as libreswan lets it be. The user's own settings count for the role's connections too.
 SHORT_LIVES = "conn %default\n\tsalifetime=40s\n\trekeymargin=10s\n\trekeyfuzz=0%\n"
 # Dead peer detection asks after 10 s and gives up after 20 s
 RECOVERY_SECONDS = 120
-
-Hosts = tuple[Host, Host]
-
-
-def applied(host: Host, *wanted: dict[str, Any]) -> None:
-    with Controller(host) as controller:
-        result = controller.module(host, "senet.firewall.flows", flows=list(wanted), confirm_timeout=300)
-    assert result.get("guard", {}).get("confirmed"), result
-
-
-def role(*hosts: Host, flags: tuple[str, ...] = (), **variables: Any) -> Play:
-    """A run of the role on these hosts, whether it succeeds or not."""
-    given = {"labelled_ipsec_flows": [FLEET], "labelled_ipsec_address_variable": "link", "labelled_ipsec_psk": KEY}
-    kept = {key: value for key, value in {**given, **variables}.items() if value is not None}
-    with Controller(*hosts) as controller:
-        addresses = controller.path / "addresses.json"
-        addresses.write_text(json.dumps({"all": {"hosts": {name: {"link": own} for name, own in LINK.items()}}}))
-        play = [
-            {"hosts": [host.name for host in hosts], "gather_facts": False, "vars": kept,
-             "roles": ["senet.firewall.labelled_ipsec"]}
-        ]  # fmt: skip
-        inventories = ("-i", str(controller.path / "hosts.yml"), "-i", str(addresses))
-        return controller.playbook(play, *inventories, *flags)
-
-
-def set_up(*hosts: Host, **variables: Any) -> Play:
-    done = role(*hosts, **variables)
-    assert done.rc == 0, done.output
-    return done
 
 
 def changed(done: Play) -> int:
@@ -310,6 +292,43 @@ def test_a_changed_flow_leaves_running_associations_alone(verified: Hosts) -> No
     assert [associations(host) for host in verified] == before
     assert kept.answered()
     kept.close()
+
+
+def test_certificates_take_the_place_of_the_key(verified: Hosts, tmp_path: Path) -> None:
+    web, db = verified
+    first = by_certificates(certificates(tmp_path / "first"))
+    done = role(*verified, flags=("--diff", "-vvv"), **first)
+    assert done.rc == 0, done.output
+    assert not any(text in done.output for text in [KEY, *first["certificates"].values()])
+    comes_back(verified)
+    again = role(*verified, **first)
+    assert (again.rc, changed(again)) == (0, 0), again.output
+    for host in verified:
+        assert host.run(f"ls {FILES}.secrets", check=False).rc != 0
+        assert denials(host) == ""
+    # A host with the name and the addresses, and a certificate of another authority
+    other = by_certificates(certificates(tmp_path / "other"))
+    set_up(web, **other)
+    for address in DB:
+        assert ask(web, db, "httpd_t", address, 10) == "timeout"
+    set_up(web, **first)
+    comes_back(verified)
+    set_up(*verified)
+    comes_back(verified)
+    assert "lab authority" not in web.run("certutil -L -d sql:/var/lib/ipsec/nss").stdout
+
+
+def test_a_third_machine_is_refused(verified: Hosts, lab: Lab) -> None:
+    if lab.kind != "uml":
+        pytest.skip("only User Mode Linux has a third machine on the link")
+    with lab.start(STRANGER, state="slim", link=True) as stranger:
+        for address in ("10.77.0.3/24", "fd77::3/64 nodad"):
+            stranger.run(f"ip link set eth1 up; ip address add dev eth1 {address}")
+        for address in DB:
+            assert ask(stranger, verified[1], "httpd_t", address) == "timeout"
+            assert ask(stranger, verified[1], "unconfined_t", address) == "timeout"
+            assert connect(stranger, address, 22).result == "connected"
+            assert ask(*verified, "httpd_t", address) == "connected"
 
 
 def test_a_flow_with_the_port_of_ssh_is_refused(verified: Hosts) -> None:

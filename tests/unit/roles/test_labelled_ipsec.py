@@ -27,6 +27,8 @@ HOSTVARS = {
 }
 GROUPS = {"all": ["web", "db", "web2"]}
 KEY = "k" * 32
+# A flow of the machine that the tests run on
+HERE = {**FLOW, "clients": ["localhost"], "servers": ["192.0.2.20"]}
 
 
 @pytest.fixture(scope="module")
@@ -137,3 +139,34 @@ def test_what_is_documented_is_what_there_is() -> None:
     assert set(spec["options"]) == set(re.findall(r"`(labelled_ipsec_[a-z0-9_]+)", readme))
     secrets = {key for key, option in spec["options"].items() if option.get("no_log")}
     assert secrets == {"labelled_ipsec_psk", "labelled_ipsec_pkcs12", "labelled_ipsec_pkcs12_password"}
+
+
+# What is wrong with the variables is said before anything of a host is looked at
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"labelled_ipsec_flows": None}, "The variable 'labelled_ipsec_flows' is not set; give the flows of the fleet"),
+        ({"labelled_ipsec_psk": None}, "Labelled IPsec needs labelled_ipsec_psk, a key that the hosts share, or"),
+        ({"labelled_ipsec_certificate": "web"}, "and not both; set one of them"),
+        ({"labelled_ipsec_psk": 'a"b'}, "it has a double quote or a line break, which libreswan's file cannot hold"),
+        ({"labelled_ipsec_psk": "a\nb"}, "it has a double quote or a line break, which libreswan's file cannot hold"),
+        ({"labelled_ipsec_psk": ""}, "labelled_ipsec_psk is empty, or"),
+        ({"labelled_ipsec_psk": None, "labelled_ipsec_certificate": ""}, "labelled_ipsec_certificate is empty, or"),
+        ({"labelled_ipsec_pkcs12": "AAAA"}, "labelled_ipsec_pkcs12 is set without labelled_ipsec_certificate"),
+        ({"labelled_ipsec_keys": KEY}, "The variable 'labelled_ipsec_keys' is none of the role labelled_ipsec"),
+        ({"labelled_ipsec_flows": [{**HERE, "ports": [22]}]}, "has port 22, on which this host is managed by SSH"),
+    ],
+)
+def test_what_is_wrong_with_the_variables_is_said_first(stubbed: Stubbed, changes: dict[str, Any], text: str) -> None:
+    given = {"labelled_ipsec_flows": [HERE], "labelled_ipsec_address_variable": "ips", "labelled_ipsec_psk": KEY}
+    wanted = {key: value for key, value in {**given, **changes}.items() if value is not None}
+    done = stubbed.play(
+        {
+            "pre_tasks": [{"ansible.builtin.set_fact": {"ips": ["192.0.2.10"]}}],
+            "roles": [{"role": "senet.firewall.labelled_ipsec", "vars": wanted}],
+        }
+    )
+    assert done.rc == 2, done.output
+    assert text in " ".join(done.output.split())
+    assert not any("Ask the kernel" in task for task in done.tasks)
+    assert KEY not in done.output
