@@ -8,8 +8,6 @@ from __future__ import annotations
 import json
 import re
 import statistics
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,37 +15,21 @@ from tests.lab.guests import DEFAULT_GUEST
 from tests.lab.lab import Lab
 from tests.lab.packages import offer_packages
 from tests.lab.probes import as_domain, context, listener
-from tests.lab.vm import Host
-from tests.vm.libreswan import BY_IPSEC, DB, FLOW, KEPT_PORT, OBSERVED, PORT, Hosts, applied, set_up
+from tests.vm.libreswan import BY_IPSEC, DB, FLOW, OBSERVED, PORT, Hosts, applied, loaded, serving, set_up
 
 OUTPUT = Path("build/bench-ipsec.json")
 ROUNDS = 5
 LOADS = {"connects": 300, "echoes": 3000, "bulk": 64}
 
 
-@contextmanager
-def serving(host: Host, address: str) -> Iterator[None]:
-    command = f"/usr/local/bin/ipsec_load.py serve {address} {KEPT_PORT} {context('postgresql_t')}"
-    host.run(
-        f"rm -f /run/ipsec_load.ready; setsid python3 {command} >/run/ipsec_load.log 2>&1 </dev/null & "
-        "echo $! >/run/ipsec_load.pid; until [ -e /run/ipsec_load.ready ]; do sleep 0.1; done"
-    )
-    try:
-        yield
-    finally:
-        host.run("kill $(cat /run/ipsec_load.pid)")
-
-
-def loaded(hosts: Hosts) -> dict[str, Any]:
+def medians(hosts: Hosts) -> dict[str, Any]:
     """The median of each figure, by address and kind of load."""
     web, db = hosts
     found: dict[str, Any] = {}
     for address in DB:
         with serving(db, address):
             for kind, count in LOADS.items():
-                words = f"{kind} {address} {KEPT_PORT} {context('httpd_t')} {count}"
-                command = f"python3 /usr/local/bin/ipsec_load.py {words}"
-                runs = [json.loads(web.run(command, timeout=600).stdout) for dummy in range(ROUNDS)]
+                runs = [loaded(web, kind, address, count) for dummy in range(ROUNDS)]
                 found[f"{kind} {address}"] = {name: statistics.median(run[name] for run in runs) for name in runs[0]}
     return found
 
@@ -76,18 +58,16 @@ def main() -> None:
         lab.start("db", state="slim", link=True) as db,
     ):
         hosts = (web, db)
-        load = Path(__file__).with_name("ipsec_load.py").read_text()
         for host in hosts:
-            host.put(load, "/usr/local/bin/ipsec_load.py")
             offer_packages(host, DEFAULT_GUEST, ["libreswan"])
             applied(host, FLOW)
-        figures: dict[str, Any] = {"without": loaded(hosts)}
+        figures: dict[str, Any] = {"without": medians(hosts)}
         applied(db, OBSERVED)
         applied(web, BY_IPSEC)
         set_up(*hosts)
         applied(db, BY_IPSEC)
         figures["first"] = first_connections(hosts)
-        figures["with"] = loaded(hosts)
+        figures["with"] = medians(hosts)
         figures["kernel"] = web.run("uname -r").stdout.strip()
         states = web.run("ip xfrm state").stdout
         figures["ciphers"] = sorted(set(re.findall(r"(?:aead|enc|auth-trunc) \S+", states)))

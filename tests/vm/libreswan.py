@@ -6,10 +6,14 @@
 import base64
 import json
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.collection_tree import ROOT
 from tests.lab.controller import Controller, Play
+from tests.lab.probes import context
 from tests.lab.vm import Host
 
 PORT, KEPT_PORT = 60901, 60903
@@ -23,6 +27,8 @@ KEY = "lab/" + "4f" * 16
 PASSWORD = "of the lab"
 MODULE = "senet_labelled_ipsec"
 FILES = "/etc/ipsec.d/senet-labelled-ipsec"
+
+_LOAD = "/usr/local/bin/ipsec_load.py"
 
 Hosts = tuple[Host, Host]
 
@@ -52,6 +58,29 @@ def set_up(*hosts: Host, **variables: Any) -> Play:
     done = role(*hosts, **variables)
     assert done.rc == 0, done.output
     return done
+
+
+@contextmanager
+def serving(host: Host, address: str) -> Iterator[None]:
+    """The server of tests/bench/ipsec_load.py, in the flow's domain."""
+    host.put((ROOT / "tests/bench/ipsec_load.py").read_text(), _LOAD)
+    host.run(
+        f"rm -f /run/ipsec_load.ready; setsid python3 {_LOAD} serve {address} {KEPT_PORT} {context('postgresql_t')} "
+        ">/run/ipsec_load.log 2>&1 </dev/null & echo $! >/run/ipsec_load.pid; "
+        "until [ -e /run/ipsec_load.ready ]; do sleep 0.1; done"
+    )
+    try:
+        yield
+    finally:
+        host.run("kill $(cat /run/ipsec_load.pid)")
+
+
+def loaded(host: Host, kind: str, address: str, count: int) -> dict[str, Any]:
+    """What a client of the flow's domain finds out about that server."""
+    host.put((ROOT / "tests/bench/ipsec_load.py").read_text(), _LOAD)
+    done = host.run(f"python3 {_LOAD} {kind} {address} {KEPT_PORT} {context('httpd_t')} {count}", timeout=600)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
 
 
 def certificates(place: Path) -> dict[str, str]:

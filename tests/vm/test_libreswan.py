@@ -36,7 +36,9 @@ from tests.vm.libreswan import (
     applied,
     by_certificates,
     certificates,
+    loaded,
     role,
+    serving,
     set_up,
 )
 
@@ -214,6 +216,16 @@ def test_other_traffic_goes_on(verified: Hosts) -> None:
         assert {connect(client, address, 22).result for address in addresses} == {"connected"}
     for address in ("127.0.0.1", "::1", *DB):
         assert ask(db, db, "httpd_t", address) == "connected"
+
+
+@pytest.mark.parametrize("address", DB)
+def test_a_large_transfer_passes_in_smaller_segments(verified: Hosts, address: str) -> None:
+    web, db = verified
+    with serving(db, address):
+        found = loaded(web, "bulk", address, 8)
+    assert found["complete"]
+    # What the headers of TCP, with its timestamps, and of IP leave of 1500 bytes without ESP
+    assert found["segment"] < 1500 - 32 - (40 if ":" in address else 20)
 
 
 def test_new_keys_under_load_break_no_connection(verified: Hosts) -> None:
