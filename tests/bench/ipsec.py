@@ -15,7 +15,7 @@ from tests.lab.guests import DEFAULT_GUEST
 from tests.lab.lab import Lab
 from tests.lab.packages import offer_packages
 from tests.lab.probes import as_domain, context, listener
-from tests.vm.libreswan import BY_IPSEC, DB, FLOW, OBSERVED, PORT, Hosts, applied, loaded, serving, set_up
+from tests.vm.libreswan import BY_IPSEC, DB, FLOW, OBSERVED, PACKAGES, PORT, Hosts, applied, loaded, serving, set_up
 
 OUTPUT = Path("build/bench-ipsec.json")
 ROUNDS = 5
@@ -59,7 +59,7 @@ def main() -> None:
     ):
         hosts = (web, db)
         for host in hosts:
-            offer_packages(host, DEFAULT_GUEST, ["libreswan"])
+            offer_packages(host, DEFAULT_GUEST, PACKAGES)
             applied(host, FLOW)
         figures: dict[str, Any] = {"without": medians(hosts)}
         applied(db, OBSERVED)

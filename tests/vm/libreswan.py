@@ -25,6 +25,8 @@ OBSERVED = {**BY_IPSEC, "mode": "observe"}
 FLEET = {**BY_IPSEC, "clients": "web", "servers": "db"}
 KEY = "lab/" + "4f" * 16
 PASSWORD = "of the lab"
+# Ansible's module apt has the second one installed
+PACKAGES = ["libreswan", "python3-apt"]
 MODULE = "senet_labelled_ipsec"
 FILES = "/etc/ipsec.d/senet-labelled-ipsec"
 

@@ -30,6 +30,7 @@ from tests.vm.libreswan import (
     LINK,
     MODULE,
     OBSERVED,
+    PACKAGES,
     PORT,
     WEB,
     Hosts,
@@ -124,7 +125,7 @@ def plain(lab: Lab, pytestconfig: pytest.Config) -> Iterator[Hosts]:
     """A client's host and the server's, without any flow, which could install libreswan."""
     with lab.start("web", state="slim", link=True) as web, lab.start("db", state="slim", link=True) as db:
         for host in (web, db):
-            offer_packages(host, pytestconfig.getoption("guest"), ["libreswan"])
+            offer_packages(host, pytestconfig.getoption("guest"), PACKAGES)
         yield web, db
 
 
