@@ -39,6 +39,11 @@ options:
   certificate:
     description: The nickname of the host's certificate in libreswan's database. Without one the hosts share a key.
     type: str
+  version:
+    description: A text that changes with the certificate. The names of the connections change with it, so that
+      libreswan is given them anew, with the new certificate.
+    type: str
+    default: ""
   ssh_ports:
     description: The ports that no connection may have.
     type: list
@@ -105,6 +110,7 @@ def ipsec_connections(
     hostvars: Mapping[str, Any],
     variable: str = "ansible_host",
     certificate: Optional[str] = None,
+    version: str = "",
     ssh_ports: Collection[int] = (22,),
 ) -> list[dict[str, Any]]:
     """The connections of one host out of the flows of the fleet; AnsibleFilterError says what is wrong with them."""
@@ -115,7 +121,7 @@ def ipsec_connections(
         raise AnsibleFilterError(f"ipsec_connections: {error}") from error
     return [
         {
-            "name": connection_name(one, certificate),
+            "name": connection_name(one, certificate, version),
             "title": one.title,
             "local": one.local,
             "remote": one.remote,

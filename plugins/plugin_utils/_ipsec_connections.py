@@ -102,10 +102,10 @@ def options(connection: Connection, certificate: str | None) -> list[tuple[str, 
     ]
 
 
-def connection_name(connection: Connection, certificate: str | None) -> str:
+def connection_name(connection: Connection, certificate: str | None, version: str) -> str:
     """A name that tells the content: libreswan's list of names then says whether what it has loaded is what is wanted.
     A name may have letters, digits, '.', '_' and '-' only."""
-    content = repr((connection, options(connection, certificate)))
+    content = repr((connection, options(connection, certificate), version if certificate else ""))
     return f"{PREFIX}{connection.flow}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
 
 

@@ -106,9 +106,12 @@ def test_an_address_can_be_the_other_host() -> None:
 
 
 def test_the_name_of_a_connection_changes_with_its_content() -> None:
-    (first,), (same,), (certified,) = (connections("web2", **more) for more in ({}, {}, {"certificate": "web2"}))
-    assert first["name"] == same["name"] != certified["name"]
-    assert re.fullmatch(r"senet-web_db-[0-9a-f]{8}", first["name"])
+    certificate = {"certificate": "web2"}
+    given = ({}, {"version": "none"}, certificate, {**certificate, "version": "1"}, {**certificate, "version": "2"})
+    first, same, *others = (connections("web2", **more)[0]["name"] for more in given)
+    assert first == same
+    assert len({first, *others}) == 4
+    assert re.fullmatch(r"senet-web_db-[0-9a-f]{8}", first)
     names = [one["name"] for one in connections("db1", item(ports=["5432-5440"]))]
     assert len(set(names)) == len(names) == 27
 
