@@ -170,3 +170,26 @@ def test_what_is_wrong_with_the_variables_is_said_first(stubbed: Stubbed, change
     assert text in " ".join(done.output.split())
     assert not any("Ask the kernel" in task for task in done.tasks)
     assert KEY not in done.output
+
+
+# As libreswan 4.10 lists them: a connection that is in use, with an instance; one that is not; one of somebody else
+STATUS = """\
+000 Connection list:
+000 "senet-web_db-37bae1aa": 10.77.0.1/32:TCP/0-65535===10.77.0.1...10.77.0.2; prospective erouted
+000 "senet-web_db-37bae1aa":     oriented; my_ip=unset; their_ip=unset; my_updown=ipsec _updown;
+000 "senet-web_db-37bae1aa"[1]: 10.77.0.1/32:TCP/0-65535===10.77.0.1...10.77.0.2; unrouted; eroute owner: #0
+000 "senet-web_db-fa486ef8": fd77::1/128:TCP/0-65535===fd77::1...fd77::2; unrouted; eroute owner: #0
+000 "theirs": 10.77.0.1...10.77.0.9; unrouted; eroute owner: #0
+000 Total IPsec connections: loaded 3, active 1
+"""
+# Libreswan 5 says it without the number, and in other words
+STATUS_5 = re.sub("^000 ", "", STATUS.replace("prospective erouted", "routed-ondemand"), flags=re.MULTILINE)
+LISTS = "".join(f"{{{{ __labelled_ipsec_{name} | sort | join(' ') }}}}\n" for name in ("loaded", "routed", "others"))
+
+
+@pytest.mark.parametrize("status", [STATUS, STATUS_5])
+def test_how_libreswans_list_is_read(stubbed: Stubbed, tmp_path: Path, status: str) -> None:
+    (tmp_path / "lists.j2").write_text(LISTS)
+    listed = {"__labelled_ipsec_status": {"stdout": status}}
+    text = written(stubbed, tmp_path, str(tmp_path / "lists.j2"), "web", **listed)
+    assert text.splitlines() == ["senet-web_db-37bae1aa senet-web_db-fa486ef8", "senet-web_db-37bae1aa", "theirs"]
