@@ -107,7 +107,8 @@ def test_an_address_can_be_the_other_host() -> None:
 
 def test_the_name_of_a_connection_changes_with_its_content() -> None:
     certificate = {"certificate": "web2"}
-    given = ({}, {"version": "none"}, certificate, {**certificate, "version": "1"}, {**certificate, "version": "2"})
+    renewed = ({**certificate, "version": "1"}, {**certificate, "version": "2"})
+    given: tuple[dict[str, str], ...] = ({}, {"version": "none"}, certificate, *renewed)
     first, same, *others = (connections("web2", **more)[0]["name"] for more in given)
     assert first == same
     assert len({first, *others}) == 4
