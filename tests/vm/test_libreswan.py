@@ -49,8 +49,8 @@ LATER_PORT = 60905
 WRONG_KEY = "lab/" + "0b" * 16
 # A domain that may connect to the port, and is no source of the flow
 OTHER = "sshd_t"
-# As often as libreswan lets it be. The user's own settings count for the role's connections too.
-SHORT_LIVES = "conn %default\n\tsalifetime=40s\n\trekeymargin=10s\n\trekeyfuzz=0%\n"
+# The user's own settings count for the role's connections too.
+SHORT_LIVES = "conn %default\n\tsalifetime=60s\n\trekeymargin=10s\n\trekeyfuzz=100%\n"
 # Dead peer detection asks after 10 s and gives up after 20 s
 RECOVERY_SECONDS = 120
 
@@ -94,6 +94,16 @@ def modules(host: Host) -> str:
     return host.run("semodule -l").stdout
 
 
+def _arrives(receiver: Held, text: str) -> bool:
+    """TCP tries again after up to a minute, and libreswan 4.10 half a minute after both hosts asked at once."""
+    got = ""
+    for dummy in range(8):
+        got += receiver.receive(20) or ""
+        if got.endswith(text):
+            return True
+    return False
+
+
 class Kept:
     """Connections of the flow's own client that were open before, one a family."""
 
@@ -111,7 +121,7 @@ class Kept:
         text = f"text-{self._count}."
         for ends in self._ends:
             for sender, receiver in (ends, reversed(ends)):
-                if sender.send(text) != "sent" or receiver.receive(40) != text:
+                if sender.send(text) != "sent" or not _arrives(receiver, text):
                     return False
         return True
 
@@ -245,7 +255,7 @@ def test_new_keys_under_load_break_no_connection(verified: Hosts) -> None:
             seen.append(now)
         return len(seen) > 4 and not seen[0] & seen[-1]
 
-    wait_until(replaced, 240)
+    wait_until(replaced, 400)
     kept.close()
     for host in verified:
         host.run("rm /etc/ipsec.d/a-short-lives.conf; systemctl restart ipsec")
