@@ -107,6 +107,10 @@ bench: setup-lab ## what the collection costs a packet, a play and a host, into 
 	@tests/setup.sh apt tests/bench/apt-packages.txt
 	@PYTHONPATH=build/collections $(PY) -m tests.bench
 
+.PHONY: bench-ipsec
+bench-ipsec: setup-lab ## what labelled IPsec costs between two machines, into build/bench-ipsec.json
+	@PYTHONPATH=build/collections $(PY) -m tests.bench.ipsec
+
 .PHONY: fleet
 fleet: setup ## hosts in namespaces, rolled out, audited and broken as from AWX, into build/fleet.json: make fleet HOSTS=20
 	@tests/setup.sh apt tests/fleet/apt-packages.txt

@@ -109,8 +109,8 @@ options:
       - With V(address), the destination domains receive from other hosts only if these have one of O(source_addresses).
       - With V(ipsec), the destination domains receive from other hosts only by labelled IPsec, and only if the
         association carries the context of a source domain. The policy lets each domain of the flow use associations of
-        its own context. IPsec is set up by the administrator, with policies of the type C(senet_ipsec_spd_t). This
-        host's own clients are not affected.
+        its own context. IPsec is set up by the role C(labelled_ipsec), or by the administrator with policies of the
+        type C(senet_ipsec_spd_t). This host's own clients are not affected.
       - Peer labels apply to all ports of a domain. The destination domains then receive from the peers of all their
         flows, as servers and as clients, and from nobody else.
       - Any value but V(none) turns on peer checks for the whole host. The collection's policy module permits every

@@ -29,11 +29,20 @@ Groups = Mapping[str, Sequence[str]]
 Addresses = Callable[[str], Sequence[str]]
 
 
-class _Side(NamedTuple):
+class Side(NamedTuple):
     """Who is on one side of a flow: hosts of the inventory, and addresses that are none of its hosts'."""
 
     hosts: frozenset[str]
     addresses: tuple[str, ...]
+
+
+class FleetFlow(NamedTuple):
+    """A flow of all hosts, as it is given and with its sides."""
+
+    name: str
+    raw: Mapping[str, Any]
+    clients: Side
+    servers: Side
 
 
 def host_flows(flows: Any, host: str, groups: Groups, addresses: Addresses) -> list[dict[str, Any]]:
@@ -43,32 +52,42 @@ def host_flows(flows: Any, host: str, groups: Groups, addresses: Addresses) -> l
 
     :raises SenetError: an item is malformed, or a side names nobody.
     """
+    result = []
+    for flow in fleet_flows(flows, host, groups):
+        limits = _limits(host, flow.clients, flow.servers, _needs(flow.raw), addresses)
+        if limits:
+            given = {key: value for key, value in flow.raw.items() if key not in _SIDES}
+            minimal = {option: _minimal(flow.name, option, texts) for option, texts in limits.items()}
+            result.append({**given, **minimal})
+    return result
+
+
+def fleet_flows(flows: Any, host: str, groups: Groups) -> list[FleetFlow]:
+    """The flows of all hosts, with what their sides stand for.
+
+    :raises SenetError: an item is malformed, a side names nobody, or there is no such host.
+    """
     if not isinstance(flows, Sequence) or isinstance(flows, str) or not flows:
         raise SenetError("The flows of the fleet are not a list, or an empty one; list at least one flow.")
     if host not in groups.get("all", ()):
         raise SenetError(f"The host '{host}' is not in the inventory; give inventory_hostname.")
-    result = []
-    names: set[str] = set()
+    result: dict[str, FleetFlow] = {}
     for raw in flows:
         name = _checked(raw)
-        if name in names:
+        if name in result:
             raise SenetError(f"The flow '{name}' is listed twice; give each flow a name of its own.")
-        names.add(name)
         clients, servers = (_side(name, side, raw[side], groups) for side in _SIDES)
         if not clients.hosts and not servers.hosts:
             raise SenetError(
                 f"The flow '{name}' names no host of the inventory, so nothing would enforce it; name hosts or a group "
                 "as its clients or servers."
             )
-        limits = _limits(host, clients, servers, _needs(raw), addresses)
-        if limits:
-            given = {key: value for key, value in raw.items() if key not in _SIDES}
-            result.append({**given, **{option: _minimal(name, option, texts) for option, texts in limits.items()}})
-    return result
+        result[name] = FleetFlow(name, raw, clients, servers)
+    return list(result.values())
 
 
 def _limits(
-    host: str, clients: _Side, servers: _Side, needs: tuple[str, ...], addresses: Addresses
+    host: str, clients: Side, servers: Side, needs: tuple[str, ...], addresses: Addresses
 ) -> dict[str, list[str]]:
     """What the flow of this host has in place of its sides; nothing where the host is on neither.
 
@@ -88,7 +107,7 @@ def _limits(
     return limits
 
 
-def _addresses(side: _Side, addresses: Addresses) -> list[str]:
+def _addresses(side: Side, addresses: Addresses) -> list[str]:
     return [*side.addresses, *(text for host in sorted(side.hosts) for text in addresses(host))]
 
 
@@ -123,7 +142,7 @@ def _checked(raw: Any) -> str:
     return str(name)
 
 
-def _side(name: str, side: str, raw: Any, groups: Groups) -> _Side:
+def _side(name: str, side: str, raw: Any, groups: Groups) -> Side:
     hosts: set[str] = set()
     found = []
     for item in raw if isinstance(raw, (list, tuple)) else [raw]:
@@ -148,7 +167,7 @@ def _side(name: str, side: str, raw: Any, groups: Groups) -> _Side:
                 f"{str(item)!r} of the {side} of the flow '{name}' is not a group, host or address; correct it, or "
                 "add it to the inventory."
             )
-    return _Side(frozenset(str(host) for host in hosts), tuple(found))
+    return Side(frozenset(str(host) for host in hosts), tuple(found))
 
 
 def network(text: Any) -> Network | None:

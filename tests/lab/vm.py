@@ -24,6 +24,8 @@ BOOT_SECONDS = 300
 CONSOLE_LINES = 60
 POLL_SECONDS = 0.05
 LINK_NUMBERS = {"web": 1, "db": 2}
+# A third machine on the link, of User Mode Linux only; the guest does not know the addresses of its NIC.
+STRANGER = "stranger"
 
 
 def link_mac(name: str) -> str:

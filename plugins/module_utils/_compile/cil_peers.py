@@ -56,8 +56,9 @@ _SPD = """\
 (roletype object_r {type})
 """
 
-# Who gives an association or an IPsec policy its label: libreswan, or an administrator with ip xfrm
-_SPD_LOADERS = ("ipsec_t", "unconfined_service_t", "unconfined_t")
+# Who gives an association or an IPsec policy its label, or removes one that has it: libreswan, an administrator with ip
+# xfrm, and ip when libreswan's unit stops, without which old associations would outlive it
+_SPD_LOADERS = ("ifconfig_t", "ipsec_t", "unconfined_service_t", "unconfined_t")
 
 
 def compile_peers(peering: Peering, packets: bool) -> str:

@@ -20,7 +20,7 @@ from tests.pair_roles.tree import files, stale, write
 ROLES = ROOT / "roles"
 GENERIC = ("service_pair", "flow_set")
 # About no flow of its own
-OTHERS = {"container_hook"}
+OTHERS = {"container_hook", "labelled_ipsec"}
 NAMES = sorted(PAIRS)
 # What the module does without the option
 OTHERWISE = {

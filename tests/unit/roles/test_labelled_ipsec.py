@@ -1,0 +1,195 @@
+# Copyright: (c) 2026, senet.firewall contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the role labelled_ipsec writes, what it asks the kernel, and how it reads libreswan's list of connections."""
+
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.collection_tree import ROOT
+from tests.unit.golden_files import assert_golden
+from tests.unit.roles.stubbed import Stubbed
+
+ROLE = ROOT / "roles" / "labelled_ipsec"
+VARS = yaml.safe_load((ROLE / "vars/main.yml").read_text())
+FLOW = {
+    "name": "web_db", "pair": "httpd_to_postgresql", "clients": ["web"], "servers": ["db"], "verify_source": "ipsec",
+}  # fmt: skip
+HOSTVARS = {
+    "web": {"ips": ["10.77.0.1", "fd77::1"]},
+    "db": {"ips": ["10.77.0.2", "fd77::2"]},
+    "web2": {"ips": ["10.77.0.3"]},
+}
+GROUPS = {"all": ["web", "db", "web2"]}
+KEY = "k" * 32
+# A flow of the machine that the tests run on
+HERE = {**FLOW, "clients": ["localhost"], "servers": ["192.0.2.20"]}
+
+
+@pytest.fixture(scope="module")
+def stubbed(tmp_path_factory: pytest.TempPathFactory) -> Stubbed:
+    return Stubbed(tmp_path_factory.mktemp("roles"))
+
+
+def written(stubbed: Stubbed, place: Path, template: str, host: str, **variables: Any) -> str:
+    """A template of the role as Ansible writes it for a host."""
+    made = (
+        "{{ [given_flow] | senet.firewall.ipsec_connections(given_host, given_groups, given_hostvars, variable='ips',"
+        " certificate=labelled_ipsec_certificate | default(none)) }}"
+    )
+    given = {"given_flow": FLOW, "given_host": host, "given_groups": GROUPS, "given_hostvars": HOSTVARS}
+    done = stubbed.play(
+        {
+            "vars": {**given, "__labelled_ipsec_connections": made, **variables},
+            "tasks": [
+                {"ansible.builtin.include_vars": str(ROLE / "vars/main.yml")},
+                {"ansible.builtin.template": {"src": str(ROLE / "templates" / template), "dest": str(place / "out")}},
+            ],
+        }
+    )
+    assert done.rc == 0, done.output
+    return (place / "out").read_text()
+
+
+@pytest.mark.parametrize(
+    ("golden", "host", "variables"),
+    [
+        ("ipsec_client.conf", "web", {}),
+        ("ipsec_server.conf", "db", {"given_flow": {**FLOW, "clients": ["web", "web2"], "ports": [5432, 5433]}}),
+        ("ipsec_certificate.conf", "web", {"labelled_ipsec_certificate": "web of the lab"}),
+    ],
+)
+def test_the_connections_of_a_host(
+    stubbed: Stubbed, tmp_path: Path, golden: str, host: str, variables: dict[str, Any]
+) -> None:
+    assert_golden(golden, written(stubbed, tmp_path, "senet-labelled-ipsec.conf.j2", host, **variables))
+
+
+def test_the_key_is_that_of_each_pair_of_addresses(stubbed: Stubbed, tmp_path: Path) -> None:
+    several = {"given_flow": {**FLOW, "clients": ["web", "web2"], "ports": [5432, 5433]}, "labelled_ipsec_psk": KEY}
+    assert_golden("ipsec.secrets", written(stubbed, tmp_path, "senet-labelled-ipsec.secrets.j2", "db", **several))
+
+
+def test_the_policy_module(stubbed: Stubbed, tmp_path: Path) -> None:
+    text = written(stubbed, tmp_path, "senet_labelled_ipsec.cil.j2", "web")
+    assert_golden("ipsec_daemon.cil", text)
+    # A policy without one of the types takes the rest
+    outside = re.sub(r"^\(optional .*\n( .*\n)*", "", text, flags=re.MULTILINE)
+    assert [line for line in outside.splitlines() if line and not line.startswith(";")] == []
+
+
+def test_what_is_asked_of_the_kernel_is_what_the_module_grants(stubbed: Stubbed, tmp_path: Path) -> None:
+    text = written(stubbed, tmp_path, "senet_labelled_ipsec.cil.j2", "web")
+    granted = re.findall(r"\(allow (\S+) (\S+) \((\S+) \(([^)]*)\)\)\)", text)
+    (tmp_path / "rules.j2").write_text("{{ __labelled_ipsec_rules }}")
+    asked = written(stubbed, tmp_path, str(tmp_path / "rules.j2"), "web")
+    assert asked.splitlines() == [" ".join(rule) for rule in granted]
+
+
+class Kernel:
+    """A directory in place of selinuxfs. In its file `access` the answer stands where the question ends."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        (place / "class/security/perms").mkdir(parents=True)
+        (place / "class/security/index").write_text("1")
+        for bit, name in enumerate(("compute_av", "compute_create"), 1):
+            (place / "class/security/perms" / name).write_text(str(bit))
+
+    def lacks(self, rule: str, question: str, answer: str) -> str:
+        (self.place / "access").write_text("." * len(question) + answer)
+        script = (ROLE / "files/policy-lacks").read_text().replace("/sys/fs/selinux", str(self.place))
+        done = subprocess.run(["sh", "-c", script], input=rule + "\n", text=True, capture_output=True, check=True)
+        assert (self.place / "access").read_text() == question + answer, done.stderr
+        return done.stdout
+
+
+@pytest.mark.parametrize(
+    ("allowed", "lacking"),
+    [("3", []), ("1", ["compute_create"]), ("2", ["compute_av"]), ("0", ["compute_av", "compute_create"])],
+)
+@pytest.mark.parametrize("target", ["security_t", "self"])
+def test_what_the_policy_lacks_is_what_the_kernel_does_not_allow(
+    tmp_path: Path, target: str, allowed: str, lacking: list[str]
+) -> None:
+    thing = "system_u:system_r:ipsec_t:s0" if target == "self" else "system_u:object_r:security_t:s0"
+    answer = f"{allowed} ffffffff 0 ffffffff 7 0"
+    rule = f"ipsec_t {target} security compute_av compute_create"
+    said = Kernel(tmp_path).lacks(rule, f"system_u:system_r:ipsec_t:s0 {thing} 1", answer)
+    assert said.splitlines() == [f"ipsec_t {target} security {name}" for name in lacking]
+
+
+def test_a_class_that_the_kernel_does_not_have_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "access").touch()
+    script = (ROLE / "files/policy-lacks").read_text().replace("/sys/fs/selinux", str(tmp_path))
+    done = subprocess.run(["sh", "-c", script], input="a_t b_t none read\n", text=True, check=False)
+    assert done.returncode != 0
+
+
+def test_what_is_documented_is_what_there_is() -> None:
+    (spec,) = yaml.safe_load((ROLE / "meta/argument_specs.yml").read_text())["argument_specs"].values()
+    defaults = yaml.safe_load((ROLE / "defaults/main.yml").read_text())
+    assert {key: option["default"] for key, option in spec["options"].items() if "default" in option} == defaults
+    readme = (ROLE / "README.md").read_text()
+    assert set(spec["options"]) == set(re.findall(r"`(labelled_ipsec_[a-z0-9_]+)", readme))
+    secrets = {key for key, option in spec["options"].items() if option.get("no_log")}
+    assert secrets == {"labelled_ipsec_psk", "labelled_ipsec_pkcs12", "labelled_ipsec_pkcs12_password"}
+
+
+# What is wrong with the variables is said before anything of a host is looked at
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"labelled_ipsec_flows": None}, "The variable 'labelled_ipsec_flows' is not set; give the flows of the fleet"),
+        ({"labelled_ipsec_psk": None}, "Labelled IPsec needs labelled_ipsec_psk, a key that the hosts share, or"),
+        ({"labelled_ipsec_certificate": "web"}, "and not both; set one of them"),
+        ({"labelled_ipsec_psk": 'a"b'}, "it has a double quote or a line break, which libreswan's file cannot hold"),
+        ({"labelled_ipsec_psk": "a\nb"}, "it has a double quote or a line break, which libreswan's file cannot hold"),
+        ({"labelled_ipsec_psk": ""}, "labelled_ipsec_psk is empty, or"),
+        ({"labelled_ipsec_psk": None, "labelled_ipsec_certificate": ""}, "labelled_ipsec_certificate is empty, or"),
+        ({"labelled_ipsec_pkcs12": "AAAA"}, "labelled_ipsec_pkcs12 is set without labelled_ipsec_certificate"),
+        ({"labelled_ipsec_keys": KEY}, "The variable 'labelled_ipsec_keys' is none of the role labelled_ipsec"),
+        ({"labelled_ipsec_flows": [{**HERE, "ports": [22]}]}, "has port 22, on which this host is managed by SSH"),
+    ],
+)
+def test_what_is_wrong_with_the_variables_is_said_first(stubbed: Stubbed, changes: dict[str, Any], text: str) -> None:
+    given = {"labelled_ipsec_flows": [HERE], "labelled_ipsec_address_variable": "ips", "labelled_ipsec_psk": KEY}
+    wanted = {key: value for key, value in {**given, **changes}.items() if value is not None}
+    done = stubbed.play(
+        {
+            "pre_tasks": [{"ansible.builtin.set_fact": {"ips": ["192.0.2.10"]}}],
+            "roles": [{"role": "senet.firewall.labelled_ipsec", "vars": wanted}],
+        }
+    )
+    assert done.rc == 2, done.output
+    assert text in " ".join(done.output.split())
+    assert not any("Ask the kernel" in task for task in done.tasks)
+    assert KEY not in done.output
+
+
+# As libreswan 4.10 lists them: a connection that is in use, with an instance; one that is not; one of somebody else
+STATUS = """\
+000 Connection list:
+000 "senet-web_db-37bae1aa": 10.77.0.1/32:TCP/0-65535===10.77.0.1...10.77.0.2; prospective erouted
+000 "senet-web_db-37bae1aa":     oriented; my_ip=unset; their_ip=unset; my_updown=ipsec _updown;
+000 "senet-web_db-37bae1aa"[1]: 10.77.0.1/32:TCP/0-65535===10.77.0.1...10.77.0.2; unrouted; eroute owner: #0
+000 "senet-web_db-fa486ef8": fd77::1/128:TCP/0-65535===fd77::1...fd77::2; unrouted; eroute owner: #0
+000 "theirs": 10.77.0.1...10.77.0.9; unrouted; eroute owner: #0
+000 Total IPsec connections: loaded 3, active 1
+"""
+# Libreswan 5 says it without the number, and in other words
+STATUS_5 = re.sub("^000 ", "", STATUS.replace("prospective erouted", "routed-ondemand"), flags=re.MULTILINE)
+LISTS = "".join(f"{{{{ __labelled_ipsec_{name} | sort | join(' ') }}}}\n" for name in ("loaded", "routed", "others"))
+
+
+@pytest.mark.parametrize("status", [STATUS, STATUS_5])
+def test_how_libreswans_list_is_read(stubbed: Stubbed, tmp_path: Path, status: str) -> None:
+    (tmp_path / "lists.j2").write_text(LISTS)
+    listed = {"__labelled_ipsec_status": {"stdout": status}}
+    text = written(stubbed, tmp_path, str(tmp_path / "lists.j2"), "web", **listed)
+    assert text.splitlines() == ["senet-web_db-37bae1aa senet-web_db-fa486ef8", "senet-web_db-37bae1aa", "theirs"]
