@@ -18,6 +18,8 @@ description:
 author:
   - senet.firewall contributors (@senet)
 positional: host, groups, hostvars
+extends_documentation_fragment:
+  - senet.firewall.fleet
 options:
   _input:
     description:
@@ -27,18 +29,6 @@ options:
         does not make a host a client or a server, even if it is an address of that host.
     type: list
     elements: dict
-    required: true
-  host:
-    description: The host, as C(inventory_hostname) has it.
-    type: str
-    required: true
-  groups:
-    description: Ansible's variable C(groups).
-    type: dict
-    required: true
-  hostvars:
-    description: Ansible's variable C(hostvars).
-    type: dict
     required: true
   variable:
     description:

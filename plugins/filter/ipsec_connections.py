@@ -14,23 +14,13 @@ description:
 author:
   - senet.firewall contributors (@senet)
 positional: host, groups, hostvars
+extends_documentation_fragment:
+  - senet.firewall.fleet
 options:
   _input:
     description: The flows of the fleet, as P(senet.firewall.flows_for_host#filter) takes them.
     type: list
     elements: dict
-    required: true
-  host:
-    description: The host, as C(inventory_hostname) has it.
-    type: str
-    required: true
-  groups:
-    description: Ansible's variable C(groups).
-    type: dict
-    required: true
-  hostvars:
-    description: Ansible's variable C(hostvars).
-    type: dict
     required: true
   variable:
     description: The variable that has a host's address, or a list of all its addresses, of either family.

@@ -82,9 +82,8 @@ def _load(host: Host) -> int:
         try:
             pending = host.guard.pending()
         except SenetError as exc:
-            # What was confirmed is better than nothing
-            _say("{0} The rules of {1} are loaded.".format(exc, INTENT_PATH))
-            _report(host, load.load(host))
+            _say("{0} Until that is mended, the flows that were confirmed last are loaded.".format(exc))
+            _load_confirmed(host)
             return 1
         if pending is not None:
             if pending.boot == boot_id():
@@ -94,10 +93,14 @@ def _load(host: Host) -> int:
             _say("The change {0} had not been confirmed before the restart; it is undone.".format(pending.token))
             undo.undo_pending(host, pending, "the host was restarted before the change was confirmed")
             return 0
-        if observation.stored_intent(host) is None:
-            _say(_ALERT + _NO_RECORD)
-            return 1
-        return _report(host, load.load(host))
+        return _load_confirmed(host)
+
+
+def _load_confirmed(host: Host) -> int:
+    if observation.stored_intent(host) is None:
+        _say(_ALERT + _NO_RECORD)
+        return 1
+    return _report(host, load.load(host))
 
 
 def _refresh(host: Host) -> int:

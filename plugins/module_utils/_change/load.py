@@ -117,17 +117,18 @@ def _missing(host: Host, intent: Optional[Intent]) -> _Missing:
     if intent is None:
         return _Missing({}, [], [], [])
     disabled = host.selinux.status() == "disabled"
-    if disabled and SELINUX not in intent.layers:
-        intent = intent._replace(flows=without_types(intent.flows))
-    peers = peering(intent.labelled)
-    unknown = [
-        name
-        for name in intent.labelled.packet_types + peers.types
-        if disabled or host.selinux.canonical(host.selinux.context(name)) is None
-    ]
-    untold = _untold(intent.labelled, unknown, set(peers.types).intersection(unknown))
+    wanted = intent.labelled
     if disabled:
         intent = intent._replace(flows=without_types(intent.flows))
+        # Where the layer was not asked for, nobody misses labels
+        wanted = wanted if SELINUX in intent.layers else intent.labelled
+    peers = peering(wanted)
+    unknown = [
+        name
+        for name in wanted.packet_types + peers.types
+        if disabled or host.selinux.canonical(host.selinux.context(name)) is None
+    ]
+    untold = _untold(wanted, unknown, set(peers.types).intersection(unknown))
     if DEFAULT_PACKET_TYPE in unknown:
         # Not even what no flow names can be labelled
         intent = intent._replace(layers=tuple(layer for layer in intent.layers if layer != SELINUX))

@@ -111,19 +111,20 @@ class Flow(NamedTuple):
 
     def disjoint(self, other: "Flow") -> bool:
         """Whether no packet can belong to both flows, whatever its ports."""
-        return (
-            _disjoint(self.interfaces, other.interfaces)
-            or _no_overlap(self.source_addresses, other.source_addresses)
-            or _no_overlap(self.destination_addresses, other.destination_addresses)
-        )
+        return self._elsewhere(other) or _no_overlap(self.source_addresses, other.source_addresses)
 
     def shares_place(self, other: "Flow") -> bool:
         """Whether a packet can be in the places of both flows, so that only the addresses of their clients differ."""
         return (
             self.protocol == other.protocol
-            and any(ports.low <= own.high and own.low <= ports.high for ports in other.ports for own in self.ports)
-            and not _disjoint(self.interfaces, other.interfaces)
-            and not _no_overlap(self.destination_addresses, other.destination_addresses)
+            and any(own.overlaps(ports) for ports in other.ports for own in self.ports)
+            and not self._elsewhere(other)
+        )
+
+    def _elsewhere(self, other: "Flow") -> bool:
+        """Whether no packet can be at the interfaces and the servers' addresses of both flows."""
+        return _disjoint(self.interfaces, other.interfaces) or _no_overlap(
+            self.destination_addresses, other.destination_addresses
         )
 
     def as_dict(self) -> Dict[str, Any]:
