@@ -81,6 +81,7 @@ def configured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[
     return found
 
 
+@pytest.mark.long
 def test_every_object_reaches_its_module_whole(configured: dict[str, list[dict[str, Any]]]) -> None:
     written = yaml.safe_load((AWX / "configuration.yml").read_text())
     assert {name for name in written if name.startswith("controller_")} == set(OBJECTS.values())

@@ -93,6 +93,7 @@ def ways(found: Found, client: int, server: int) -> list[tuple[Counter[str], int
     ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("client", "server", "name"), [(41000, 5432, "web_db"), (41001, 2018, "web_db"), (41004, 53, "names")]
 )
