@@ -20,6 +20,8 @@ import yaml
 from ansible_collections.senet.firewall.plugins.filter.flows_for_host import flows_for_host
 from tests.collection_tree import ROOT
 
+pytestmark = pytest.mark.long
+
 BIN = Path(sys.executable).parent
 AWX = ROOT / "extensions" / "awx"
 PROJECT = AWX / "project"
@@ -81,7 +83,6 @@ def configured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[
     return found
 
 
-@pytest.mark.long
 def test_every_object_reaches_its_module_whole(configured: dict[str, list[dict[str, Any]]]) -> None:
     written = yaml.safe_load((AWX / "configuration.yml").read_text())
     assert {name for name in written if name.startswith("controller_")} == set(OBJECTS.values())

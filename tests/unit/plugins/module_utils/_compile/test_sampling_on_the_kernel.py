@@ -16,6 +16,8 @@ from tests.unit.flows import flow
 from tests.unit.network_namespace import NetworkNamespace
 from tests.unit.plugins.module_utils._compile.test_labels_on_the_kernel import KINDS, done, packets_by_label
 
+pytestmark = pytest.mark.long
+
 # More than a flat list of rules holds, and ranges side by side
 FLOWS = flow_set(
     [
@@ -93,7 +95,6 @@ def ways(found: Found, client: int, server: int) -> list[tuple[Counter[str], int
     ]
 
 
-@pytest.mark.long
 @pytest.mark.parametrize(
     ("client", "server", "name"), [(41000, 5432, "web_db"), (41001, 2018, "web_db"), (41004, 53, "names")]
 )
