@@ -152,6 +152,7 @@ def test_what_is_documented_is_what_there_is() -> None:
         ({"labelled_ipsec_psk": "a\nb"}, "it has a double quote or a line break, which libreswan's file cannot hold"),
         ({"labelled_ipsec_psk": ""}, "labelled_ipsec_psk is empty, or"),
         ({"labelled_ipsec_psk": None, "labelled_ipsec_certificate": ""}, "labelled_ipsec_certificate is empty, or"),
+        ({"labelled_ipsec_psk": None, "labelled_ipsec_certificate": 'a"b'}, "it has a double quote or a line break, which"),
         ({"labelled_ipsec_pkcs12": "AAAA"}, "labelled_ipsec_pkcs12 is set without labelled_ipsec_certificate"),
         ({"labelled_ipsec_keys": KEY}, "The variable 'labelled_ipsec_keys' is none of the role labelled_ipsec"),
         ({"labelled_ipsec_flows": [{**HERE, "ports": [22]}]}, "has port 22, on which this host is managed by SSH"),
