@@ -309,3 +309,54 @@ def test_how_libreswans_list_is_read(stubbed: Stubbed, tmp_path: Path, status: s
     listed = {"__labelled_ipsec_status": {"stdout": status}}
     text = written(stubbed, tmp_path, str(tmp_path / "lists.j2"), "web", **listed)
     assert text.splitlines() == ["senet-web_db-37bae1aa senet-web_db-fa486ef8", "senet-web_db-37bae1aa", "theirs"]
+
+
+def with_libreswan(place: Path, status: str) -> dict[str, Any]:
+    """The environment of a play in which libreswan lists these connections, and takes no others."""
+    (place / "bin").mkdir()
+    (place / "status").write_text(status)
+    tool = place / "bin/ipsec"
+    tool.write_text(f'#!/bin/sh\n[ "$*" = "whack --status" ] && exec cat {place}/status\necho "$*" >>{place}/asked\n')
+    tool.chmod(0o755)
+    return {"PATH": f"{place / 'bin'}:{os.environ['PATH']}"}
+
+
+WANTED = ["senet-web_db-37bae1aa", "senet-web_db-fa486ef8"]
+
+
+@pytest.mark.parametrize(
+    ("status", "changed"),
+    [("", 1), (STATUS, 1), (STATUS.replace("unrouted", "routed"), 0), (STATUS_5.replace("unrouted", "routed"), 0)],
+)
+def test_check_mode_says_what_libreswan_would_be_told(
+    stubbed: Stubbed, tmp_path: Path, status: str, changed: int
+) -> None:
+    done = stubbed.play(
+        {
+            "environment": with_libreswan(tmp_path, status),
+            "vars": {"__labelled_ipsec_connections": [{"name": name} for name in WANTED]},
+            "tasks": [
+                {"ansible.builtin.include_vars": str(ROLE / "vars/main.yml")},
+                {"ansible.builtin.include_tasks": str(ROLE / "tasks/load.yml")},
+            ],
+        },
+        flags=("--check",),
+    )
+    assert (done.rc, f"changed={changed} " in done.output) == (0, True), done.output
+    assert not (tmp_path / "asked").exists()
+
+
+@pytest.mark.parametrize("status", ["000 Connection list:\n", STATUS.replace("senet-", "theirs-")])
+def test_a_libreswan_that_this_role_did_not_set_up_is_not_stopped(
+    stubbed: Stubbed, tmp_path: Path, status: str
+) -> None:
+    done = stubbed.play(
+        {
+            "environment": with_libreswan(tmp_path, status),
+            "roles": [{"role": "senet.firewall.labelled_ipsec", "vars": {"labelled_ipsec_state": "absent"}}],
+        },
+        flags=("--check",),
+    )
+    assert (done.rc, "changed=0 " in done.output) == (0, True), done.output
+    said = done.output.partition("Stop libreswan")[2].splitlines()
+    assert said[1:2] == ["skipping: [localhost]"]
