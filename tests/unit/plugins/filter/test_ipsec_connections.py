@@ -106,6 +106,12 @@ def test_what_stands_for_the_host_itself_gets_no_connection() -> None:
     assert titles("db1", item(clients=["web2", *own])) == ["web_db: 192.0.2.11 -> 192.0.2.20, tcp 5432"]
 
 
+def test_a_name_in_place_of_an_address_cannot_be_resolved_here() -> None:
+    hostvars = {**HOSTVARS, "db1": {"addresses": "db1.example.com"}}
+    with pytest.raises(AnsibleFilterError, match="'db1.example.com' .*; give one, or name another variable"):
+        ipsec_connections([WEB_DB], "web2", GROUPS, hostvars, variable="addresses")
+
+
 def test_two_hosts_with_one_address_are_an_error_that_says_so() -> None:
     hostvars = {**HOSTVARS, "db1": {"addresses": "192.0.2.11"}}
     with pytest.raises(
