@@ -263,6 +263,11 @@ def test_what_is_documented_is_what_there_is() -> None:
         ({"labelled_ipsec_psk": 'a"b'}, "it has a double quote or a line break, which libreswan's file cannot hold"),
         ({"labelled_ipsec_psk": "a\nb"}, "it has a double quote or a line break, which libreswan's file cannot hold"),
         ({"labelled_ipsec_psk": ""}, "labelled_ipsec_psk is empty, or"),
+        ({"labelled_ipsec_psk": "{{ vault | default(omit) }}"}, "Labelled IPsec needs labelled_ipsec_psk, a key that"),
+        (
+            {"labelled_ipsec_pkcs12": "AAAA", "labelled_ipsec_certificate": "{{ none_such | default(omit) }}"},
+            "labelled_ipsec_pkcs12 is set without labelled_ipsec_certificate",
+        ),
         ({"labelled_ipsec_psk": None, "labelled_ipsec_certificate": ""}, "labelled_ipsec_certificate is empty, or"),
         (
             {"labelled_ipsec_psk": None, "labelled_ipsec_certificate": 'a"b'},
