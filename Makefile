@@ -19,16 +19,16 @@ setup: ## the packages and the virtual environment that every test needs
 setup-lab: setup
 	@tests/setup.sh apt tests/lab/apt-packages.txt
 
-.PHONY: demo test unit vm
+.PHONY: demo test unit unit-all vm
 demo: setup-lab ## httpd_t reaches PostgreSQL and nobody else does, shown on a virtual machine that enforces SELinux
 	@$(PY) -m tests.demo
 
 # Where another part leaves a core idle, the lab's kernel and images are built already
-test: setup-lab ## everything: lint, unit, molecule, vm; goes on after a failure and still fails
+test: setup-lab ## everything: lint, unit-all, molecule, vm; goes on after a failure and still fails
 	@$(RM) build/times; mkdir -p build
 	@set -m; nice -n 19 $(MAKE) --no-print-directory lab-build >build/lab.log 2>&1 & lab=$$!; set +m; \
 	trap 'kill -- -$$lab 2>/dev/null' EXIT; \
-	$(MAKE) --no-print-directory --keep-going $(addprefix timed-,lint unit molecule vm)
+	$(MAKE) --no-print-directory --keep-going $(addprefix timed-,lint unit-all molecule vm)
 
 # One pair stands for all there; `make molecule` runs the scenarios of the others too
 timed-molecule: export SCENARIO := httpd_to_postgresql no_selinux two_hosts
@@ -41,7 +41,10 @@ UNCHANGED := tests/unchanged.sh
 SANITY_FILES := ':!docs' ':!*.md'
 MACHINE_FILES := ':!docs' ':!changelogs' ':!tests/unit' ':!tests/package'
 
-unit: setup ## the unit tests, and the built collection
+unit: setup ## the unit tests that are quick, with few examples each: about a minute
+	@$(PY) -m pytest --numprocesses=auto --quiet -m 'not long' --hypothesis-profile=few tests/unit
+
+unit-all: setup ## all unit tests, with playbooks and many examples, and the built collection
 	@$(UNCHANGED) . -- $(PY) -m pytest --numprocesses=auto --junit-xml=build/junit/unit.xml tests/unit tests/package
 
 # Two virtual machines at least, and one core left for the controllers where there are more.

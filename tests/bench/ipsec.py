@@ -15,7 +15,8 @@ from tests.lab.guests import DEFAULT_GUEST
 from tests.lab.lab import Lab
 from tests.lab.packages import offer_packages
 from tests.lab.probes import as_domain, context, listener
-from tests.vm.libreswan import BY_IPSEC, DB, FLOW, OBSERVED, PACKAGES, PORT, Hosts, applied, loaded, serving, set_up
+from tests.vm.libreswan import PACKAGES, loaded, serving, set_up
+from tests.vm.two_hosts import BY_IPSEC, DB, FLOW, OBSERVED, PORT, Hosts, applied
 
 OUTPUT = Path("build/bench-ipsec.json")
 ROUNDS = 5

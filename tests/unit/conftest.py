@@ -9,4 +9,6 @@ from hypothesis import settings
 
 # A gate says the same of the same tree; whoever works on it gets other examples each time.
 settings.register_profile("unit", deadline=None, derandomize="CI" in os.environ)
+# make unit asks for this one: many examples of everything are for `make unit-all`.
+settings.register_profile("few", settings.get_profile("unit"), max_examples=15)
 settings.load_profile("unit")

@@ -4,6 +4,7 @@
 """A module's main() in this process, on a host in memory, and its result held against its documentation."""
 
 import json
+from functools import cache
 from types import ModuleType
 from typing import Any
 
@@ -47,7 +48,13 @@ def run_module(
 def assert_documented(plugin: ModuleType, result: dict[str, Any]) -> None:
     """Hold a successful result against RETURN: nothing undocumented in it, nothing lacking, all of the right type."""
     own = {key: value for key, value in result.items() if key not in _COMMON}
-    _compare("result", own, yaml.safe_load(plugin.RETURN))
+    _compare("result", own, _documented(plugin.RETURN))
+
+
+@cache
+def _documented(text: str) -> dict[str, Any]:
+    documented: dict[str, Any] = yaml.safe_load(text)
+    return documented
 
 
 def _compare(place: str, value: dict[str, Any], documented: dict[str, Any]) -> None:

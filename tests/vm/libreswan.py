@@ -15,13 +15,8 @@ from tests.collection_tree import ROOT
 from tests.lab.controller import Controller, Play
 from tests.lab.probes import context
 from tests.lab.vm import Host
+from tests.vm.two_hosts import BY_IPSEC, KEPT_PORT, LINK
 
-PORT, KEPT_PORT = 60901, 60903
-LINK = {"web": ["10.77.0.1", "fd77::1"], "db": ["10.77.0.2", "fd77::2"]}
-WEB, DB = LINK["web"], LINK["db"]
-FLOW = {"name": "web_db", "source": ["httpd_t"], "destination": ["postgresql_t"], "ports": [PORT, KEPT_PORT]}
-BY_IPSEC = {**FLOW, "verify_source": "ipsec"}
-OBSERVED = {**BY_IPSEC, "mode": "observe"}
 FLEET = {**BY_IPSEC, "clients": "web", "servers": "db"}
 KEY = "lab/" + "4f" * 16
 PASSWORD = "of the lab"
@@ -31,14 +26,6 @@ MODULE = "senet_labelled_ipsec"
 FILES = "/etc/ipsec.d/senet-labelled-ipsec"
 
 _LOAD = "/usr/local/bin/ipsec_load.py"
-
-Hosts = tuple[Host, Host]
-
-
-def applied(host: Host, *wanted: dict[str, Any]) -> None:
-    with Controller(host) as controller:
-        result = controller.module(host, "senet.firewall.flows", flows=list(wanted), confirm_timeout=300)
-    assert result.get("guard", {}).get("confirmed"), result
 
 
 def role(*hosts: Host, flags: tuple[str, ...] = (), **variables: Any) -> Play:

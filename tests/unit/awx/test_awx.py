@@ -20,6 +20,8 @@ import yaml
 from ansible_collections.senet.firewall.plugins.filter.flows_for_host import flows_for_host
 from tests.collection_tree import ROOT
 
+pytestmark = pytest.mark.long
+
 BIN = Path(sys.executable).parent
 AWX = ROOT / "extensions" / "awx"
 PROJECT = AWX / "project"

@@ -11,6 +11,8 @@ import pytest
 from tests.fleet.job import Job
 from tests.unit.playbooks.fleet import Fleet
 
+pytestmark = pytest.mark.long
+
 CONFIRMED = "confirmed: over a new connection"
 UNCHANGED = "unchanged: the host has these flows"
 

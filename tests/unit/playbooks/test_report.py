@@ -14,6 +14,8 @@ import pytest
 from tests.collection_tree import ROOT
 from tests.unit.playbooks.fleet import Fleet
 
+pytestmark = pytest.mark.long
+
 HOSTILE = "<script>alert('{{ 7 * 7 }}')</script>"
 _STUB = """
 import os

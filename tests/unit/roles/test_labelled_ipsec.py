@@ -58,6 +58,7 @@ def written(stubbed: Stubbed, place: Path, template: str, host: str, **variables
     return (place / "out").read_text()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("golden", "host", "variables"),
     [
@@ -72,11 +73,13 @@ def test_the_connections_of_a_host(
     assert_golden(golden, written(stubbed, tmp_path, "senet-labelled-ipsec.conf.j2", host, **variables))
 
 
+@pytest.mark.long
 def test_the_key_is_that_of_each_pair_of_addresses(stubbed: Stubbed, tmp_path: Path) -> None:
     several = {"given_flow": {**FLOW, "clients": ["web", "web2"], "ports": [5432, 5433]}, "labelled_ipsec_psk": KEY}
     assert_golden("ipsec.secrets", written(stubbed, tmp_path, "senet-labelled-ipsec.secrets.j2", "db", **several))
 
 
+@pytest.mark.long
 def test_the_policy_module(stubbed: Stubbed, tmp_path: Path) -> None:
     text = written(stubbed, tmp_path, "senet_labelled_ipsec.cil.j2", "web")
     assert_golden("ipsec_daemon.cil", text)
@@ -85,6 +88,7 @@ def test_the_policy_module(stubbed: Stubbed, tmp_path: Path) -> None:
     assert [line for line in outside.splitlines() if line and not line.startswith(";")] == []
 
 
+@pytest.mark.long
 def test_what_is_asked_of_the_kernel_is_what_the_module_grants(stubbed: Stubbed, tmp_path: Path) -> None:
     text = written(stubbed, tmp_path, "senet_labelled_ipsec.cil.j2", "web")
     granted = re.findall(r"\(allow (\S+) (\S+) \((\S+) \(([^)]*)\)\)\)", text)
@@ -254,6 +258,7 @@ def test_what_is_documented_is_what_there_is() -> None:
 
 
 # What is wrong with the variables is said before anything of a host is looked at
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
@@ -308,6 +313,7 @@ STATUS_5 = re.sub("^000 ", "", STATUS.replace("prospective erouted", "routed-ond
 LISTS = "".join(f"{{{{ __labelled_ipsec_{name} | sort | join(' ') }}}}\n" for name in ("loaded", "routed", "others"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("status", [STATUS, STATUS_5])
 def test_how_libreswans_list_is_read(stubbed: Stubbed, tmp_path: Path, status: str) -> None:
     (tmp_path / "lists.j2").write_text(LISTS)

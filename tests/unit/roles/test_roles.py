@@ -10,6 +10,8 @@ import pytest
 
 from tests.unit.roles.stubbed import Done, Stubbed
 
+pytestmark = pytest.mark.long
+
 DEFAULTS = {"mode": "enforce", "layers": ["auto"], "backend": "auto", "confirm_timeout": 30}
 CALL = {**DEFAULTS, "state": "present", "purge": False, "confirm": "auto"}
 WEB_DB = {

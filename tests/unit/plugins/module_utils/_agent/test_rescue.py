@@ -295,6 +295,7 @@ def test_the_watch_writes_its_figures_where_the_record_says(monkeypatch: pytest.
     assert abs((figure(host, "last_look_timestamp_seconds") or 0) - time.time()) < 100
 
 
+@pytest.mark.long
 def test_records_that_never_end_do_not_keep_the_watch_from_its_work(monkeypatch: pytest.MonkeyPatch) -> None:
     host = measured(monkeypatch)
     refusals = itertools.repeat(Line(AUDITD, auditd(records.SEND)), 10**6)

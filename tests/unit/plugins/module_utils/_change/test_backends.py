@@ -73,6 +73,7 @@ def test_a_policy_without_levels_gets_contexts_without_one(backend: str) -> None
     assert drift.report(host.host())["drift"] == []
 
 
+@pytest.mark.long
 @settings(max_examples=40)
 @given(flow_sets(), flow_sets(), st.sampled_from(BOTH), st.sampled_from(BOTH))
 def test_from_any_set_by_any_backend_to_any_other_and_to_nothing(

@@ -81,6 +81,7 @@ def test_check_mode_says_what_the_run_then_does_and_writes_nothing() -> None:
     assert (predicted.changed, predicted.steps, predicted.diffs) == (True, done.steps, done.diffs)
 
 
+@pytest.mark.long
 @settings(max_examples=40)
 @given(flow_sets(), flow_sets())
 def test_from_any_set_to_any_other_and_to_nothing(first: FlowSet, second: FlowSet) -> None:

@@ -568,6 +568,7 @@ def restart(host: ScriptedHost) -> None:
             assert commands._load(host.host()) == 0
 
 
+@pytest.mark.long
 @settings(max_examples=6)
 @given(flow_sets(), flow_sets())
 def test_a_run_killed_at_any_write_is_undone_by_guard_boot_and_next_run(first: FlowSet, second: FlowSet) -> None:
@@ -591,6 +592,7 @@ def test_a_run_killed_at_any_write_is_undone_by_guard_boot_and_next_run(first: F
         assert not make(victim, second).changed
 
 
+@pytest.mark.long
 @settings(max_examples=6)
 @given(flow_sets(), flow_sets())
 def test_an_unguarded_run_killed_at_any_write_converges(first: FlowSet, second: FlowSet) -> None:
@@ -602,6 +604,7 @@ def test_an_unguarded_run_killed_at_any_write_converges(first: FlowSet, second: 
         assert not make(victim, second).changed
 
 
+@pytest.mark.long
 @settings(max_examples=6)
 @given(flow_sets(), flow_sets())
 def test_a_confirmation_killed_at_any_write_is_undone_or_holds(first: FlowSet, second: FlowSet) -> None:
@@ -621,6 +624,7 @@ def test_a_confirmation_killed_at_any_write_is_undone_or_holds(first: FlowSet, s
             assert view(victim) == goal
 
 
+@pytest.mark.long
 @settings(max_examples=6)
 @given(flow_sets(), flow_sets())
 def test_undoing_killed_at_any_write_is_taken_up_again(first: FlowSet, second: FlowSet) -> None:

@@ -301,6 +301,7 @@ def test_a_module_that_has_older_addresses_misleads_no_change(
     check(FROM_TWO, second, backends, MOVED_CLIENTS, record)
 
 
+@pytest.mark.long
 @settings(max_examples=50)
 @given(close_sets(), close_sets(), st.sampled_from(list(product(BACKENDS, BACKENDS))))
 @example(WEB_DB, RENAMED, ("iptables", "iptables"))
@@ -310,6 +311,7 @@ def test_no_change_opens_or_cuts_anything_on_the_way(
     check(first, second, backends)
 
 
+@pytest.mark.long
 @settings(max_examples=15)
 @given(st.lists(close_sets(), min_size=2, max_size=5))
 def test_retired_types_are_of_the_set_before_with_its_grants_and_no_older(sets: list[FlowSet]) -> None:

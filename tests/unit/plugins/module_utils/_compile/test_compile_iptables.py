@@ -256,6 +256,7 @@ def packets(draw: st.DrawFn, flows: FlowSet) -> dict[str, str]:
     return packet
 
 
+@pytest.mark.long
 @given(st.data(), crowds(), st.sampled_from(xtables.HOOKS))
 def test_the_tree_labels_as_the_list_does(data: st.DataObject, flows: FlowSet, hook: str) -> None:
     tree = chains_of(iptables.compile_rules(flows))
@@ -285,6 +286,7 @@ def test_chains_have_names_that_iptables_takes() -> None:
     assert max(map(len, names)) <= 28
 
 
+@pytest.mark.long
 @given(crowds(), crowds())
 def test_the_chains_of_an_earlier_set_go_and_those_of_others_stay(first: FlowSet, second: FlowSet) -> None:
     host = Xtables()

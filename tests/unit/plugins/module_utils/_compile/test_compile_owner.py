@@ -206,6 +206,7 @@ def ask(space: Space, *questions: tuple[int, str, str, int]) -> list[str]:
     return out.split()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("labelled", [False, True])
 def test_processes_meet_the_rules(space: Space, labelled: bool) -> None:
     put_in_force(space, FLOWS, labelled)

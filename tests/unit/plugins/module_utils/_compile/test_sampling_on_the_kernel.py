@@ -16,6 +16,8 @@ from tests.unit.flows import flow
 from tests.unit.network_namespace import NetworkNamespace
 from tests.unit.plugins.module_utils._compile.test_labels_on_the_kernel import KINDS, done, packets_by_label
 
+pytestmark = pytest.mark.long
+
 # More than a flat list of rules holds, and ranges side by side
 FLOWS = flow_set(
     [

@@ -203,6 +203,7 @@ def test_what_is_cut_short_and_what_was_dropped_is_said() -> None:
     assert (collector.unreadable, collector.lost, collector.records) == (1, True, 0)
 
 
+@pytest.mark.long
 def test_memory_is_bounded() -> None:
     def line(number: int) -> str:
         change = {"domain": f"d{number % 700}_t", "saddr": f"10.{number % 251}.1.1", "dest": str(number % 60000 + 1)}

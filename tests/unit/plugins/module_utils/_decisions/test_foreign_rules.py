@@ -110,6 +110,7 @@ def foreign(lines: list[str]) -> list[str]:
     return _EMPTY.sub("", "".join(f"{line}\n" for line in lines if not _OURS.match(line))).splitlines()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("variant", INFIXES)
 @settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(rulesets=RULESETS, flows=FLOWS)
