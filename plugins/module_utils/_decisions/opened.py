@@ -213,8 +213,8 @@ def _unchecked(old: Flow, new: Flow, after: FlowSet) -> List[str]:
 
 
 def _left_unchecked(old: Flow, new: Flow, after: FlowSet) -> List[Tuple[str, Tuple[str, ...]]]:
-    """The domains that are no destination of a flow any more, by what was checked of their clients on all ports, and is
-    not any more."""
+    """The destinations that a flow does not name any more, by what was checked of their clients on all ports and is not
+    checked now."""
     if old.mode != ENFORCE or new.mode != ENFORCE:
         return []
     gone = [domain for domain in old.destination if domain not in new.destination]
