@@ -335,6 +335,7 @@ def with_libreswan(place: Path, status: str) -> dict[str, Any]:
 WANTED = ["senet-web_db-37bae1aa", "senet-web_db-fa486ef8"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("status", "changed"),
     [("", 1), (STATUS, 1), (STATUS.replace("unrouted", "routed"), 0), (STATUS_5.replace("unrouted", "routed"), 0)],
@@ -357,6 +358,7 @@ def test_check_mode_says_what_libreswan_would_be_told(
     assert not (tmp_path / "asked").exists()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("status", ["000 Connection list:\n", STATUS.replace("senet-", "theirs-")])
 def test_a_libreswan_that_this_role_did_not_set_up_is_not_stopped(
     stubbed: Stubbed, tmp_path: Path, status: str
