@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
-from typing import List, Optional
+from typing import List, Optional, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._agent.measures import Measures
 from ansible_collections.senet.firewall.plugins.module_utils._agent.this_host import this_host
@@ -79,10 +79,9 @@ def main(args: List[str]) -> int:
 
 def _load(host: Host) -> int:
     with host.guard.lock(_LOCK_SECONDS):
-        try:
-            pending = host.guard.pending()
-        except SenetError as exc:
-            _say("{0} Until that is mended, the flows that were confirmed last are loaded.".format(exc))
+        pending, damage = _pending(host)
+        if damage is not None:
+            _say(str(damage))
             _load_confirmed(host)
             return 1
         if pending is not None:
@@ -94,6 +93,15 @@ def _load(host: Host) -> int:
             undo.undo_pending(host, pending, "the host was restarted before the change was confirmed")
             return 0
         return _load_confirmed(host)
+
+
+def _pending(host: Host) -> Tuple[Optional[Pending], Optional[SenetError]]:
+    """The change that waits, or why its record cannot be read: then what was confirmed is better than nothing."""
+    try:
+        return host.guard.pending(), None
+    except SenetError as exc:
+        text = "{0} Until that is mended, the flows that were confirmed last are kept in force."
+        return None, SenetError(text.format(exc))
 
 
 def _load_confirmed(host: Host) -> int:
@@ -224,7 +232,7 @@ def _watch(host: Host) -> int:
     said = None  # type: Optional[str]
     while True:
         try:
-            pending = host.guard.pending()
+            pending, damage = _pending(host)
             _is_recorded(host)
             if pending is None and rescue.due() and repair.types_lost(host):
                 rescue.failed()
@@ -246,6 +254,8 @@ def _watch(host: Host) -> int:
                 retry = _Backoff()
             else:
                 measures.write(None, False)
+            if damage is not None:
+                raise damage
         except (SenetError, OSError) as exc:
             # The same trouble every few seconds is told once
             if str(exc) != said:
@@ -270,7 +280,7 @@ def _bring_back(host: Host) -> bool:
     """Bring a policy module back that has gone, with all traffic let through in the meantime; says whether it had."""
     with host.guard.lock(0):
         lost = repair.types_lost(host)
-        if not lost or host.guard.pending() is not None:
+        if not lost or _pending(host)[0] is not None:
             return False
         repair.let_through(host, lost)
         _say(
@@ -349,7 +359,7 @@ def _undo_left_over(host: Host) -> None:
 
 def _repair(host: Host) -> bool:
     """Load what is not in force; says whether somebody had taken it away."""
-    pending = host.guard.pending()
+    pending = _pending(host)[0]
     if pending is not None and not pending.waits(boot_id(), clock()):
         return False
     loaded = load.refresh(host)

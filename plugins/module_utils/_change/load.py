@@ -76,8 +76,8 @@ def load(host: Host) -> Loaded:
 
 
 def refresh(host: Host) -> Loaded:
-    """The same where a change may wait for its confirmation, whose rules then count: for the watch, and for a unit that
-    starts and has a new control group.
+    """The same where a change may wait for its confirmation, whose rules then count, unless its record is damaged: for
+    the watch, and for a unit that starts and has a new control group.
 
     :raises SenetError: the file is damaged, or the rules cannot be loaded.
     """
@@ -85,7 +85,10 @@ def refresh(host: Host) -> Loaded:
 
 
 def _expected(host: Host) -> Optional[Intent]:
-    pending = host.guard.pending()
+    try:
+        pending = host.guard.pending()
+    except SenetError:  # the watch tells it
+        pending = None
     if pending is None or not pending.complete:
         return observation.stored_intent(host)
     if not pending.waits(boot_id(), clock()):  # it is being undone, and loading either set would get in the way

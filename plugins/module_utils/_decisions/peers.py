@@ -21,7 +21,7 @@ class ReceiverAccess(NamedTuple):
 
     @property
     def from_itself(self) -> bool:
-        """Whether the policy lets it receive from clients in its own domain, which is no source of its flows."""
+        """Whether the policy lets it receive from clients in its own domain, which its flows do not name."""
         return self.receiver.domain in self._gained
 
     @property

@@ -394,6 +394,25 @@ def test_a_damaged_record_of_flows_is_told_once(monkeypatch: pytest.MonkeyPatch)
     assert said.count("<1>The file /etc/senet/flows.json is damaged") == 1
 
 
+def test_a_damaged_record_of_a_change_is_told_once_and_what_was_confirmed_is_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    host = host_with(WEB_DB)
+
+    def damaged() -> None:
+        raise SenetError("The file pending.json is damaged.")
+
+    monkeypatch.setattr(host.guard, "pending", damaged)
+    host.families.update(empty_families())
+    said = watch(host, monkeypatch, rounds=3)
+    assert said.count("The file pending.json is damaged. Until that is mended, the flows that were confirmed last") == 1
+    assert labels(host)
+    host.policy = None
+    watch(host, monkeypatch)
+    assert host.policy is not None
+    assert labels(host)
+
+
 def test_a_record_that_goes_with_the_last_flow_is_no_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
     host = host_with(WEB_DB)
     host.service.text = None
