@@ -32,6 +32,13 @@ def applied(host: Host, *wanted: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
+def received(result: dict[str, Any]) -> set[str]:
+    """The types of peers from which a flow's only destination receives, less what Fedora's policy grants by itself."""
+    (row,) = result["peers"]
+    assert row["mode"] == "enforce"
+    return set(row["receives"]) - {row["domain"], "unlabeled_t"}
+
+
 def ask(client: Host, server: Host, domain: str, address: str, seconds: int = 4) -> str:
     """How a client of a domain fares with a server in postgresql_t; the peer that the server saw is in its log."""
     options = ("--timeout", str(seconds))

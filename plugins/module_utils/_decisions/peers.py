@@ -5,7 +5,7 @@
 
 from typing import Any, Dict, FrozenSet, List, NamedTuple
 
-from ansible_collections.senet.firewall.plugins.module_utils._values.flows import ENFORCE, PeerLabel
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import ENFORCE, UNLABELED_TYPE, PeerLabel
 from ansible_collections.senet.firewall.plugins.module_utils._values.peers import KERNEL, Receiver
 
 
@@ -19,10 +19,24 @@ class ReceiverAccess(NamedTuple):
         """The row that the module returns."""
         return {"domain": self.receiver.domain, "mode": self.receiver.mode, "receives": sorted(self.receives)}
 
+    @property
+    def from_itself(self) -> bool:
+        """Whether the policy lets it receive from clients in its own domain, which is no source of its flows."""
+        return self.receiver.domain in self._gained
+
+    @property
+    def _gained(self) -> FrozenSet[str]:
+        return self.receives.intersection(self.receiver.refuses if self.receiver.mode == ENFORCE else ())
+
     def deviations(self) -> List[str]:
-        """Where the kernel grants more or less than the flows say, each as a clause."""
+        """Where the kernel grants more or less than the flows say, each as a clause.
+
+        The policies of Fedora and RHEL let nearly every domain receive from unlabeled_t (corenet_unlabeled_type) and
+        some from themselves, and no module can take that away. No peer has the type unlabeled_t while the static labels
+        are in place, and :attr:`from_itself` is warned of.
+        """
         lacking = set(self.receiver.receives) - self.receives
-        gained = self.receives.intersection(self.receiver.refuses) if self.receiver.mode == ENFORCE else set()
+        gained = self._gained - {UNLABELED_TYPE, self.receiver.domain}
         return [
             "'{0}' {1} receive from the peers {2}".format(self.receiver.domain, verb, ", ".join(sorted(types)))
             for verb, types in (("may not", lacking), ("may", gained))

@@ -12,6 +12,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._decisions.access i
     Elsewhere,
     contexts_by_domain,
 )
+from ansible_collections.senet.firewall.plugins.module_utils._decisions.peers import ReceiverAccess
 from ansible_collections.senet.firewall.plugins.module_utils._decisions.preflight import SSH_DOMAIN, Cut
 from ansible_collections.senet.firewall.plugins.module_utils._decisions.wanted_flows import removed
 from ansible_collections.senet.firewall.plugins.module_utils._values.fields import EVERY_DOMAIN, address_text
@@ -86,6 +87,18 @@ def peer_warnings(asked: Peering) -> List[str]:
         "On this host {0} receives from peers of the same host over 127.0.0.0/8 only, since IPv6 carries no domain: "
         "peers that come over ::1 or the host's other addresses are refused, and connections over loopback that were "
         "open before must be opened again.".format(", ".join(held))
+    ]
+
+
+def own_domain_warnings(receivers: Iterable[ReceiverAccess]) -> List[str]:
+    """Whom the distribution's policy lets a receiver of labelled IPsec receive from as well, a sentence a receiver."""
+    return [
+        "The loaded policy lets '{0}' receive from peers in '{0}', so this host does not refuse clients in that domain "
+        "on other hosts that have labelled IPsec for it; the packet labels of those hosts refuse them.".format(
+            access.receiver.domain
+        )
+        for access in receivers
+        if access.from_itself
     ]
 
 

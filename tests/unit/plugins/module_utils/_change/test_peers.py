@@ -277,6 +277,25 @@ def test_a_grant_of_another_module_is_not_called_verified() -> None:
     assert not host.netlabel.kernel.checks
 
 
+def test_what_the_policy_of_fedora_grants_its_domains_refuses_no_flow() -> None:
+    """Nearly every domain may receive from unlabeled_t there, which no peer has, and some from themselves."""
+    granted = "(allow postgresql_t {} (peer (recv)))".format
+    host = ScriptedHost()
+    host.extra_policy = granted("unlabeled_t")
+    for flows in (ADDRESS, BY_IPSEC):
+        assert not any("peers in" in warning for warning in apply(host, flows).warnings)
+    host = ScriptedHost()
+    host.extra_policy = granted("unlabeled_t") + granted("postgresql_t")
+    flows = flow_set([flow(verify_source="ipsec")])
+    outcome = apply(host, flows)
+    assert [warning for warning in outcome.warnings if "lets 'postgresql_t' receive from peers in" in warning]
+    assert not apply(host, flows).changed
+    # Of another flow, it is the grant of a module that can be removed
+    host.extra_policy = granted("redis_t")
+    with pytest.raises(SenetError, match="does not verify.*may receive from the peers redis_t;"):
+        apply(host, BY_IPSEC)
+
+
 def test_what_a_user_would_not_expect_is_said() -> None:
     (warning,) = warnings.peer_warnings(peering(LOOPBACK))
     assert re.search(r"postgresql_t receives from peers of the same host over 127.0.0.0/8 only", warning)
