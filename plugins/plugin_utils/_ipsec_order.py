@@ -138,7 +138,7 @@ def _defined(flows: Any, groups: Groups, hosts: Iterable[str]) -> dict[str, _Sid
     """The sides of the flows of the fleet, by the names that the flows have on a host."""
     if not flows:
         return {}
-    found = {}
+    found: dict[str, _Sides] = {}
     for flow in fleet_flows(flows, next(iter(hosts)), groups):
         sides = _Sides(flow.clients.hosts, flow.servers.hosts, bool(flow.clients.addresses))
         found.update((str(name), sides) for name in names(flow.raw))
