@@ -50,7 +50,9 @@ unit-all: setup ## all unit tests, with playbooks and many examples, and the bui
 # Two virtual machines at least, and one core left for the controllers where there are more.
 VMS := $(shell cores=$$(nproc); echo $$((cores > 3 ? cores - 1 : 2)))
 VM_FILES = $(MACHINE_FILES)
-VM_TESTS = $(UNCHANGED) $(VM_FILES) -- $(POLICY) $(PY) -m pytest --numprocesses=$(VMS) --dist=loadfile --verbose --durations=20 \
+# Among the words, since they decide what a run is a run of
+LAB_KIND = $(if $(SENET_LAB_KIND),env SENET_LAB_KIND=$(SENET_LAB_KIND))
+VM_TESTS = $(UNCHANGED) $(VM_FILES) -- $(POLICY) $(LAB_KIND) $(PY) -m pytest --numprocesses=$(VMS) --dist=loadfile --verbose --durations=20 \
 	--junit-xml=build/junit/$@.xml
 
 # By guest (its distribution, its policy) and kernel: the newest one but for vm-stock, which has the distribution's own.

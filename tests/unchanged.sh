@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Runs a command unless it has passed before on the same files: unchanged.sh PATHSPEC... -- COMMAND...
-# The files are those git lists for the pathspecs, changed and new ones as they stand. A pytest's JUnit file is kept, and
-# put back where the command is not run.
+# The files are those git lists for the pathspecs, changed and new ones as they stand: what git keeps of them, which is
+# their content, whether they may be run, and where a link leads. A pytest's JUnit file is kept, and put back where the
+# command is not run.
 set -euo pipefail
 files=()
 while [ "$1" != -- ]; do
@@ -18,10 +19,17 @@ mkdir -p "$passed"
 find "$passed" -type f -mtime +30 -delete
 stamp=$passed/$({
   printf '%s\0' "$@"
-  git ls-files -z --cached --others --exclude-standard -- "${files[@]}" | sort -zu |
+  git ls-files -z --cached --others --exclude-standard -- "${files[@]}" | sort -zu | {
+    texts=()
     while IFS= read -r -d '' file; do
-      if [ -f "$file" ]; then printf '%s\0' "$file"; fi
-    done | xargs --null sha256sum
+      if [ -L "$file" ]; then printf '%s -> %s\0' "$file" "$(readlink "$file")"; fi
+      if [ -f "$file" ]; then
+        if [ -x "$file" ]; then printf '%s may be run\0' "$file"; fi
+        texts+=("$file")
+      fi
+    done
+    if [ ${#texts[@]} -gt 0 ]; then printf '%s\0' "${texts[@]}" | xargs --null sha256sum; fi
+  }
 } | sha256sum | cut -d ' ' -f 1)
 if [ -e "$stamp" ]; then
   touch "$stamp"

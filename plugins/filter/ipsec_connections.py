@@ -10,6 +10,7 @@ description:
   - The role C(labelled_ipsec) uses it. Each flow of the fleet with C(verify_source=ipsec) becomes a connection of
     libreswan for each of its ports and each pair of addresses of this host and of a host on the other side.
   - A host on neither side of any of these flows gets no connection.
+  - An address of this host itself, and one of its loopback, stand for no other host.
   - A flow with a port of SSH is an error, and so is a network as a side of such a flow.
 author:
   - senet.firewall contributors (@senet)
@@ -59,7 +60,7 @@ _value:
     name:
       description: The name that libreswan lists. It changes with the content of the connection.
       type: str
-      sample: senet-web_db-3f9a1c0e
+      sample: senet-web_db-3f9a1c0e5b7d2a64
     title:
       description: The flow, its two ends and its port.
       type: str

@@ -374,6 +374,8 @@ opened:
     - The flows that stay and permit what they refused before, or in check mode would, since the change takes ports,
       addresses, interfaces, C(verify_source) or the mode V(enforce) from them; and the domains that are no longer
       confined. A warning says each, unless O(state=absent) frees the domain.
+    - A flow is listed as well if it no longer names a destination whose clients it verified, and no other flow
+      verifies them.
     - What another enforced flow refuses is not listed, nor are domains that a flow names in addition. Flows that are
       gone are in RV(removed).
   returned: success

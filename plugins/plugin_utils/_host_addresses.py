@@ -16,8 +16,11 @@ from ansible_collections.senet.firewall.plugins.plugin_utils._host_flows import 
 _FACTS = ("all_ipv4_addresses", "all_ipv6_addresses")
 
 
-def host_addresses(hostvars: Mapping[str, Any], variable: str, facts: bool = False, resolve: bool = False) -> Addresses:
-    """How to get the addresses of a host by its name; SenetError says what is wrong with them."""
+def host_addresses(
+    hostvars: Mapping[str, Any], variable: str, facts: bool = False, resolve: bool | None = None
+) -> Addresses:
+    """How to get the addresses of a host by its name; SenetError says what is wrong with them. ``resolve`` is None for
+    who has no such option."""
     known = _known(hostvars, variable, facts, resolve)
 
     def addresses(name: str) -> list[str]:
@@ -64,7 +67,7 @@ def _from_facts(host: str, facts: Mapping[str, Any]) -> list[str]:
     return kept
 
 
-def _from_variable(host: str, variable: str, value: Any, resolve: bool) -> list[str]:
+def _from_variable(host: str, variable: str, value: Any, resolve: bool | None) -> list[str]:
     if value is None and variable == "ansible_host":
         value = host
     texts = [value] if isinstance(value, str) else list(value or ())
@@ -74,10 +77,8 @@ def _from_variable(host: str, variable: str, value: Any, resolve: bool) -> list[
     for text in found:
         parsed = network(text)
         if parsed is None:
-            raise SenetError(
-                f"The {variable} {text!r} of the host '{host}' is not an address; give one, or let names be resolved "
-                "with resolve=true."
-            )
+            advice = "name another variable" if resolve is None else "let names be resolved with resolve=true"
+            raise SenetError(f"The {variable} {text!r} of the host '{host}' is not an address; give one, or {advice}.")
         if parsed.num_addresses > 1:
             # As a client it would let in whoever else is in that network
             raise SenetError(

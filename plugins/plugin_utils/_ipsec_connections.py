@@ -83,7 +83,8 @@ def options(connection: Connection, certificate: str | None) -> list[tuple[str, 
     certificates that name them."""
     ours, theirs = (connection.port, 0) if connection.serves else (0, connection.port)
     protocol = _PROTOCOLS[connection.protocol]
-    proof = [("leftcert", certificate), ("leftsendcert", "always")] if certificate else [("authby", "secret")]
+    # In quotes, since a blank outside them is a syntax error, for which libreswan loads no connection of anybody
+    proof = [("leftcert", f'"{certificate}"'), ("leftsendcert", "always")] if certificate else [("authby", "secret")]
     return [
         ("left", connection.local),
         ("leftid", connection.local),
@@ -104,9 +105,9 @@ def options(connection: Connection, certificate: str | None) -> list[tuple[str, 
 
 def connection_name(connection: Connection, certificate: str | None, version: str) -> str:
     """A name that tells the content: libreswan's list of names then says whether what it has loaded is what is wanted.
-    A name may have letters, digits, '.', '_' and '-' only."""
+    A name may have letters, digits, '.', '_' and '-' only. Of two connections with the same name it loads one."""
     content = repr((connection, options(connection, certificate), version if certificate else ""))
-    return f"{PREFIX}{connection.flow}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
+    return f"{PREFIX}{connection.flow}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
 
 
 def _services(flow: FleetFlow, ssh_ports: Collection[int]) -> Iterator[tuple[str, str, int]]:
@@ -147,12 +148,20 @@ def _needs(raw: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _pairs_of_addresses(flow: FleetFlow, host: str, others: Side, addresses: Addresses) -> Iterator[tuple[str, str]]:
-    """Each address of the host with each of the others' that has its family."""
+    """Each address of the host with each of the others' that has its family. What the host sends to itself needs no
+    association."""
     own = [str(ip_address(text)) for text in map(_address, addresses(host))]
     sides = [(other, addresses(other)) for other in sorted(others.hosts - {host})]
-    sides.extend((text, [_one_host(flow, text)]) for text in others.addresses)
+    named = [text for text in others.addresses if not _loopback(text)]
+    sides.extend((text, [_one_host(flow, text)]) for text in named if _address(text) not in own)
     for other, texts in sides:
-        matches = list(_matches(own, map(_address, texts)))
+        remotes = [remote for remote in map(_address, texts) if remote not in own]
+        if not remotes:
+            raise SenetError(
+                f"The hosts '{host}' and '{other}' of the flow '{flow.name}' have the same address {texts[0]}; give "
+                "each its own, or name a variable that has it."
+            )
+        matches = list(_matches(own, remotes))
         if not matches:
             raise SenetError(
                 f"The host '{host}' and '{other}' of the flow '{flow.name}' have no address of the same family; give "
@@ -161,12 +170,16 @@ def _pairs_of_addresses(flow: FleetFlow, host: str, others: Side, addresses: Add
         yield from matches
 
 
-def _matches(own: Iterable[str], theirs: Iterable[str]) -> Iterator[tuple[str, str]]:
-    remotes = list(theirs)
+def _matches(own: Iterable[str], theirs: Collection[str]) -> Iterator[tuple[str, str]]:
     for local in own:
-        for remote in remotes:
-            if ip_address(local).version == ip_address(remote).version and local != remote:
+        for remote in theirs:
+            if ip_address(local).version == ip_address(remote).version:
                 yield local, remote
+
+
+def _loopback(text: str) -> bool:
+    found = network(text)
+    return found is not None and found.is_loopback
 
 
 def _one_host(flow: FleetFlow, text: str) -> str:

@@ -18,11 +18,13 @@ from pathlib import Path
 
 from .bases import one_line_sources
 from .building import Progress, cache_root, digest, locked, output, require, step
-from .guests import guest_named
+from .guests import FEDORA, guest_named
 from .vm import Host
 
 _PLACE = "/var/local/packages"
 _SOURCE = f"deb [trusted=yes] file:{_PLACE} ./\n"
+# Debian's dpkg runs the packages' scripts in a domain that Fedora's policy does not have, where rpm's is not confined
+_SCRIPTS = "(typealias dpkg_script_t) (typealiasactual dpkg_script_t unconfined_t)\n"
 
 
 def offer_packages(host: Host, guest: str, names: list[str], progress: Progress = print) -> None:
@@ -39,6 +41,8 @@ def offer_packages(host: Host, guest: str, names: list[str], progress: Progress 
     host.run("rm -rf /etc/apt/sources.list /etc/apt/sources.list.d/*")
     host.put(_SOURCE, "/etc/apt/sources.list.d/lab.list")
     host.run("apt-get --quiet=2 update", timeout=300)
+    if guest_named(guest).policy == FEDORA:
+        host.run("cat > lab_dpkg.cil; semodule -i lab_dpkg.cil", input=_SCRIPTS, timeout=300)
 
 
 def ensure_packages(suite: str, status: bytes, names: list[str], progress: Progress) -> Path:

@@ -3,6 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """tests/unchanged.sh runs a command once for the same files and the same words, and keeps the report of that run."""
 
+import ast
+import os
 import subprocess
 from pathlib import Path
 
@@ -69,3 +71,36 @@ def test_the_report_of_the_run_that_passed_comes_back(tree: Tree) -> None:
     (tree.root / "report.xml").unlink()
     assert tree.run("--junit-xml=report.xml") == (0, 1)
     assert (tree.root / "report.xml").read_text() == "<testsuites/>\n"
+
+
+def test_a_program_and_a_link_are_what_git_keeps_of_them(tree: Tree) -> None:
+    tree.write("good", "")
+    (tree.root / "link").symlink_to("docs")
+    assert [tree.run(), tree.run()] == [(0, 1), (0, 1)]
+    (tree.root / "code").chmod(0o755)
+    assert [tree.run(), tree.run()] == [(0, 2), (0, 2)]
+    (tree.root / "link").unlink()
+    (tree.root / "link").symlink_to(".")
+    assert [tree.run(), tree.run()] == [(0, 3), (0, 3)]
+
+
+def test_what_runs_on_machines_reads_no_file_that_does_not_make_it_run_again() -> None:
+    found = {
+        (str(path.relative_to(ROOT)), name)
+        for directory in ("vm", "lab", "containers")
+        for path in (ROOT / "tests" / directory).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        for name in ([node.module or ""] if isinstance(node, ast.ImportFrom) else [])
+        if name.startswith(("tests.unit", "tests.package"))
+    }
+    assert found == set()
+
+
+def test_another_kind_of_machine_is_another_run() -> None:
+    def words(kind: str) -> str:
+        environment = {**os.environ, "SENET_LAB_KIND": kind}
+        command = ["make", "--dry-run", "--silent", "-o", "setup-lab", "vm-debian13"]
+        done = subprocess.run(command, cwd=ROOT, env=environment, text=True, capture_output=True, check=True)
+        return done.stdout.partition(" -- ")[2]
+
+    assert len({words(kind) for kind in ("", "uml", "qemu")}) == 3

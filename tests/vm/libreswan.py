@@ -87,8 +87,8 @@ def certificates(place: Path) -> dict[str, str]:
         openssl("req", *new_key, "-keyout", "key", "-out", "request", "-subj", f"/CN={name}.lab")
         openssl("x509", "-req", "-in", "request", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "30",
                 "-extfile", "names", "-out", "certificate")  # fmt: skip
-        openssl("pkcs12", "-export", "-in", "certificate", "-inkey", "key", "-certfile", "ca.pem", "-name", name,
-                "-passout", f"pass:{PASSWORD}", "-out", "p12")  # fmt: skip
+        openssl("pkcs12", "-export", "-in", "certificate", "-inkey", "key", "-certfile", "ca.pem",
+                "-name", f"{name} of the lab", "-passout", f"pass:{PASSWORD}", "-out", "p12")  # fmt: skip
         found[name] = base64.b64encode((place / "p12").read_bytes()).decode()
     return found
 
@@ -97,7 +97,7 @@ def by_certificates(found: dict[str, str]) -> dict[str, Any]:
     """The role's variables for these certificates in place of the key."""
     return {
         "labelled_ipsec_psk": None,
-        "labelled_ipsec_certificate": "{{ inventory_hostname }}",
+        "labelled_ipsec_certificate": "{{ inventory_hostname }} of the lab",
         "labelled_ipsec_pkcs12": "{{ certificates[inventory_hostname] }}",
         "labelled_ipsec_pkcs12_password": PASSWORD,
         "certificates": found,

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.article import ARTICLE
 from tests.lab.controller import Controller
 from tests.lab.lab import Lab
 from tests.lab.probes import ADDRESSES, as_domain, connect, context, listener, through_apache
 from tests.lab.vm import Host
-from tests.unit.plugins.filter.test_flows_from_iptables import ARTICLE
 from tests.vm.facts import POSTGRESQL
 
 each_family = pytest.mark.parametrize("family", sorted(ADDRESSES))

@@ -97,10 +97,21 @@ def _load(host: Host) -> int:
 
 
 def _load_confirmed(host: Host) -> int:
-    if observation.stored_intent(host) is None:
+    if not _is_recorded(host):
         _say(_ALERT + _NO_RECORD)
         return 1
     return _report(host, load.load(host))
+
+
+def _is_recorded(host: Host) -> bool:
+    """Whether there is a record of the flows.
+
+    :raises SenetError: it is damaged, which is an emergency as well.
+    """
+    try:
+        return observation.stored_intent(host) is not None
+    except SenetError as exc:
+        raise SenetError("{0}{1} Until then NO flow of this host is put in force.".format(_ALERT, exc)) from exc
 
 
 def _refresh(host: Host) -> int:
@@ -214,6 +225,7 @@ def _watch(host: Host) -> int:
     while True:
         try:
             pending = host.guard.pending()
+            _is_recorded(host)
             if pending is None and rescue.due() and repair.types_lost(host):
                 rescue.failed()
                 measures.repairs += _bring_back(host)

@@ -111,16 +111,18 @@ def _of_flow(old: Flow, new: Flow, olds: List[Flow], news: List[Flow], after: Fl
     space = Space(olds + news)
     everybody = _possible(space, _open_to_everybody(space, old, new, olds, news)) if old.mode == ENFORCE else []
     clients = _possible(space, boxes_less(_open_to_clients(space, old, new, olds), everybody))
-    checks = _unchecked(old, new, after)
-    if not (everybody or clients or checks):
+    checks, left = _unchecked(old, new, after), _left_unchecked(old, new, after)
+    if not (everybody or clients or checks or left):
         return []
     options = _changed(old, new, ("mode",) if new.mode == OBSERVE else _PLACE) if everybody else []
     options += [option for option in _wider(space, old, new) if option not in options] if clients else []
     options += ["verify_source"] if checks else []
+    options += ["destination"] if left and "destination" not in options else []
     parts = [opened_text.of_everybody(space, old.protocol, box) for box in everybody]
     of_clients = opened_text.of_everybody if new.mode == OBSERVE else opened_text.of_clients
     parts += [of_clients(space, new.protocol, box) for box in clients]
     parts += [opened_text.of_check(check) for check in checks]
+    parts += [opened_text.of_check_for(check, domains) for check, domains in left]
     moved = bool(everybody) and new.mode == ENFORCE and (old.protocol, old.ports) != (new.protocol, new.ports)
     return [Opened(old.name, None, tuple(options), opened_text.of_flow(new, parts, moved))]
 
@@ -208,6 +210,19 @@ def _unchecked(old: Flow, new: Flow, after: FlowSet) -> List[str]:
         return []
     lost = [check for check in _CHECKS[old.verify_source] if check not in _CHECKS[new.verify_source]]
     return [check for check in lost if not all(_checks(after, domain, check) for domain in new.destination)]
+
+
+def _left_unchecked(old: Flow, new: Flow, after: FlowSet) -> List[Tuple[str, Tuple[str, ...]]]:
+    """The destinations that a flow does not name any more, by what was checked of their clients on all ports and is not
+    checked now."""
+    if old.mode != ENFORCE or new.mode != ENFORCE:
+        return []
+    gone = [domain for domain in old.destination if domain not in new.destination]
+    found = [
+        (check, tuple(domain for domain in gone if not _checks(after, domain, check)))
+        for check in _CHECKS[old.verify_source]
+    ]
+    return [(check, domains) for check, domains in found if domains]
 
 
 def _checks(flows: FlowSet, domain: str, check: str) -> bool:

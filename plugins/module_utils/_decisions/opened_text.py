@@ -97,6 +97,11 @@ def of_check(check: str) -> str:
     return _UNCHECKED.get(check, _UNCHECKED_DOMAIN)
 
 
+def of_check_for(check: str, domains: Sequence[str]) -> str:
+    """The same of domains that a flow does not name any more."""
+    return "{0} for {1}, on any port".format(of_check(check), _list(domains))
+
+
 def of_flow(flow: Flow, parts: Sequence[str], moved: bool) -> str:
     """All that the change of a flow opens; ``moved`` says that its ports are others now."""
     return "{0} opens what was closed: {1}.{2}".format(

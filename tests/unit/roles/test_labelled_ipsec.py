@@ -3,8 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the role labelled_ipsec writes, what it asks the kernel, and how it reads libreswan's list of connections."""
 
+import os
 import re
 import subprocess
+from base64 import b64encode
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +137,116 @@ def test_a_class_that_the_kernel_does_not_have_is_an_error(tmp_path: Path) -> No
     assert done.returncode != 0
 
 
+class Database:
+    """libreswan's database of certificates: a file for each nickname, in place of NSS, with tools like its."""
+
+    CERTUTIL = """\
+        place=${3#sql:}
+        case $1 in
+        -N) mkdir "$place/certificates" ;;
+        -L)
+            printf '\\nCertificate Nickname  Trust Attributes\\n  SSL,S/MIME,JAR/XPI\\n\\n'
+            for file in "$place"/certificates/*; do [ ! -e "$file" ] || printf '%-60s u,u,u\\n' "${file##*/}"; done
+            ;;
+        *) rm "$place/certificates/$5" ;;
+        esac
+        """
+    PK12UTIL = """\
+        [ -s "$6" ] || { echo 'password file contains no data' >&2; exit 1; }
+        [ "$(cat "$6")" = "$(head -n 1 "$2")" ] || { echo SEC_ERROR_BAD_PASSWORD; echo invalid; exit 18; } >&2
+        sed 1d "$2" | while read -r name; do cp "$2" "${4#sql:}/certificates/$name"; done
+        """
+
+    def __init__(self, place: Path) -> None:
+        self._place = place
+        self.record = place / "etc/senet-labelled-ipsec.imported"
+        for directory in ("bin", "etc", "nss/certificates"):
+            (place / directory).mkdir(parents=True)
+        self.tool("certutil", self.CERTUTIL)
+        self.tool("pk12util", self.PK12UTIL)
+        self.tool("ipsec", ":")
+
+    def tool(self, name: str, text: str) -> None:
+        path = self._place / "bin" / name
+        path.write_text("#!/bin/sh\n" + text)
+        path.chmod(0o755)
+
+    def run(self, *lines: str) -> tuple[int, str, str]:
+        """The exit code of the script, what it said, and the last line of what it complained of."""
+        script = (ROLE / "files/certificate").read_text().replace("/var/lib/ipsec/nss", str(self._place / "nss"))
+        done = subprocess.run(
+            ["sh", "-c", script.replace("/etc/ipsec.d", str(self._place / "etc"))],
+            input="".join(line + "\n" for line in lines), text=True, capture_output=True, check=False,
+            env={**os.environ, "PATH": f"{self._place / 'bin'}:{os.environ['PATH']}"},
+        )  # fmt: skip
+        return done.returncode, done.stdout.strip(), "".join(done.stderr.splitlines()[-1:])
+
+    def imported(
+        self, digest: str, *nicknames: str, password: str = "", given: str = "", action: str = "import"
+    ) -> tuple[int, str, str]:
+        """The script's import of a file with these nicknames, the first one the host's."""
+        text = "".join(line + "\n" for line in (password, *nicknames))
+        return self.run(f"{action} {digest} {nicknames[0]}", given or password, b64encode(text.encode()).decode())
+
+    def nicknames(self) -> list[str]:
+        return sorted(path.name for path in (self._place / "nss/certificates").iterdir())
+
+    def put(self, nickname: str) -> None:
+        (self._place / "nss/certificates" / nickname).write_text("of the administrator")
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Database:
+    return Database(tmp_path)
+
+
+@pytest.mark.parametrize("password", ["", "of the lab", " with blanks\\ "])
+def test_a_certificate_is_imported_once_and_removed_with_what_it_brought(database: Database, password: str) -> None:
+    database.put("lab authority")
+    assert database.imported("d1", "web of the lab", "second authority", password=password) == (0, "changed", "")
+    assert database.nicknames() == ["lab authority", "second authority", "web of the lab"]
+    for action in ("import", "compare"):
+        assert database.imported("d1", "web of the lab", password=password, action=action) == (0, "", "")
+        assert database.imported("d2", "web of the lab", action="compare") == (0, "changed", "")
+    # The one in use stays where the file is not given any more
+    assert database.run("remove web of the lab") == (0, "", "")
+    assert database.run("find") == (0, "changed", "")
+    assert database.run("remove other") == (0, "changed", "")
+    assert database.nicknames() == ["lab authority"]
+    assert database.run("remove") == (0, "", "")
+
+
+def test_what_cannot_be_imported_leaves_the_certificate_that_is_there(database: Database) -> None:
+    database.imported("d1", "web", password="old")
+    rc, dummy, text = database.imported("d2", "web", password="new", given="wrong")
+    assert (rc, text) == (1, "pk12util does not take it with this password: SEC_ERROR_BAD_PASSWORD")
+    rc, dummy, text = database.run("import d2 web", "", b64encode(b"\nother\n").decode())
+    assert (rc, text) == (1, "The certificate to import has no nickname 'web', but other.")
+    assert database.nicknames() == ["web"]
+    assert database.imported("d1", "web", password="old") == (0, "", "")
+
+
+def test_a_certificate_of_somebody_else_is_not_replaced(database: Database) -> None:
+    database.put("web")
+    rc, dummy, text = database.imported("d1", "web")
+    assert (rc, text.partition(";")[0]) == (1, "The database has a certificate 'web' that this role did not import")
+    assert database.run("remove") == (0, "", "")
+    assert database.nicknames() == ["web"]
+
+
+@pytest.mark.parametrize("broken", ["ipsec", "pk12util"])
+def test_an_import_that_did_not_come_to_its_end_is_made_anew(database: Database, broken: str) -> None:
+    text = {"ipsec": "false", "pk12util": database.PK12UTIL + '\ncase $4 in *nss) kill "$PPID" ;; esac'}[broken]
+    database.tool(broken, text)
+    assert database.imported("d1", "web")[0] != 0
+    assert database.nicknames() == ["web"]
+    database.tool(broken, {"ipsec": ":", "pk12util": database.PK12UTIL}[broken])
+    assert database.imported("d1", "web") == (0, "changed", "")
+    assert database.imported("d1", "web") == (0, "", "")
+    assert database.run("remove") == (0, "changed", "")
+    assert database.nicknames() == []
+
+
 def test_what_is_documented_is_what_there_is() -> None:
     (spec,) = yaml.safe_load((ROLE / "meta/argument_specs.yml").read_text())["argument_specs"].values()
     defaults = yaml.safe_load((ROLE / "defaults/main.yml").read_text())
@@ -156,7 +268,16 @@ def test_what_is_documented_is_what_there_is() -> None:
         ({"labelled_ipsec_psk": 'a"b'}, "it has a double quote or a line break, which libreswan's file cannot hold"),
         ({"labelled_ipsec_psk": "a\nb"}, "it has a double quote or a line break, which libreswan's file cannot hold"),
         ({"labelled_ipsec_psk": ""}, "labelled_ipsec_psk is empty, or"),
+        ({"labelled_ipsec_psk": "{{ vault | default(omit) }}"}, "Labelled IPsec needs labelled_ipsec_psk, a key that"),
+        (
+            {"labelled_ipsec_pkcs12": "AAAA", "labelled_ipsec_certificate": "{{ none_such | default(omit) }}"},
+            "labelled_ipsec_pkcs12 is set without labelled_ipsec_certificate",
+        ),
         ({"labelled_ipsec_psk": None, "labelled_ipsec_certificate": ""}, "labelled_ipsec_certificate is empty, or"),
+        (
+            {"labelled_ipsec_psk": None, "labelled_ipsec_certificate": 'a"b'},
+            "it has a double quote or a line break, which",
+        ),
         ({"labelled_ipsec_pkcs12": "AAAA"}, "labelled_ipsec_pkcs12 is set without labelled_ipsec_certificate"),
         ({"labelled_ipsec_keys": KEY}, "The variable 'labelled_ipsec_keys' is none of the role labelled_ipsec"),
         ({"labelled_ipsec_flows": [{**HERE, "ports": [22]}]}, "has port 22, on which this host is managed by SSH"),
@@ -199,3 +320,56 @@ def test_how_libreswans_list_is_read(stubbed: Stubbed, tmp_path: Path, status: s
     listed = {"__labelled_ipsec_status": {"stdout": status}}
     text = written(stubbed, tmp_path, str(tmp_path / "lists.j2"), "web", **listed)
     assert text.splitlines() == ["senet-web_db-37bae1aa senet-web_db-fa486ef8", "senet-web_db-37bae1aa", "theirs"]
+
+
+def with_libreswan(place: Path, status: str) -> dict[str, Any]:
+    """The environment of a play in which libreswan lists these connections, and takes no others."""
+    (place / "bin").mkdir()
+    (place / "status").write_text(status)
+    tool = place / "bin/ipsec"
+    tool.write_text(f'#!/bin/sh\n[ "$*" = "whack --status" ] && exec cat {place}/status\necho "$*" >>{place}/asked\n')
+    tool.chmod(0o755)
+    return {"PATH": f"{place / 'bin'}:{os.environ['PATH']}"}
+
+
+WANTED = ["senet-web_db-37bae1aa", "senet-web_db-fa486ef8"]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("status", "changed"),
+    [("", 1), (STATUS, 1), (STATUS.replace("unrouted", "routed"), 0), (STATUS_5.replace("unrouted", "routed"), 0)],
+)
+def test_check_mode_says_what_libreswan_would_be_told(
+    stubbed: Stubbed, tmp_path: Path, status: str, changed: int
+) -> None:
+    done = stubbed.play(
+        {
+            "environment": with_libreswan(tmp_path, status),
+            "vars": {"__labelled_ipsec_connections": [{"name": name} for name in WANTED]},
+            "tasks": [
+                {"ansible.builtin.include_vars": str(ROLE / "vars/main.yml")},
+                {"ansible.builtin.include_tasks": str(ROLE / "tasks/load.yml")},
+            ],
+        },
+        flags=("--check",),
+    )
+    assert (done.rc, f"changed={changed} " in done.output) == (0, True), done.output
+    assert not (tmp_path / "asked").exists()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("status", ["000 Connection list:\n", STATUS.replace("senet-", "theirs-")])
+def test_a_libreswan_that_this_role_did_not_set_up_is_not_stopped(
+    stubbed: Stubbed, tmp_path: Path, status: str
+) -> None:
+    done = stubbed.play(
+        {
+            "environment": with_libreswan(tmp_path, status),
+            "roles": [{"role": "senet.firewall.labelled_ipsec", "vars": {"labelled_ipsec_state": "absent"}}],
+        },
+        flags=("--check",),
+    )
+    assert (done.rc, "changed=0 " in done.output) == (0, True), done.output
+    said = done.output.partition("Stop libreswan")[2].splitlines()
+    assert said[1:2] == ["skipping: [localhost]"]

@@ -14,17 +14,8 @@ from ansible_collections.senet.firewall.plugins.filter.flows_from_iptables impor
 from ansible_collections.senet.firewall.plugins.module_utils._values.fields import parse_confined
 from ansible_collections.senet.firewall.plugins.module_utils._values.flows import flow_set
 from ansible_collections.senet.firewall.plugins.module_utils._values.parsing import parse_flow
+from tests.article import ARTICLE
 
-# The commands of the article that this collection answers
-ARTICLE = """
-iptables -A OUTPUT -p tcp --dport 5432 -m owner --uid-owner apache -m selinux --selinux-source httpd_t -j ACCEPT
-iptables -A OUTPUT -p tcp --dport 5432 -m owner --uid-owner apache -m selinux --selinux-source httpd_t -j DROP
-iptables -A OUTPUT -m state --state ESTABLISHED,RELATED -m owner --uid-owner apache -j ACCEPT
-iptables -A OUTPUT -m owner --uid-owner apache -j DROP
-iptables -A INPUT -p tcp --dport 5432 -m selinux --selinux-dest postgresql_t -m selinux --selinux-source httpd_t -j ACCEPT
-iptables -A INPUT -p tcp --dport 5432 -j DROP
-iptables -A OUTPUT -o eth0 -m selinux --selinux-source httpd_t -j ACCEPT
-""".strip().splitlines()  # noqa: E501
 DROP66 = "-A OUTPUT -p tcp --dport 5432 -s 192.0.2.66 -j DROP"
 WEB_DB = {
     "name": "httpd_to_postgresql_5432",

@@ -101,6 +101,25 @@ def test_a_host_on_both_sides_has_both_ends_with_others_and_none_with_itself() -
     ]
 
 
+def test_what_stands_for_the_host_itself_gets_no_connection() -> None:
+    own = ["192.0.2.20", "2001:db8::20", "127.0.0.1", "127.0.0.0/8", "::1"]
+    assert titles("db1", item(clients=["web2", *own])) == ["web_db: 192.0.2.11 -> 192.0.2.20, tcp 5432"]
+
+
+def test_a_name_in_place_of_an_address_cannot_be_resolved_here() -> None:
+    hostvars = {**HOSTVARS, "db1": {"addresses": "db1.example.com"}}
+    with pytest.raises(AnsibleFilterError, match="'db1.example.com' .*; give one, or name another variable"):
+        ipsec_connections([WEB_DB], "web2", GROUPS, hostvars, variable="addresses")
+
+
+def test_two_hosts_with_one_address_are_an_error_that_says_so() -> None:
+    hostvars = {**HOSTVARS, "db1": {"addresses": "192.0.2.11"}}
+    with pytest.raises(
+        AnsibleFilterError, match="'web2' and 'db1' of the flow 'web_db' have the same address 192.0.2.11; give each"
+    ):
+        ipsec_connections([WEB_DB], "web2", GROUPS, hostvars, variable="addresses")
+
+
 def test_an_address_can_be_the_other_host() -> None:
     assert titles("db1", item(clients=["198.51.100.7"])) == ["web_db: 198.51.100.7 -> 192.0.2.20, tcp 5432"]
 
@@ -112,7 +131,7 @@ def test_the_name_of_a_connection_changes_with_its_content() -> None:
     first, same, *others = (connections("web2", **more)[0]["name"] for more in given)
     assert first == same
     assert len({first, *others}) == 4
-    assert re.fullmatch(r"senet-web_db-[0-9a-f]{8}", first)
+    assert re.fullmatch(r"senet-web_db-[0-9a-f]{16}", first)
     names = [one["name"] for one in connections("db1", item(ports=["5432-5440"]))]
     assert len(set(names)) == len(names) == 27
 
@@ -120,7 +139,8 @@ def test_the_name_of_a_connection_changes_with_its_content() -> None:
 def test_a_certificate_takes_the_place_of_the_key() -> None:
     (keyed,), (certified,) = connections("web2"), connections("web2", certificate="web2")
     assert ["authby", "secret"] in keyed["options"]
-    assert ["leftcert", "web2"] in certified["options"]
+    # A blank outside of quotes is a syntax error
+    assert ["leftcert", '"web2"'] in certified["options"]
     assert "authby" not in dict(certified["options"])
 
 

@@ -387,6 +387,13 @@ def test_a_record_of_flows_that_has_gone_is_told_once(monkeypatch: pytest.Monkey
     assert said.count("<1>The file /etc/senet/flows.json is missing, so NO flow of this host is put in force") == 1
 
 
+def test_a_damaged_record_of_flows_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = host_with(WEB_DB)
+    host.service.text = "{"
+    said = watch(host, monkeypatch, rounds=3)
+    assert said.count("<1>The file /etc/senet/flows.json is damaged") == 1
+
+
 def test_a_record_that_goes_with_the_last_flow_is_no_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
     host = host_with(WEB_DB)
     host.service.text = None

@@ -728,6 +728,15 @@ def test_a_boot_without_the_record_of_flows_fails() -> None:
     )
 
 
+def test_a_boot_with_a_damaged_record_of_flows_fails_as_loudly() -> None:
+    host = host_with(WEB_DB)
+    host.reboot()
+    host.service.text = "{"
+    with pytest.raises(SenetError, match=r"^<1>The file .* is damaged .* NO flow of this host is put in force"):
+        loaded(host)
+    assert host.writes == []
+
+
 def test_a_boot_with_a_damaged_record_of_a_change_loads_what_was_confirmed(monkeypatch: pytest.MonkeyPatch) -> None:
     host = host_with(WEB_DB)
     host.reboot()

@@ -242,6 +242,15 @@ OTHER = flow("other", source=["named_t"], ports=[5432], source_addresses=["192.0
             "verified; the domain of clients on other hosts is not verified.",
             id="not verified by ipsec",
         ),
+        pytest.param(
+            [flow(verify_source="ipsec", destination=["postgresql_t", "redis_t"])],
+            [flow(verify_source="loopback", destination=["redis_t"]), flow("b", ports=[1], verify_source="address")],
+            ["verify_source", "destination"],
+            "The change of the flow 'web_db' opens what was closed: the address of clients on other hosts is not "
+            "verified; the domain of clients on other hosts is not verified; the domain of clients on other hosts is "
+            "not verified for postgresql_t, on any port.",
+            id="another destination",
+        ),
     ],
 )
 def test_one_sentence_a_flow_says_what_is_open_and_to_whom(
@@ -267,6 +276,10 @@ def test_one_sentence_a_flow_says_what_is_open_and_to_whom(
                      [flow(verify_source="ipsec", source_addresses=["192.0.2.7"])], id="verified by more"),
         pytest.param([flow(verify_source="loopback"), flow("b", ports=[1], verify_source="loopback")],
                      [flow(), flow("b", ports=[1], verify_source="loopback")], id="verified for another flow"),
+        pytest.param([flow(verify_source="loopback"), flow("b", ports=[1], verify_source="loopback")],
+                     [flow(verify_source="loopback", destination=["redis_t"]), flow("b", ports=[1],
+                           verify_source="loopback")], id="another destination, verified for another flow"),
+        pytest.param([flow()], [flow(destination=["redis_t"])], id="another destination that nobody verified"),
         # The result has them as removed
         pytest.param([flow(), OTHER._replace(ports=flow(ports=[99]).ports)], [flow()], id="removed"),
     ],
