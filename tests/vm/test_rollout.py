@@ -1,7 +1,8 @@
 # Copyright: (c) 2026, senet.firewall contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A rollout to two hosts that enforce SELinux: the canary first, and nobody where one of them would refuse."""
+"""A rollout to two hosts that enforce SELinux: the canary first, and nobody where one of them would refuse, or where
+clients would be refused for want of IPsec."""
 
 import json
 from typing import Any
@@ -49,4 +50,8 @@ def test_a_rollout_puts_a_flow_in_force_on_both_hosts_and_a_bad_one_nowhere(lab:
         bad = rollout(controller, WEB_DB, LOCKOUT)
         assert bad.rc != 0
         assert "refused: " in bad.output, bad.output
+        assert [host.run("cat /etc/senet/flows.json").stdout for host in (web, db)] == kept
+        unready = rollout(controller, {**WEB_DB, "verify_source": "ipsec"})
+        assert unready.rc != 0
+        assert "and db and web do not have this flow with verify_source=ipsec yet" in " ".join(unready.output.split())
         assert [host.run("cat /etc/senet/flows.json").stdout for host in (web, db)] == kept

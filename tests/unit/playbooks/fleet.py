@@ -59,6 +59,9 @@ def flows():
         module.fail_json(msg="It would cut sshd_t; name it in a flow.")
     changed = given != had
     result = {{"flows": given, "steps": ["restore the ipv4 rules"] if changed else [], "changed": changed}}
+    if changed:
+        untold = does == "confine in two modes"
+        result["previous_flows"] = None if untold else {{"flows": had, "purge": True}} if had else {{"state": "absent"}}
     if does == "open":
         result["opened"] = [{{"message": "tcp/5432 is open to everybody."}}]
     if changed and not module.check_mode:
@@ -81,6 +84,8 @@ def flows_info():
     waits = {{"token": "4f0c", "complete": True}} if does == "wait" else None
     drift = ["restore the ipv6 rules"] if does == "drift" else []
     history = [{{"flows": []}}] if earlier.exists() else []
+    with open(host / "read", "a") as log:
+        log.write("flows_info\\n")
     module.exit_json(flows=had, confine={{}}, history=history, pending=waits, drift=None if waits else drift)
 """
 # A host that is lost between the look and the change, as the action plugin would tell of none
@@ -149,9 +154,18 @@ class Fleet:
         written = self._hosts / host / "changes"
         return len(written.read_text().splitlines()) if written.exists() else 0
 
+    def reads(self, host: str) -> int:
+        """How often flows_info read it."""
+        written = self._hosts / host / "read"
+        return len(written.read_text().splitlines()) if written.exists() else 0
+
     def has(self, host: str) -> list[dict[str, Any]]:
         kept = self._hosts / host / "flows.json"
         return json.loads(kept.read_text()) if kept.exists() else []
+
+    def had(self, host: str, flows: list[dict[str, Any]]) -> None:
+        """It goes back to these flows."""
+        self._write(self._hosts / host / "earlier.json", flows)
 
     def asked(self, host: str) -> str:
         """The moment to which it was to go back."""

@@ -187,6 +187,47 @@ def test_observing_refuses_a_host_that_enforces(fleet: Fleet) -> None:
     assert touched(fleet) == {"web1": 2}
 
 
+PLAIN = {"name": "web_db", "pair": "httpd_to_postgresql", "clients": "webservers", "servers": "databases"}
+IPSEC = {**PLAIN, "verify_source": "ipsec"}
+
+
+def test_a_fleet_goes_over_to_ipsec_by_observing_and_comes_back_by_observing(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path, webservers=2)
+    hosts = [*fleet.webservers, "db1"]
+    fleet.set(senet_flows=[IPSEC])
+    early = fleet.run("rollout", "--check", senet_canary="db1")
+    refused(early, "db1 would enforce the flow 'web_db' with verify_source=ipsec, and db1, web1 and web2 do not have")
+    assert [fleet.reads(host) for host in hosts] == [0, 0, 0]
+
+    fleet.set(senet_flows=[{**IPSEC, "mode": "observe"}])
+    assert fleet.run("rollout", senet_batches="100%").status == "successful"
+    fleet.set(senet_flows=[IPSEC])
+    refused(fleet.run("rollout", "--limit", "web1,db1"), "and web2 is not among the hosts of this job, so nobody knows")
+    done = fleet.run("rollout", senet_canary="db1", senet_batches="100%")
+    assert (done.status, done.batches) == ("successful", [["db1"], ["web1", "web2"]]), done.output
+
+    fleet.set(senet_flows=[PLAIN])
+    fleet.does("web1", "confine in two modes")
+    refused(
+        fleet.run("rollout"), "web1 and web2 would lose verify_source=ipsec of the flow 'web_db', which db1 enforces"
+    )
+    assert [fleet.reads(host) for host in hosts] == [1, 0, 0]
+    fleet.does("web1", "")
+    fleet.set(senet_flows=[{**IPSEC, "mode": "observe"}])
+    assert fleet.run("rollout", senet_batches="100%").status == "successful"
+    fleet.set(senet_flows=[PLAIN])
+    assert fleet.run("rollout", senet_batches="100%").status == "successful"
+
+
+def test_a_rollback_puts_no_server_back_to_ipsec_that_its_clients_have_not(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path, webservers=1)
+    enforced = {"name": "web_db", "mode": "enforce", "verify_source": "ipsec"}
+    fleet.had("web1", [{**enforced, "destination_addresses": ["192.0.2.2"]}])
+    fleet.had("db1", [{**enforced, "source_addresses": ["192.0.2.1"]}])
+    job = fleet.run("rollback", senet_revert_to=TIME)
+    refused(job, "db1 would enforce the flow 'web_db' with verify_source=ipsec, and db1 and web1 do not have this flow")
+
+
 def test_a_host_that_no_flow_names_any_more_loses_its_flows_with_purge_alone(fleet: Fleet) -> None:
     assert fleet.run("rollout", "--limit", "web1,web2").status == "successful"
     only = {"name": "web_db", "pair": "httpd_to_postgresql", "clients": "web1", "servers": "databases"}
