@@ -92,6 +92,13 @@ class Held:
         return cls(host, control)
 
     @classmethod
+    def labelled_server(cls, host: Host, address: str, port: int, domain: str) -> Held:
+        """Listens by a socket with a domain's label."""
+        held = cls.client(host, address, port, domain, "--listen", "--timeout", "600")
+        host.run(f"until test -S {held.control}; do sleep 0.1; done")
+        return held
+
+    @classmethod
     def server(cls, host: Host, address: str, port: int, domain: str, executable_type: str, directory: str) -> Held:
         """Listens as a service whose process runs in a domain, its Unix socket where the domain may write."""
         interpreter = _INTERPRETER.format(domain=domain)

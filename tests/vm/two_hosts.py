@@ -15,8 +15,8 @@ WEB, DB = LINK["web"], LINK["db"]
 FLOW = {"name": "web_db", "source": ["httpd_t"], "destination": ["postgresql_t"], "ports": [PORT, KEPT_PORT]}
 BY_IPSEC = {**FLOW, "verify_source": "ipsec"}
 OBSERVED = {**BY_IPSEC, "mode": "observe"}
-# A domain that may connect to the port, and is no source of the flow
-OTHER = "sshd_t"
+# A domain that may connect to any port, by Fedora's policy too, and is no source of the flow
+OTHER = "named_t"
 
 Hosts = tuple[Host, Host]
 
@@ -59,7 +59,7 @@ class Kept:
         web, db = hosts
         self._ends: list[tuple[Held, Held]] = []
         for address in DB:
-            server = Held.server(db, address, KEPT_PORT, "postgresql_t", "postgresql_exec_t", "/run/postgresql")
+            server = Held.labelled_server(db, address, KEPT_PORT, "postgresql_t")
             self._ends.append((Held.client(web, address, KEPT_PORT, "httpd_t", "--timeout", "20"), server))
         self._count = 0
 
