@@ -167,6 +167,7 @@ def test_nobody_else_of_that_host_does(verified: Hosts) -> None:
     association = [
         f"(allow {OTHER} senet_ipsec_spd_t (association (polmatch)))",
         f"(allow {OTHER} self (association (sendto)))",
+        f"(allow ipsec_t {OTHER} (association (setcontext)))",
     ]
     for rules in (packets, packets + association):
         web.run("cat > grants.cil; semodule -i grants.cil", input="\n".join(rules), timeout=300)
