@@ -57,7 +57,7 @@ VM_TESTS = $(UNCHANGED) $(VM_FILES) -- $(POLICY) $(LAB_KIND) $(PY) -m pytest --n
 
 # By guest (its distribution, its policy) and kernel: the newest one but for vm-stock, which has the distribution's own.
 VM_RUNS := vm-debian12 vm-fedora vm-stock
-FEDORA_MARKS = smoke
+FEDORA_MARKS = smoke and not thorough
 FEDORA_CASES = not nftables and not confine
 POLICY_SOURCE = $(PY) -c 'from tests.lab.policy import policy_source; print(policy_source() or "")'
 # Files outside the tree decide these tests, too
@@ -71,7 +71,7 @@ vm-debian12: setup-lab
 
 vm-fedora: setup-lab
 	@if [ -n "$$($(POLICY_SOURCE))" ]; then \
-	  $(VM_TESTS) --guest=debian12-fedora -m '($(FEDORA_MARKS)) and not thorough and not stock_kernel' \
+	  $(VM_TESTS) --guest=debian12-fedora -m '($(FEDORA_MARKS)) and not stock_kernel' \
 	    -k '$(FEDORA_CASES)' tests/vm; \
 	else echo "$@: not run, since SENET_POLICY_SOURCE names no source of Fedora's policy (see CONTRIBUTING.md)"; fi
 
@@ -83,7 +83,7 @@ vm-stock: setup-lab
 
 .PHONY: vm-thorough vm-thorough-debian12 vm-thorough-stock vm-debian11
 vm-thorough: ## the same at length: both backends everywhere, a thousand flows, all on the stock kernel, the oldest tools
-	@$(MAKE) --no-print-directory --keep-going FEDORA_MARKS='core or policy' FEDORA_CASES= \
+	@$(MAKE) --no-print-directory --keep-going FEDORA_MARKS='core and not thorough or policy' FEDORA_CASES= \
 		VM_FILES=. vm-thorough-debian12 vm-fedora vm-debian13 vm-thorough-stock vm-debian11
 
 vm-thorough-debian12: setup-lab
