@@ -278,7 +278,8 @@ def test_one_sentence_a_flow_says_what_is_open_and_to_whom(
                      [flow(), flow("b", ports=[1], verify_source="loopback")], id="verified for another flow"),
         pytest.param([flow(verify_source="loopback"), flow("b", ports=[1], verify_source="loopback")],
                      [flow(verify_source="loopback", destination=["redis_t"]),
-                      flow("b", ports=[1], verify_source="loopback")], id="another destination, verified for another flow"),
+                      flow("b", ports=[1], verify_source="loopback")],
+                     id="another destination, verified for another flow"),
         pytest.param([flow()], [flow(destination=["redis_t"])], id="another destination that nobody verified"),
         # The result has them as removed
         pytest.param([flow(), OTHER._replace(ports=flow(ports=[99]).ports)], [flow()], id="removed"),
