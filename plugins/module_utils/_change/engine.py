@@ -97,7 +97,7 @@ def run(host: Host, request: requests.Asked, options: Options, check_mode: bool)
             take.start_service(host, change.desired)
 
     answers = _answers(host, change, check_mode)
-    opens = opened(change.present, change.flows)
+    opens = opened(change.present, change.flows, OWNER in change.recorded and OWNER in change.layers)
     warnings.extend(change_warnings(host, change, answers, opens))
     if not check_mode:
         host.decisions.keep()

@@ -56,14 +56,19 @@ class Opened(NamedTuple):
         return dict(self._asdict(), options=list(self.options))
 
 
-def opened(before: FlowSet, after: FlowSet) -> Tuple[Opened, ...]:
+def opened(before: FlowSet, after: FlowSet, owners: bool = False) -> Tuple[Opened, ...]:
     """What is refused with the flows of before and permitted with those of after, by flows that are in both.
 
-    Not what another enforced flow refuses still, and not the domains that a flow names in addition.
+    Not what another enforced flow refuses still, and not the domains, users and units that a flow names in addition.
+    ``owners`` says that the layer owner checks users and units before and after.
     """
     kept = {flow.name: flow for flow in after.flows}
-    changes = [(flow, kept[flow.name]) for flow in before.flows if flow.name in kept]
-    changes = [(old, new) for old, new in changes if _limits(old) != _limits(new)]
+    changes = [
+        (flow if owners else _limits(flow), kept[flow.name] if owners else _limits(kept[flow.name]))
+        for flow in before.flows
+        if flow.name in kept
+    ]
+    changes = [(old, new) for old, new in changes if old != new]
     olds, news = (_Ports(flows.flows if changes else ()) for flows in (before, after))
     found = [
         one
@@ -79,7 +84,7 @@ def opened(before: FlowSet, after: FlowSet) -> Tuple[Opened, ...]:
 
 
 def _limits(flow: Flow) -> Flow:
-    """A flow less what does not limit domains."""
+    """A flow less what the layer owner checks."""
     return flow._replace(users=(), units=())
 
 
@@ -112,17 +117,20 @@ def _of_flow(old: Flow, new: Flow, olds: List[Flow], news: List[Flow], after: Fl
     everybody = _possible(space, _open_to_everybody(space, old, new, olds, news)) if old.mode == ENFORCE else []
     clients = _possible(space, boxes_less(_open_to_clients(space, old, new, olds), everybody))
     checks, left = _unchecked(old, new, after), _left_unchecked(old, new, after)
-    if not (everybody or clients or checks or left):
+    owners = _owners_unchecked(old, new)
+    if not (everybody or clients or checks or left or owners):
         return []
     options = _changed(old, new, ("mode",) if new.mode == OBSERVE else _PLACE) if everybody else []
     options += [option for option in _wider(space, old, new) if option not in options] if clients else []
     options += ["verify_source"] if checks else []
     options += ["destination"] if left and "destination" not in options else []
+    options += owners
     parts = [opened_text.of_everybody(space, old.protocol, box) for box in everybody]
     of_clients = opened_text.of_everybody if new.mode == OBSERVE else opened_text.of_clients
     parts += [of_clients(space, new.protocol, box) for box in clients]
     parts += [opened_text.of_check(check) for check in checks]
     parts += [opened_text.of_check_for(check, domains) for check, domains in left]
+    parts += ["the {0} of its clients are not checked".format(option) for option in owners]
     moved = bool(everybody) and new.mode == ENFORCE and (old.protocol, old.ports) != (new.protocol, new.ports)
     return [Opened(old.name, None, tuple(options), opened_text.of_flow(new, parts, moved))]
 
@@ -210,6 +218,13 @@ def _unchecked(old: Flow, new: Flow, after: FlowSet) -> List[str]:
         return []
     lost = [check for check in _CHECKS[old.verify_source] if check not in _CHECKS[new.verify_source]]
     return [check for check in lost if not all(_checks(after, domain, check) for domain in new.destination)]
+
+
+def _owners_unchecked(old: Flow, new: Flow) -> List[str]:
+    """The options by which the layer owner checked a flow's clients, and does not any more."""
+    if old.mode != ENFORCE or new.mode != ENFORCE:
+        return []
+    return [option for option in ("users", "units") if getattr(old, option) and not getattr(new, option)]
 
 
 def _left_unchecked(old: Flow, new: Flow, after: FlowSet) -> List[Tuple[str, Tuple[str, ...]]]:

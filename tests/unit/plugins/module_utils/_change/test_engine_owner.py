@@ -62,6 +62,14 @@ def test_flows_on_record_are_merged_and_removed_by_name_without_a_policy() -> No
     assert [one.name for one in apply(host, requests.Remove(("web_db",))).flows.flows] == ["cache"]
 
 
+def test_units_that_are_not_checked_any_more_are_told() -> None:
+    host = without_selinux()
+    apply(host, requests.Replace(flow_set([flow(users=["www-data"], units=["apache2.service"])])))
+    done = apply(host, requests.Replace(flow_set([flow(users=["www-data"])])))
+    assert [one.options for one in done.opened] == [("units",)]
+    assert done.opened[0].message in done.warnings
+
+
 def test_both_layers_beside_each_other_and_back() -> None:
     host = ScriptedHost()
     apply(host, requests.Replace(WEB_DB))

@@ -289,6 +289,19 @@ def test_what_narrows_or_is_covered_is_not_told(before: list[Any], after: list[A
     assert opened(flow_set(before), flow_set(after)) == ()
 
 
+def test_users_and_units_that_are_not_checked_any_more_are_told_where_a_layer_checks_them() -> None:
+    before = flow_set([flow(users=["www-data"], units=["apache2.service"])])
+    after = flow_set([flow(users=["www-data"])])
+    [found] = opened(before, after, owners=True)
+    assert found.options == ("units",)
+    assert "opens what was closed: the units of its clients are not checked." in found.message
+    assert opened(before, flow_set([flow()]), owners=True)[0].options == ("users", "units")
+    # Others, which the task names, and what nobody checks
+    assert opened(before, flow_set([flow(users=["reports"], units=["reports.service"])]), owners=True) == ()
+    assert opened(after, before, owners=True) == ()
+    assert opened(before, after) == ()
+
+
 def test_confined_domains_that_are_free_again_are_told() -> None:
     confined = flow_set(WEB_DB.flows, [("httpd_t", "enforce"), ("redis_t", "enforce"), ("named_t", "observe")])
     observed, free = opened(confined, flow_set(WEB_DB.flows, [("httpd_t", "observe")]))
