@@ -93,8 +93,8 @@ def peer_warnings(asked: Peering) -> List[str]:
 def own_domain_warnings(receivers: Iterable[ReceiverAccess]) -> List[str]:
     """Whom the distribution's policy lets a receiver of labelled IPsec receive from as well, a sentence a receiver."""
     return [
-        "The loaded policy lets '{0}' receive from peers in '{0}', so this host does not refuse clients in that domain "
-        "on other hosts that have labelled IPsec for it; the packet labels of those hosts refuse them.".format(
+        "The loaded policy lets '{0}' receive from peers in '{0}'. So this host does not refuse a client in '{0}' on "
+        "another host with labelled IPsec; only the packet labels of that host refuse it.".format(
             access.receiver.domain
         )
         for access in receivers
