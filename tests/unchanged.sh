@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Runs a command unless it has passed before on the same files: unchanged.sh PATHSPEC... -- COMMAND...
 # The files are those git lists for the pathspecs, changed and new ones as they stand: what git keeps of them, which is
-# their content, whether they may be run, and where a link leads. A pytest's JUnit file is kept, and put back where the
-# command is not run.
+# their content, whether they may be run, and where a link leads. A pytest's JUnit file, or the file build/*.json that
+# the command is to write, is kept, and put back where the command is not run.
 set -euo pipefail
 files=()
 while [ "$1" != -- ]; do
@@ -12,7 +12,10 @@ done
 shift
 report=
 for word in "$@"; do
-  case $word in --junit-xml=*) report=${word#*=} ;; esac
+  case $word in
+    --junit-xml=*) report=${word#*=} ;;
+    build/*.json) report=$word ;;
+  esac
 done
 passed=${XDG_CACHE_HOME:-$HOME/.cache}/senet-firewall/passed
 mkdir -p "$passed"

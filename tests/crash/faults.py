@@ -19,9 +19,9 @@ from tests.lab.controller import Controller
 from tests.lab.errors import LabError
 from tests.lab.lab import Lab
 from tests.lab.probes import ADDRESSES, connect, through_apache
+from tests.lab.states import State
 from tests.lab.vm import Host
 
-KINDS = ("kill", "power_cut")
 FLOWS = [{"name": "web_db", "source": ["httpd_t"], "destination": ["postgresql_t"], "ports": ["5432"]}]
 STEP_SECONDS = 300
 _CODE = "/root/crash"
@@ -83,41 +83,49 @@ class Stepper:
             time.sleep(0.1)
 
 
-def all_steps(lab: Lab) -> tuple[str, ...]:
-    """The engine's steps of the change."""
+def disks(lab: Lab) -> Iterator[tuple[str, State]]:
+    """Each step of the change when it has been taken, and the disk as a power cut at that moment would leave it."""
     with lab.start("web", state="slim") as host:
-        return Stepper(host).steps
+        for number, point in enumerate(Stepper(host).points()):
+            yield point, host.save_disk(f"step-{number}")
 
 
-def crash(lab: Lab, point: str, kind: str) -> Fault:
-    """Make the change up to a point, end it there, look, and run the module again."""
+def killed(lab: Lab, point: str) -> Fault:
+    """Make the change up to a point, kill it there, look, and run the module again."""
     start = time.monotonic()
     with lab.start("web", state="slim") as host:
         stepper = Stepper(host)
         if point not in stepper.points():
             raise LabError(f"The change never stopped after '{point}'; its steps are: {', '.join(stepper.steps)}.")
-        if kind == "kill":
-            host.run(f"kill -9 $(cat {_WORK}/pid)")
-        else:
-            host.power_cut(wait=False)
-            host.wait_ready(degraded_ok=True)
-        reachable = host.run("true", check=False, fresh=True).rc == 0
-        found = in_force(host)
-        with Controller(host) as controller:
-            results = _converge(controller, host)
-        told = [_said(result) for result in results]
-        journal = host.run("journalctl -u senet-firewall.service -o cat", check=False).stdout
-        changes = [(result["failed"], result.get("changed")) for result in results[-2:]]
-        return Fault(
-            point,
-            kind,
-            reachable,
-            converged=changes in ([(False, True), (False, False)], [(False, False)] * 2) and in_force(host) == "new",
-            enforced_or_reported=found != "mixed" or _TOKEN in journal or "earlier run ended" in told[0],
-            found=found,
-            told=told,
-            seconds=round(time.monotonic() - start, 1),
-        )
+        host.run(f"kill -9 $(cat {_WORK}/pid)")
+        return _aftermath(host, point, "kill", start)
+
+
+def power_cut(lab: Lab, point: str, disk: State) -> Fault:
+    """Boot from the disk of the change at a point, look, and run the module again."""
+    start = time.monotonic()
+    with lab.start("web", state=disk, degraded_ok=True) as host:
+        return _aftermath(host, point, "power_cut", start)
+
+
+def _aftermath(host: Host, point: str, kind: str, start: float) -> Fault:
+    reachable = host.run("true", check=False, fresh=True).rc == 0
+    found = in_force(host)
+    with Controller(host) as controller:
+        results = _converge(controller, host)
+    told = [_said(result) for result in results]
+    journal = host.run("journalctl -u senet-firewall.service -o cat", check=False).stdout
+    changes = [(result["failed"], result.get("changed")) for result in results[-2:]]
+    return Fault(
+        point,
+        kind,
+        reachable,
+        converged=changes in ([(False, True), (False, False)], [(False, False)] * 2) and in_force(host) == "new",
+        enforced_or_reported=found != "mixed" or _TOKEN in journal or "earlier run ended" in told[0],
+        found=found,
+        told=told,
+        seconds=round(time.monotonic() - start, 1),
+    )
 
 
 def in_force(host: Host) -> str:

@@ -80,12 +80,15 @@ class Lab:
     ) -> None:
         self.close()
 
-    def start(self, name: str = "web", state: str | State = "booted", link: bool = False) -> Host:
+    def start(
+        self, name: str = "web", state: str | State = "booted", link: bool = False, degraded_ok: bool = False
+    ) -> Host:
         """A host from a saved state, ready when this returns.
 
         `booted` is the stock host; `slim` the same with few policy modules, for fast policy rebuilds; `cold` boots the
         image; any other name is one of Host.save_state(). `link` joins the private link: web is 10.77.0.1 and
         fd77::1, db is 10.77.0.2 and fd77::2. Under User Mode Linux a third host, stranger, has no addresses there yet.
+        With `degraded_ok` units may have failed in a boot.
         """
         if link and name not in LINK_NUMBERS and (name != STRANGER or self.kind != "uml"):
             raise LabError(f"Host {name} has no place on the private link: use {' or '.join(LINK_NUMBERS)}.")
@@ -97,7 +100,7 @@ class Lab:
         host = self._machines.launch(name, run, saved, link)
         self._hosts.append(host)
         try:
-            self._machines.wait_started(host, saved)
+            self._machines.wait_started(host, saved, degraded_ok)
         except BaseException:
             host.stop()
             raise

@@ -46,8 +46,8 @@ class Machines(ABC):
         """Start the machine of a host, without waiting for it."""
 
     @abstractmethod
-    def wait_started(self, host: Host, state: State | None) -> None:
-        """Wait until a launched host can be used. Raises BootError."""
+    def wait_started(self, host: Host, state: State | None, degraded_ok: bool) -> None:
+        """Wait until a launched host can be used. Raises BootError, on failed units unless `degraded_ok`."""
 
     def shared(self) -> list[subprocess.Popen[bytes]]:
         """The processes that the hosts share."""
@@ -91,7 +91,8 @@ class QemuMachines(Machines):
         backing = ["-b", str(state.overlay), "-F", "qcow2"] if state else ["-b", str(self.image.disk), "-F", "raw"]
         subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", *backing, str(overlay)], check=True)
         port = _free_port()
-        drive = qemu.Drive(name, self.accel, overlay, run, port, ends if link else None, state.ram if state else None)
+        ram = state.ram if state and state.ram.exists() else None
+        drive = qemu.Drive(name, self.accel, overlay, run, port, ends if link else None, ram)
         if link:
             (ends / name).unlink(missing_ok=True)
         log = run / "qemu.log"
@@ -103,12 +104,12 @@ class QemuMachines(Machines):
             process.wait()
             raise LabError(f"{name}: {error}\n{log.read_text(errors='replace')}") from error
 
-    def wait_started(self, host: Host, state: State | None) -> None:
+    def wait_started(self, host: Host, state: State | None, degraded_ok: bool) -> None:
         assert isinstance(host, QemuHost)
-        if state:
+        if state and state.ram.exists():
             host.wait_restored()
         else:
-            host.wait_ready()
+            host.wait_ready(degraded_ok=degraded_ok)
 
 
 class UmlMachines(Machines):
@@ -142,8 +143,8 @@ class UmlMachines(Machines):
             network.stop()
             raise
 
-    def wait_started(self, host: Host, state: State | None) -> None:
-        host.wait_ready()
+    def wait_started(self, host: Host, state: State | None, degraded_ok: bool) -> None:
+        host.wait_ready(degraded_ok=degraded_ok)
 
     def shared(self) -> list[subprocess.Popen[bytes]]:
         return [self._link.process] if self._link else []

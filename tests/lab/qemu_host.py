@@ -64,6 +64,15 @@ class QemuHost(Host):
         )
         if answer["status"] != "completed":
             raise LabError(f"{self.name}: QEMU cannot save the host: {answer.get('error-desc', 'no reason given')}.")
+        return self._copied(state)
+
+    def save_disk(self, name: str | Path) -> State:
+        state = self._state(name)
+        self._qmp.execute("stop")
+        return self._copied(state)
+
+    def _copied(self, state: State) -> State:
+        """The state with the disk of the host, which stands still until then."""
         shutil.copyfile(self.run_dir / state.overlay.name, state.overlay)
         state.overlay.chmod(0o444)
         self._qmp.execute("cont")

@@ -23,7 +23,8 @@ SLIM_MODULES = (
 
 
 class State(NamedTuple):
-    """A saved host in `directory`: of QEMU its memory and its disk, of User Mode Linux its disk alone."""
+    """A saved host in `directory`: of QEMU its disk and, but for Host.save_disk(), its memory; of User Mode Linux its
+    disk alone."""
 
     name: str
     directory: Path

@@ -112,6 +112,18 @@ class UmlHost(Host):
             self._process.wait(OFF_SECONDS)
         except subprocess.TimeoutExpired as error:
             raise self.boot_failure(f"'systemctl poweroff' has not ended it within {OFF_SECONDS} s") from error
+        return self._saved(state)
+
+    def save_disk(self, name: str | Path) -> State:
+        state = self._state(name)
+        # The guest's processes are processes here; they and the kernel are one group.
+        os.killpg(self.pid, signal.SIGSTOP)
+        try:
+            return self._saved(state)
+        finally:
+            os.killpg(self.pid, signal.SIGCONT)
+
+    def _saved(self, state: State) -> State:
         copy_disk(self.run_dir / state.cow.name, state.cow)
         state.cow.chmod(0o444)
         self._birth.on_save(state)
@@ -132,7 +144,6 @@ class UmlHost(Host):
 
     def _kill(self) -> None:
         if self.alive():
-            # The guest's processes are processes here; they and the kernel are one group.
             os.killpg(self.pid, signal.SIGKILL)
         self._process.wait()
 

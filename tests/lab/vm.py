@@ -75,6 +75,10 @@ class Host(ABC):
         """Save this host for later starts. A name lives as long as the lab, an absolute path as long as you like."""
 
     @abstractmethod
+    def save_disk(self, name: str | Path) -> State:
+        """Save what a power cut at this moment would leave, and let the host run on. A start from it is a boot."""
+
+    @abstractmethod
     def power_cut(self, wait: bool = True) -> None:
         """Cut the power without a word to the guest, and boot it again; the disk stays as it is."""
 

@@ -12,7 +12,8 @@ import pytest
 
 from tests.collection_tree import ROOT
 
-FAILS_WITHOUT_GOOD = ["sh", "-c", 'echo run >>runs; echo "<testsuites/>" >report.xml; test -e good', "sh"]
+WORK = "echo run >>runs; mkdir -p build; echo told | tee report.xml >build/report.json; test -e good"
+FAILS_WITHOUT_GOOD = ["sh", "-c", WORK, "sh"]
 
 
 class Tree:
@@ -24,7 +25,7 @@ class Tree:
         self.git("init", "--quiet")
         self.write("code", "1")
         self.write("docs/page", "1")
-        self.write(".gitignore", "runs\nreport.xml\ngood\n")
+        self.write(".gitignore", "runs\nreport.xml\nbuild/\ngood\n")
 
     def git(self, *words: str) -> None:
         subprocess.run(["git", *words], cwd=self.root, check=True)
@@ -65,12 +66,14 @@ def test_a_changed_file_a_new_one_and_another_command_run(tree: Tree) -> None:
     assert tree.run() == (0, 4)
 
 
-def test_the_report_of_the_run_that_passed_comes_back(tree: Tree) -> None:
+@pytest.mark.parametrize("word", ["--junit-xml=report.xml", "build/report.json"])
+def test_the_report_of_the_run_that_passed_comes_back(tree: Tree, word: str) -> None:
     tree.write("good", "")
-    tree.run("--junit-xml=report.xml")
-    (tree.root / "report.xml").unlink()
-    assert tree.run("--junit-xml=report.xml") == (0, 1)
-    assert (tree.root / "report.xml").read_text() == "<testsuites/>\n"
+    tree.run(word)
+    report = tree.root / word.rpartition("=")[2]
+    report.unlink()
+    assert tree.run(word) == (0, 1)
+    assert report.read_text() == "told\n"
 
 
 def test_a_program_and_a_link_are_what_git_keeps_of_them(tree: Tree) -> None:
@@ -87,7 +90,7 @@ def test_a_program_and_a_link_are_what_git_keeps_of_them(tree: Tree) -> None:
 def test_what_runs_on_machines_reads_no_file_that_does_not_make_it_run_again() -> None:
     found = {
         (str(path.relative_to(ROOT)), name)
-        for directory in ("vm", "lab", "containers")
+        for directory in ("vm", "lab", "containers", "crash")
         for path in (ROOT / "tests" / directory).rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text()))
         for name in ([node.module or ""] if isinstance(node, ast.ImportFrom) else [])
