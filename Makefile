@@ -56,15 +56,17 @@ VM_TESTS = $(UNCHANGED) $(VM_FILES) -- $(POLICY) $(LAB_KIND) $(PY) -m pytest --n
 	--junit-xml=build/junit/$@.xml
 
 # By guest (its distribution, its policy) and kernel: the newest one but for vm-stock, which has the distribution's own.
-VM_RUNS := vm-debian12 vm-fedora vm-stock
 FEDORA_MARKS = smoke and not thorough
 FEDORA_CASES = not nftables and not confine
 POLICY_SOURCE = $(PY) -c 'from tests.lab.policy import policy_source; print(policy_source() or "")'
 # Files outside the tree decide these tests, too
 vm-fedora: POLICY = env SENET_POLICY=$$($(PY) -c 'from tests.lab.policy import *; print(policy_digest(required_source()))')
-.PHONY: $(VM_RUNS) vm-debian13
-vm: ## the tests on virtual machines that enforce SELinux, each also a target of its own: vm-fedora, ...
-	@$(MAKE) --no-print-directory --keep-going $(VM_RUNS)
+.PHONY: vm-debian12 vm-fedora vm-stock vm-debian13
+# Beside one another, for much of it waits; the second part has one machine at a time
+vm: ## the tests on virtual machines that enforce SELinux: vm-debian12, vm-fedora, vm-stock and crash
+	@$(MAKE) --no-print-directory timed-vm-debian12 & first=$$!; \
+	$(MAKE) --no-print-directory --keep-going VMS=1 timed-vm-fedora timed-vm-stock timed-crash; code=$$?; \
+	wait $$first && exit $$code
 
 vm-debian12: setup-lab
 	@$(VM_TESTS) -m 'not thorough and not stock_kernel' tests/vm
@@ -97,7 +99,7 @@ vm-debian11: setup-lab
 
 .PHONY: crash
 crash: setup-lab ## a change ended after each of its steps, by kill -9 and by a power cut, into build/crash.json
-	@$(PY) -m tests.crash build/crash.json
+	@$(UNCHANGED) $(MACHINE_FILES) -- $(LAB_KIND) $(PY) -m tests.crash build/crash.json
 
 .PHONY: oracle
 oracle: setup ## what the rules and the policy decide against the promise, packet by packet, into build/oracle.json
