@@ -83,6 +83,7 @@ def _load(host: Host) -> int:
         if damage is not None:
             _say(str(damage))
             _load_confirmed(host)
+            _return_to_record(host)
             return 1
         if pending is not None:
             if pending.boot == boot_id():
@@ -234,7 +235,12 @@ def _watch(host: Host) -> int:
         try:
             pending, damage = _pending(host)
             _is_recorded(host)
-            if pending is None and rescue.due() and repair.types_lost(host):
+            if damage is not None and rescue.due():
+                rescue.failed()
+                with host.guard.lock(0):
+                    measures.repairs += _pending(host)[1] is not None and _return_to_record(host)
+                rescue = _Backoff()
+            elif pending is None and rescue.due() and repair.types_lost(host):
                 rescue.failed()
                 measures.repairs += _bring_back(host)
                 rescue = _Backoff()
@@ -274,6 +280,18 @@ def _refuse_no_record(host: Host) -> None:
         with host.guard.lock(0):
             if observation.stored_intent(host) is None and host.guard.pending() is None:
                 raise SenetError(_ALERT + _NO_RECORD)
+
+
+def _return_to_record(host: Host) -> bool:
+    """Put back the policy module of the flows that were confirmed last; says whether another one was there."""
+    if not repair.return_to_record(host):
+        return False
+    host.guard.repaired("the policy module")
+    _say(
+        "{0}The policy module was not that of the flows that were confirmed last, such as that of a change that nobody "
+        "confirmed, so these flows may NOT have been enforced; it has been put back.".format(_ALERT)
+    )
+    return True
 
 
 def _bring_back(host: Host) -> bool:

@@ -6,7 +6,7 @@
 from contextlib import suppress
 from typing import List, Tuple
 
-from ansible_collections.senet.firewall.plugins.module_utils._change import load, observation, undo
+from ansible_collections.senet.firewall.plugins.module_utils._change import load, observation, target, undo
 from ansible_collections.senet.firewall.plugins.module_utils._compile import cil
 from ansible_collections.senet.firewall.plugins.module_utils._compile.rule_sets import RULE_SETS
 from ansible_collections.senet.firewall.plugins.module_utils._decisions import foreign_rules
@@ -58,6 +58,24 @@ def bring_policy_back(host: Host) -> None:
     if text is None or not cil.declared_types(text).issuperset(_types(intent)):
         text = cil.compile_policy(intent.labelled)
     host.store.install(text)
+
+
+def return_to_record(host: Host) -> bool:
+    """Undo a change of the policy module of which there is no record any more; says whether there was one.
+
+    :raises SenetError: the record of the flows is damaged, or a part could not be brought back.
+    """
+    intent = observation.stored_intent(host)
+    if intent is None or host.selinux.status() == "disabled":
+        return False
+    # Such a change may have labelled peers, which need its policy
+    sets = observation.sets_to_read(host, None, intent, asks_peers=host.netlabel.available())
+    observed = observation.with_left_over(host, observation.observe(host, sets))
+    desired = target.recorded_state(host, intent, observed)
+    if observed.policy == desired.policy:
+        return False
+    undo.roll_back(host, desired._replace(intent=observed.intent))
+    return True
 
 
 def foreign_labels(host: Host) -> List[str]:

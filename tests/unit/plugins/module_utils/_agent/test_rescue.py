@@ -25,11 +25,11 @@ from ansible_collections.senet.firewall.plugins.module_utils._compile.rule_sets 
 from ansible_collections.senet.firewall.plugins.module_utils._host import service
 from ansible_collections.senet.firewall.plugins.module_utils._values import requests
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
-from ansible_collections.senet.firewall.plugins.module_utils._values.flows import FlowSet
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import FlowSet, flow_set
 from ansible_collections.senet.firewall.plugins.module_utils._values.records import AUDITD, Line
 from tests.unit import records
 from tests.unit.commands import Commands
-from tests.unit.flows import SEVERAL, WEB_DB
+from tests.unit.flows import SEVERAL, WEB_DB, flow
 from tests.unit.records import auditd
 from tests.unit.scripted_host import ScriptedHost, before_call, empty_families
 
@@ -411,6 +411,35 @@ def test_a_damaged_record_of_a_change_is_told_once_and_what_was_confirmed_is_kep
     watch(host, monkeypatch)
     assert host.policy == policy
     assert labels(host)
+
+
+@pytest.mark.parametrize("by", ["the watch", "the boot unit"])
+def test_with_a_damaged_record_the_policy_of_a_change_that_nobody_confirmed_goes_too(
+    monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    # Whose types are all in the other policy as well
+    observed = flow_set([flow(mode="observe"), flow("cache", destination=["redis_t"], ports=[6379])])
+    host = host_with(WEB_DB)
+    policy = host.policy
+    engine.run(host.host(), requests.Replace(observed), change.Options(3000, "t1"), False)
+    assert host.policy != policy
+    host.writes.clear()
+
+    def damaged() -> None:
+        raise SenetError("The file pending.json is damaged.")
+
+    monkeypatch.setattr(host.guard, "pending", damaged)
+    at_install: list[str] = []
+    before_call(monkeypatch, host, "install", lambda: at_install.append(host.families["ipv4"].save()))
+    if by == "the watch":
+        assert "The policy module was not that of the flows that were confirmed last" in watch(host, monkeypatch, 3)
+    else:
+        assert commands_module._load(host.host()) == 1
+    assert host.policy == policy
+    # Labels of types that the policy is about to lose are gone before
+    assert len(at_install) == 1
+    assert "senet_cache" not in at_install[0]
+    assert host.writes.count("install policy") == 1
 
 
 def test_a_record_that_goes_with_the_last_flow_is_no_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
