@@ -15,6 +15,7 @@ import time
 from contextlib import suppress
 from typing import List, Optional, Tuple
 
+from ansible_collections.senet.firewall.plugins.module_utils._agent.foreign import ALERT, Foreign
 from ansible_collections.senet.firewall.plugins.module_utils._agent.measures import Measures
 from ansible_collections.senet.firewall.plugins.module_utils._agent.this_host import this_host
 from ansible_collections.senet.firewall.plugins.module_utils._change import (
@@ -41,10 +42,6 @@ _RETRY_SECONDS = (5, 300)
 # NETLINK_SELINUX in include/uapi/linux/netlink.h, and its one group in selinux_netlink.h
 _NETLINK_SELINUX = 7
 _SELNLGRP_AVC = 1
-# How often to look for labels of others where nothing tells of a change
-_FOREIGN_SECONDS = 300
-# Before a line of the journal that tells of an emergency: sd-daemon(3)
-_ALERT = "<1>"
 _NO_RECORD = (
     "The file {0} is missing, so NO flow of this host is put in force; run the play again with the whole set of "
     "flows and purge=true.".format(INTENT_PATH)
@@ -107,7 +104,7 @@ def _pending(host: Host) -> Tuple[Optional[Pending], Optional[SenetError]]:
 
 def _load_confirmed(host: Host) -> int:
     if not _is_recorded(host):
-        _say(_ALERT + _NO_RECORD)
+        _say(ALERT + _NO_RECORD)
         return 1
     return _report(host, load.load(host))
 
@@ -120,7 +117,7 @@ def _is_recorded(host: Host) -> bool:
     try:
         return observation.stored_intent(host) is not None
     except SenetError as exc:
-        raise SenetError("{0}{1} Until then NO flow of this host is put in force.".format(_ALERT, exc)) from exc
+        raise SenetError("{0}{1} Until then NO flow of this host is put in force.".format(ALERT, exc)) from exc
 
 
 def _refresh(host: Host) -> int:
@@ -228,7 +225,7 @@ def _watch(host: Host) -> int:
     events = _Events()
     retry = _Backoff()
     rescue = _Backoff()
-    foreign = _Foreign()
+    foreign = Foreign(_say)
     measures = Measures(host, _say)
     said = None  # type: Optional[str]
     while True:
@@ -279,7 +276,7 @@ def _refuse_no_record(host: Host) -> None:
     if observation.stored_intent(host) is None and host.guard.pending() is None:
         with host.guard.lock(0):
             if observation.stored_intent(host) is None and host.guard.pending() is None:
-                raise SenetError(_ALERT + _NO_RECORD)
+                raise SenetError(ALERT + _NO_RECORD)
 
 
 def _return_to_record(host: Host) -> bool:
@@ -289,7 +286,7 @@ def _return_to_record(host: Host) -> bool:
     host.guard.repaired("the policy module")
     _say(
         "{0}The policy module was not that of the flows that were confirmed last, such as that of a change that nobody "
-        "confirmed, so these flows may NOT have been enforced; it has been put back.".format(_ALERT)
+        "confirmed, so these flows may NOT have been enforced; it has been put back.".format(ALERT)
     )
     return True
 
@@ -304,7 +301,7 @@ def _bring_back(host: Host) -> bool:
         _say(
             "{0}The loaded policy no longer has {1} packet or peer types of this host's flows, so these flows are NOT "
             "enforced, and their traffic is let through. The policy module is put back now.".format(
-                _ALERT, len(lost)
+                ALERT, len(lost)
             )
         )
         try:
@@ -317,7 +314,7 @@ def _bring_back(host: Host) -> bool:
             raise SenetError(
                 "{0}The policy module could not be put back ({1}), and flows of this host are NOT enforced; see what "
                 "'semodule -lfull' says of senet_firewall, correct what is named here, and run the play again.".format(
-                    _ALERT, exc
+                    ALERT, exc
                 )
             ) from exc
         load.load(host)
@@ -325,41 +322,6 @@ def _bring_back(host: Host) -> bool:
         _say("The policy module was missing and has been put back; find out what removes or disables it.")
         host.service.show(True)
     return True
-
-
-class _Foreign:
-    """Labels of others, which end enforcement and are not ours to take away: told once each."""
-
-    def __init__(self) -> None:
-        self._due = 0.0
-        self._told = []  # type: List[str]
-
-    @property
-    def found(self) -> bool:
-        """Whether there were any at the last look."""
-        return bool(self._told)
-
-    def expect(self) -> None:
-        """Look the next time, since something has changed."""
-        self._due = 0.0
-
-    def due(self) -> bool:
-        """Whether it is time to look."""
-        return clock() >= self._due
-
-    def look(self, host: Host) -> None:
-        """Look if it is time."""
-        if not self.due():
-            return
-        self._due = clock() + _FOREIGN_SECONDS
-        found = repair.foreign_labels(host)
-        for rule in found:
-            if rule not in self._told:
-                _say(
-                    "{0}Another rule labels packets too, and the last label wins, so flows may NOT be enforced: "
-                    "'{1}'. Remove it, and find out which program created it.".format(_ALERT, rule)
-                )
-        self._told = found
 
 
 def _is_left_over(pending: Pending) -> bool:

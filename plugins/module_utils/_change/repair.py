@@ -8,7 +8,7 @@ from typing import List, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._change import load, observation, target, undo
 from ansible_collections.senet.firewall.plugins.module_utils._compile import cil
-from ansible_collections.senet.firewall.plugins.module_utils._compile.rule_sets import RULE_SETS
+from ansible_collections.senet.firewall.plugins.module_utils._compile.rule_sets import NETLABEL, RULE_SETS
 from ansible_collections.senet.firewall.plugins.module_utils._decisions import foreign_rules
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
@@ -87,6 +87,18 @@ def foreign_labels(host: Host) -> List[str]:
     if intent is None or not intent.labelled.labels_packets:
         return []
     return foreign_rules.foreign_labels(host.netfilter.saves(), host.netfilter.ruleset(), (intent.backend,))
+
+
+def foreign_peer_labels(host: Host) -> List[str]:
+    """What others have configured of NetLabel on a host whose peers we label.
+
+    :raises SenetError: the file with the flows is damaged, or the configuration cannot be read.
+    """
+    intent = observation.stored_intent(host)
+    if intent is None or host.selinux.status() == "disabled" or peering(intent.labelled).empty:
+        return []
+    types = peering(intent.labelled).types
+    return list(RULE_SETS[NETLABEL].parse(host.save(NETLABEL), types).foreign)
 
 
 def _types(intent: Intent) -> Tuple[str, ...]:

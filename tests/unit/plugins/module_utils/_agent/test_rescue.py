@@ -17,7 +17,7 @@ from typing import Optional
 import pytest
 
 from ansible_collections.senet.firewall.plugins.module_utils._agent import commands as commands_module
-from ansible_collections.senet.firewall.plugins.module_utils._agent import measures
+from ansible_collections.senet.firewall.plugins.module_utils._agent import foreign, measures
 from ansible_collections.senet.firewall.plugins.module_utils._agent.commands import _Events, _watch
 from ansible_collections.senet.firewall.plugins.module_utils._change import change, confirm, engine, load
 from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables
@@ -59,7 +59,7 @@ def watch(host: ScriptedHost, monkeypatch: pytest.MonkeyPatch, rounds: int = 1, 
             return changes
 
     monkeypatch.setattr(commands_module, "_Events", Rounds)
-    for module in (commands_module, load):
+    for module in (commands_module, foreign, load):
         monkeypatch.setattr(module, "clock", lambda: now[0])
     with redirect_stderr(io.StringIO()) as said, pytest.raises(EndOfWatch):
         _watch(host.host())
@@ -198,6 +198,20 @@ def test_rules_of_the_other_backend_that_come_back_are_taken_away_and_told(monke
     assert said.count("not on record were in force for ipv4 and ipv6, and have been taken away") == 1
     assert "may NOT be enforced" not in said
     assert not any(host.families[name].save() for name in rules)
+
+
+def test_labels_of_peers_by_others_are_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = host_with(flow_set([flow(verify_source="address", source_addresses=["192.0.2.7"])]))
+    assert watch(host, monkeypatch, 2) == ""
+    # Of an interface with labels the kernel looks at no others, so the rest of its peers have none
+    host.netlabel.kernel.command("unlbl add interface:eth0 address:10.0.0.0/8 label:system_u:object_r:netif_t:s0")
+    said = watch(host, monkeypatch, 4, changes=True)
+    assert said.count("may NOT be verified: 'netlabelctl unlbl interface:eth0,address:10.0.0.0/8,") == 1
+    assert said.startswith("<1>")
+    # Who verifies nothing lets others label peers
+    plain = host_with(WEB_DB)
+    plain.netlabel = host.netlabel
+    assert watch(plain, monkeypatch, 2) == ""
 
 
 def test_without_a_change_labels_of_others_are_looked_for_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:

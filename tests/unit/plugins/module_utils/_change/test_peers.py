@@ -45,6 +45,14 @@ def apply(host: ScriptedHost, flows: Any, check_mode: bool = False) -> engine.Ou
     return engine.run(host.host(), requests.Replace(flows), change.Options(0, "t1"), check_mode)
 
 
+def test_flows_in_place_beside_labels_of_others_are_no_success() -> None:
+    host = ScriptedHost()
+    apply(host, ADDRESS)
+    host.netlabel.kernel.command("unlbl add interface:eth0 address:10.0.0.0/8 label:system_u:object_r:netif_t:s0")
+    with pytest.raises(SenetError, match="in place, but .* not be verified: .* 'netlabelctl unlbl interface:eth0,"):
+        apply(host, ADDRESS)
+
+
 def test_nothing_is_asked_where_nothing_is_verified() -> None:
     assert peering(WEB_DB) == peers.Peering((), (), ())
     assert netlabel.compile_rules(peering(WEB_DB)) == ()
