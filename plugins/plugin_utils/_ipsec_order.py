@@ -118,7 +118,7 @@ def _too_late(name: str, sides: _Sides, states: Mapping[str, Change]) -> Iterato
         enforcing = {
             server
             for server in servers.intersection(states)
-            if _enforced(name, states[server].before)
+            if any(_enforced(name, flows) for flows in states[server])
             # A client that the flow does not have any more
             and not (after is None and _by_ipsec(states[server].after.get(name)))
         }

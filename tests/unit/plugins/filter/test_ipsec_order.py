@@ -210,6 +210,11 @@ def test_an_observed_flow_with_an_enforced_destination_is_enforced_too() -> None
     assert late.startswith("other would lose verify_source=ipsec of the flow 'copy', which db1 enforces")
 
 
+def test_a_rollback_to_clients_without_it_and_a_server_that_enforces_it_is_refused() -> None:
+    (said,) = order(OBSERVED, {**has(PLAIN), "db1": ENFORCED["db1"]})
+    assert said.startswith("web1 and web2 would lose verify_source=ipsec of the flow 'web_db', which db1 enforces")
+
+
 def test_what_one_task_could_not_bring_back_is_taken_from_the_record() -> None:
     results = {host: {"flows": own, "changed": True, "previous_flows": None} for host, own in ENFORCED.items()}
     records = {host: {"flows": own} for host, own in OBSERVED.items()}
