@@ -148,10 +148,15 @@ def _defined(flows: Any, groups: Groups, hosts: Iterable[str]) -> dict[str, _Sid
 
 
 def _seen(name: str, states: Mapping[str, Change], when: str) -> _Sides:
-    """The sides of a flow that some hosts have: a server's flow has the clients' addresses."""
+    """The sides of a flow that some hosts have: a server's flow has the clients' addresses. One that has the servers'
+    too, as the flows of some pairs, may be either's."""
     having = {host: getattr(each, when)[name] for host, each in states.items() if name in getattr(each, when)}
     sources = {host: flow.get("source_addresses") or () for host, flow in having.items()}
-    clients = frozenset(host for host, addresses in sources.items() if not addresses or _ITSELF in addresses)
+    clients = frozenset(
+        host
+        for host, addresses in sources.items()
+        if not addresses or _ITSELF in addresses or having[host].get("destination_addresses")
+    )
     return _Sides(clients, frozenset(host for host, addresses in sources.items() if addresses))
 
 

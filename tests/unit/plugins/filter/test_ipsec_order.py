@@ -215,6 +215,15 @@ def test_a_rollback_to_clients_without_it_and_a_server_that_enforces_it_is_refus
     assert said.startswith("web1 and web2 would lose verify_source=ipsec of the flow 'web_db', which db1 enforces")
 
 
+def test_without_a_definition_a_client_whose_own_addresses_its_flow_has_is_a_client() -> None:
+    # The pair needs source_addresses on both sides
+    exporter = {**IPSEC, "pair": "domain_to_node_exporter", "source": ["httpd_t"]}
+    (early,) = order({"db1": has(exporter, mode="observe")["db1"]}, has(exporter))
+    assert "and web1 and web2 do not have this flow" in early
+    (late,) = order(has(exporter), has({**exporter, "verify_source": "address"}))
+    assert "web1 and web2 would lose verify_source=ipsec" in late
+
+
 def test_what_one_task_could_not_bring_back_is_taken_from_the_record() -> None:
     results = {host: {"flows": own, "changed": True, "previous_flows": None} for host, own in ENFORCED.items()}
     records = {host: {"flows": own} for host, own in OBSERVED.items()}
