@@ -53,6 +53,14 @@ def test_flows_in_place_beside_labels_of_others_are_no_success() -> None:
         apply(host, ADDRESS)
 
 
+def test_an_observed_flow_whose_destination_is_enforced_for_another_one_is_told() -> None:
+    flows = flow_set([flow(verify_source="loopback"), flow("copy", ports=[5433], mode="observe")])
+    (said,) = [text for text in apply(ScriptedHost(), flows).warnings if "only observed" in text]
+    assert said.startswith("The flow 'copy' is only observed, but postgresql_t refuses peers")
+    flows = flow_set([flow(verify_source="loopback", mode="observe"), flow("copy", ports=[5433], mode="observe")])
+    assert not any("only observed" in text for text in apply(ScriptedHost(), flows).warnings)
+
+
 def test_nothing_is_asked_where_nothing_is_verified() -> None:
     assert peering(WEB_DB) == peers.Peering((), (), ())
     assert netlabel.compile_rules(peering(WEB_DB)) == ()
