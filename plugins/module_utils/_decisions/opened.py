@@ -123,7 +123,8 @@ def _of_flow(old: Flow, new: Flow, olds: List[Flow], news: List[Flow], after: Fl
     options = _changed(old, new, ("mode",) if new.mode == OBSERVE else _PLACE) if everybody else []
     options += [option for option in _wider(space, old, new) if option not in options] if clients else []
     options += ["verify_source"] if checks else []
-    options += ["destination"] if left and "destination" not in options else []
+    cause = "mode" if new.mode == OBSERVE else "destination"
+    options += [cause] if left and cause not in options else []
     options += owners
     parts = [opened_text.of_everybody(space, old.protocol, box) for box in everybody]
     of_clients = opened_text.of_everybody if new.mode == OBSERVE else opened_text.of_clients
@@ -228,11 +229,11 @@ def _owners_unchecked(old: Flow, new: Flow) -> List[str]:
 
 
 def _left_unchecked(old: Flow, new: Flow, after: FlowSet) -> List[Tuple[str, Tuple[str, ...]]]:
-    """The destinations that a flow does not name any more, by what was checked of their clients on all ports and is not
-    checked now."""
-    if old.mode != ENFORCE or new.mode != ENFORCE:
+    """The destinations that a flow does not name any more, or only observes, by what was checked of their clients on
+    all ports and is not checked now."""
+    if old.mode != ENFORCE:
         return []
-    gone = [domain for domain in old.destination if domain not in new.destination]
+    gone = [domain for domain in old.destination if new.mode == OBSERVE or domain not in new.destination]
     found = [
         (check, tuple(domain for domain in gone if not _checks(after, domain, check)))
         for check in _CHECKS[old.verify_source]

@@ -98,7 +98,7 @@ def of_check(check: str) -> str:
 
 
 def of_check_for(check: str, domains: Sequence[str]) -> str:
-    """The same of domains that a flow does not name any more."""
+    """The same of domains that a flow does not name any more, or only observes."""
     return "{0} for {1}, on any port".format(of_check(check), _list(domains))
 
 

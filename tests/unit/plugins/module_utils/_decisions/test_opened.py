@@ -243,6 +243,22 @@ OTHER = flow("other", source=["named_t"], ports=[5432], source_addresses=["192.0
             id="not verified by ipsec",
         ),
         pytest.param(
+            [flow(verify_source="loopback")],
+            [flow(verify_source="loopback", mode="observe", ports=[9]), flow("new")],
+            ["mode"],
+            "The flow 'web_db', which is only observed now, opens what was closed: the domain of clients on the same "
+            "host is not verified for postgresql_t, on any port.",
+            id="observed elsewhere, not verified",
+        ),
+        pytest.param(
+            [flow(verify_source="address", source_addresses=["192.0.2.7"])],
+            [flow(verify_source="address", source_addresses=["192.0.2.7"], mode="observe")],
+            ["mode"],
+            "The flow 'web_db', which is only observed now, opens what was closed: tcp/5432 is open to everybody; the "
+            "address of clients on other hosts is not verified for postgresql_t, on any port.",
+            id="observed, not verified",
+        ),
+        pytest.param(
             [flow(verify_source="ipsec", destination=["postgresql_t", "redis_t"])],
             [flow(verify_source="loopback", destination=["redis_t"]), flow("b", ports=[1], verify_source="address")],
             ["verify_source", "destination"],
