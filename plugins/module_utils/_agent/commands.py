@@ -98,8 +98,7 @@ def _pending(host: Host) -> Tuple[Optional[Pending], Optional[SenetError]]:
     try:
         return host.guard.pending(), None
     except SenetError as exc:
-        text = "{0} Until that is mended, the flows that were confirmed last are kept in force."
-        return None, SenetError(text.format(exc))
+        return None, exc
 
 
 def _load_confirmed(host: Host) -> int:
@@ -258,7 +257,9 @@ def _watch(host: Host) -> int:
             else:
                 measures.write(None, False)
             if damage is not None:
-                raise damage
+                raise SenetError(
+                    "{0} Until that is mended, the flows that were confirmed last are kept in force.".format(damage)
+                )
         except (SenetError, OSError) as exc:
             # The same trouble every few seconds is told once
             if str(exc) != said:
@@ -273,10 +274,11 @@ def _refuse_no_record(host: Host) -> None:
 
     :raises SenetError: the file with the flows is missing.
     """
-    if observation.stored_intent(host) is None and host.guard.pending() is None:
+    if observation.stored_intent(host) is None and _pending(host)[0] is None:
         with host.guard.lock(0):
-            if observation.stored_intent(host) is None and host.guard.pending() is None:
-                raise SenetError(ALERT + _NO_RECORD)
+            pending, damage = _pending(host)
+            if observation.stored_intent(host) is None and pending is None:
+                raise SenetError("{0}{1}{2}".format(ALERT, _NO_RECORD, "" if damage is None else " " + str(damage)))
 
 
 def _return_to_record(host: Host) -> bool:

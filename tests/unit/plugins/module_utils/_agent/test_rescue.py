@@ -456,6 +456,22 @@ def test_with_a_damaged_record_the_policy_of_a_change_that_nobody_confirmed_goes
     assert host.writes.count("install policy") == 1
 
 
+def test_without_any_record_that_can_be_read_it_is_told_that_nothing_is_in_force(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    host = host_with(WEB_DB)
+    host.service.text = None
+
+    def damaged() -> None:
+        raise SenetError("The file pending.json is damaged.")
+
+    monkeypatch.setattr(host.guard, "pending", damaged)
+    said = watch(host, monkeypatch, rounds=3)
+    assert said.count("<1>The file /etc/senet/flows.json is missing, so NO flow of this host is put in force") == 1
+    assert said.count("The file pending.json is damaged.") == 1
+    assert "kept in force" not in said
+
+
 def test_a_record_that_goes_with_the_last_flow_is_no_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
     host = host_with(WEB_DB)
     host.service.text = None
