@@ -156,11 +156,11 @@ def _clear(host: Host) -> int:
         intent = None
         with suppress(SenetError):  # a damaged file says nothing of what is in force
             intent = observation.stored_intent(host)
-        sets = set(observation.sets_to_read(host, None, intent))
-        with suppress(SenetError):
-            pending = host.guard.pending()
-            # It may have other sets, with another backend or layer, than what is on record
-            sets.update(pending.after["rules"] if pending is not None else ())
+        pending, damage = _pending(host)
+        # A change may have other sets, with another backend or layer, than what is on record
+        unknown = damage is not None and host.netlabel.available()
+        sets = set(observation.sets_to_read(host, None, intent, asks_peers=unknown))
+        sets.update(pending.after["rules"] if pending is not None else ())
         sets.update(observation.left_over(host, sets))
         undo.release(host, sorted(sets))
     _say("Stopped: packets carry no labels, and NO flow is enforced until senet-firewall.service is started again.")

@@ -30,10 +30,14 @@ from ansible_collections.senet.firewall.plugins.module_utils._values.records imp
 from tests.unit import records
 from tests.unit.commands import Commands
 from tests.unit.flows import SEVERAL, WEB_DB, flow
+from tests.unit.netlabel_kernel import NetLabelKernel
 from tests.unit.records import auditd
 from tests.unit.scripted_host import ScriptedHost, before_call, empty_families
 
 LABEL = "-A OUTPUT -j SECMARK --selctx system_u:object_r:http_server_packet_t:s0"
+
+
+STOCK = NetLabelKernel().lists()
 
 
 class EndOfWatch(BaseException):
@@ -470,6 +474,31 @@ def test_without_any_record_that_can_be_read_it_is_told_that_nothing_is_in_force
     assert said.count("<1>The file /etc/senet/flows.json is missing, so NO flow of this host is put in force") == 1
     assert said.count("The file pending.json is damaged.") == 1
     assert "kept in force" not in said
+
+
+@pytest.mark.parametrize("by", ["the watch", "stopping"])
+def test_peer_labels_of_a_change_whose_record_is_damaged_go_before_their_policy(
+    monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    host = host_with(WEB_DB)
+    verified = flow_set([flow(verify_source="loopback")])
+    engine.run(host.host(), requests.Replace(verified), change.Options(3000, "t1"), False)
+    assert "senet_loopback_peer_t" in host.netlabel.kernel.lists()
+
+    def damaged() -> None:
+        raise SenetError("The file pending.json is damaged.")
+
+    monkeypatch.setattr(host.guard, "pending", damaged)
+    at_install: list[str] = []
+    before_call(monkeypatch, host, "install", lambda: at_install.append(host.netlabel.kernel.lists()))
+    if by == "the watch":
+        watch(host, monkeypatch, 2)
+        assert at_install == [STOCK]
+        assert labels(host)
+    else:
+        commands_module._clear(host.host())
+        assert not labels(host)
+    assert host.netlabel.kernel.lists() == STOCK
 
 
 def test_a_record_that_goes_with_the_last_flow_is_no_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
