@@ -75,6 +75,10 @@ def opened(before: FlowSet, after: FlowSet, owners: bool = False) -> Tuple[Opene
         for old, new in changes
         for one in _of_flow(old, new, olds.shared_with(old, new), news.shared_with(old, new), after)
     ]
+    found += [
+        Opened(None, domain, ("verify_source",), opened_text.of_same_host(domain))
+        for domain in _same_host_unchecked(before, after, [old for old, dummy in changes])
+    ]
     modes = dict(after.confine)
     for domain, mode in before.confine:
         if mode == ENFORCE and modes.get(domain) != ENFORCE:
@@ -241,11 +245,28 @@ def _left_unchecked(old: Flow, new: Flow, after: FlowSet) -> List[Tuple[str, Tup
     return [(check, domains) for check, domains in found if domains]
 
 
+def _same_host_unchecked(before: FlowSet, after: FlowSet, changed: Iterable[Flow]) -> List[str]:
+    """The destinations whose clients on the same host were verified on behalf of other flows, or of loopback domains,
+    and are not any more. A flow that did so itself tells of its own."""
+    if not _verifies_loopback(before) or _verifies_loopback(after):
+        return []
+    told = {domain for flow in changed if flow.verify_source == VERIFY_LOOPBACK for domain in flow.destination}
+    return sorted(_verified(before).intersection(_verified(after)) - told)
+
+
+def _verifies_loopback(flows: FlowSet) -> bool:
+    return any(flow.verify_source == VERIFY_LOOPBACK for flow in flows.flows) or bool(flows.loopback_domains)
+
+
+def _verified(flows: FlowSet) -> Set[str]:
+    held = (flow for flow in flows.flows if flow.verify_source != VERIFY_NONE and flow.mode == ENFORCE)
+    return {domain for flow in held for domain in flow.destination}
+
+
 def _checks(flows: FlowSet, domain: str, check: str) -> bool:
     """Whether a domain's clients are checked on behalf of any flow, since peer labels do not know flows."""
     verified = [flow for flow in flows.flows if flow.verify_source != VERIFY_NONE]
     mine = [flow for flow in verified if flow.mode == ENFORCE and domain in flow.destination]
     if check == VERIFY_LOOPBACK:
-        loopback = any(flow.verify_source == VERIFY_LOOPBACK for flow in verified) or bool(flows.loopback_domains)
-        return bool(mine) and loopback
+        return bool(mine) and _verifies_loopback(flows)
     return any(check in _CHECKS[flow.verify_source] for flow in mine)

@@ -102,6 +102,13 @@ def of_check_for(check: str, domains: Sequence[str]) -> str:
     return "{0} for {1}, on any port".format(of_check(check), _list(domains))
 
 
+def of_same_host(domain: str) -> str:
+    """That nothing verifies a domain's clients on the same host any more."""
+    return "No flow and no loopback_domains verify clients on the same host any more, so {0}.".format(
+        of_check_for(VERIFY_LOOPBACK, [domain])
+    )
+
+
 def of_flow(flow: Flow, parts: Sequence[str], moved: bool) -> str:
     """All that the change of a flow opens; ``moved`` says that its ports are others now."""
     return "{0} opens what was closed: {1}.{2}".format(

@@ -328,6 +328,25 @@ def test_confined_domains_that_are_free_again_are_told() -> None:
     assert opened(flow_set(WEB_DB.flows), confined) == ()
 
 
+def test_a_destination_whose_same_host_clients_were_verified_on_behalf_of_others_is_told() -> None:
+    by_ipsec = flow("b", destination=["redis_t"], ports=[1], verify_source="ipsec")
+    told, found = opened(flow_set([flow(verify_source="loopback"), by_ipsec]), flow_set([flow(), by_ipsec]))
+    assert told.flow == "web_db"
+    assert found.as_dict() == {
+        "flow": None,
+        "domain": "redis_t",
+        "options": ["verify_source"],
+        "message": "No flow and no loopback_domains verify clients on the same host any more, so the domain of clients "
+        "on the same host is not verified for redis_t, on any port.",
+    }
+    alone = flow_set([by_ipsec])
+    [found] = opened(alone._replace(loopback_domains=("httpd_t",)), alone)
+    assert found.domain == "redis_t"
+    # The flow itself says it, or somebody verifies them still
+    assert len(opened(flow_set([flow(verify_source="loopback")]), flow_set([flow(verify_source="ipsec")]))) == 1
+    assert opened(alone._replace(loopback_domains=("httpd_t",)), alone._replace(loopback_domains=("init_t",))) == ()
+
+
 def test_a_sentence_stays_readable() -> None:
     many = [f"192.0.2.{number}" for number in range(1, 40, 2)]
     [found] = opened(flow_set([CLIENTS]), flow_set([flow(source_addresses=many)]))
