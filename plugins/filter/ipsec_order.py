@@ -10,6 +10,7 @@ description:
   - The playbooks C(senet.firewall.rollout) and C(senet.firewall.rollback) use it before they change the first host.
   - A server's host may begin to enforce a flow with C(verify_source=ipsec) if it and the hosts of all the flow's
     clients have the flow with C(verify_source=ipsec) already. A host that enforces it already is not checked.
+  - A flow that is only observed counts as enforced if another one with the same destination begins to be.
   - A client's host may lose C(verify_source=ipsec) of a flow if no host of the flow's servers enforces it.
   - A host of the other side that is not among the hosts of the job is a reason to refuse it, since nobody knows what it
     has.

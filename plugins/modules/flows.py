@@ -375,7 +375,8 @@ opened:
       addresses, interfaces, C(verify_source) or the mode V(enforce) from them; and the domains that are no longer
       confined. A warning says each, unless O(state=absent) frees the domain.
     - A flow is listed as well if it no longer names a destination whose clients it verified, and no other flow
-      verifies them.
+      verifies them. So is a destination by itself, if its clients on the same host were verified on behalf of another
+      flow or of loopback domains, and no longer are.
     - What another enforced flow refuses is not listed, nor are domains that a flow names in addition. Flows that are
       gone are in RV(removed).
   returned: success
@@ -383,12 +384,12 @@ opened:
   elements: dict
   contains:
     flow:
-      description: The flow's name, null where it is a confined domain.
+      description: The flow's name, null where it is a domain.
       returned: always
       type: str
       sample: web_db
     domain:
-      description: The domain that was confined, null where it is a flow.
+      description: The domain that was confined, or the destination. Null where it is a flow.
       returned: always
       type: str
       sample: null

@@ -14,7 +14,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._values.pairs impor
 from ansible_collections.senet.firewall.plugins.plugin_utils._host_flows import Groups, fleet_flows
 
 _FIRST_OBSERVE = (
-    "First roll the flow out to these hosts with mode=observe, then set up IPsec there with the role labelled_ipsec, "
+    "First roll {0} out to these hosts with mode=observe, then set up IPsec there with the role labelled_ipsec, "
     "then roll out with mode=enforce (docs/labelled-ipsec.md)."
 )
 _FIRST_TAKE_AWAY = (
@@ -80,22 +80,24 @@ def _too_early(name: str, sides: _Sides, states: Mapping[str, Change]) -> Iterat
     """Servers' hosts that would refuse clients which do not use IPsec yet."""
     enforcing: set[str] = set()
     lacking: set[str] = set()
+    observed = False
     for server in sides.servers.intersection(states):
-        before, after = (own.get(name) for own in states[server])
         clients = sides.clients - {server}
-        if _enforced(after) and not _enforced(before) and (clients or sides.others):
+        if _begins(name, states[server]) and (clients or sides.others):
             needed = {server, *clients}
             without = {host for host in needed if host not in states or not _by_ipsec(states[host].before.get(name))}
             if without:
                 enforcing.add(server)
                 lacking.update(without)
-    subject = f"{_listed(enforcing)} would enforce the flow '{name}' with verify_source=ipsec, and"
+                observed = observed or states[server].after[name].get("mode") != ENFORCE
+    since = "since an enforced flow has the same destination, " if observed else ""
+    subject = f"{_listed(enforcing)} would enforce the flow '{name}' with verify_source=ipsec, {since}and"
     known, unknown = lacking.intersection(states), lacking.difference(states)
     if known:
         have = "does not have" if len(known) == 1 else "do not have"
         yield (
             f"{subject} {_listed(known)} {have} this flow with verify_source=ipsec yet, so permitted clients would be "
-            f"refused. {_FIRST_OBSERVE}"
+            f"refused. {_FIRST_OBSERVE.format('the flow and that one' if observed else 'the flow')}"
         )
     if unknown:
         yield (
@@ -116,7 +118,7 @@ def _too_late(name: str, sides: _Sides, states: Mapping[str, Change]) -> Iterato
         enforcing = {
             server
             for server in servers.intersection(states)
-            if _enforced(states[server].before.get(name))
+            if any(_enforced(name, flows) for flows in states[server])
             # A client that the flow does not have any more
             and not (after is None and _by_ipsec(states[server].after.get(name)))
         }
@@ -146,10 +148,15 @@ def _defined(flows: Any, groups: Groups, hosts: Iterable[str]) -> dict[str, _Sid
 
 
 def _seen(name: str, states: Mapping[str, Change], when: str) -> _Sides:
-    """The sides of a flow that some hosts have: a server's flow has the clients' addresses."""
+    """The sides of a flow that some hosts have: a server's flow has the clients' addresses. One that has the servers'
+    too, as the flows of some pairs, may be either's."""
     having = {host: getattr(each, when)[name] for host, each in states.items() if name in getattr(each, when)}
     sources = {host: flow.get("source_addresses") or () for host, flow in having.items()}
-    clients = frozenset(host for host, addresses in sources.items() if not addresses or _ITSELF in addresses)
+    clients = frozenset(
+        host
+        for host, addresses in sources.items()
+        if not addresses or _ITSELF in addresses or having[host].get("destination_addresses")
+    )
     return _Sides(clients, frozenset(host for host, addresses in sources.items() if addresses))
 
 
@@ -157,9 +164,34 @@ def _by_ipsec(flow: Mapping[str, Any] | None) -> bool:
     return flow is not None and flow.get("verify_source") == VERIFY_IPSEC
 
 
-def _enforced(flow: Mapping[str, Any] | None) -> bool:
-    """Whether a host with this flow refuses clients of other hosts without IPsec."""
+def _enforced(name: str, flows: _Flows) -> bool:
+    """Whether a host with these flows refuses clients of this one on other hosts without IPsec."""
+    flow = flows.get(name)
+    return _by_ipsec(flow) and (_holds(flow) or not _enforced_domains(flows).isdisjoint(_destination(flow)))
+
+
+def _begins(name: str, state: Change) -> bool:
+    """Whether a host begins to refuse them. One whose destination is enforced already on behalf of another flow has
+    refused them before, and so it does if the flow is observed there."""
+    before, after = (flows.get(name) for flows in state)
+    if _holds(after):
+        return not _holds(before)
+    held = _enforced_domains(state.after) - _enforced_domains(state.before)
+    return _by_ipsec(after) and not held.isdisjoint(_destination(after))
+
+
+def _holds(flow: Mapping[str, Any] | None) -> bool:
     return flow is not None and _by_ipsec(flow) and flow.get("mode") == ENFORCE
+
+
+def _enforced_domains(flows: _Flows) -> set[str]:
+    """The destinations that receive nothing from other hosts without IPsec, whatever the flow: peer labels know
+    domains alone."""
+    return {domain for flow in flows.values() if _holds(flow) for domain in _destination(flow)}
+
+
+def _destination(flow: Mapping[str, Any] | None) -> Collection[str]:
+    return (flow or {}).get("destination") or ()
 
 
 def _absent(hosts: Collection[str]) -> str:

@@ -15,6 +15,7 @@ import time
 from contextlib import suppress
 from typing import List, Optional, Tuple
 
+from ansible_collections.senet.firewall.plugins.module_utils._agent.foreign import ALERT, Foreign
 from ansible_collections.senet.firewall.plugins.module_utils._agent.measures import Measures
 from ansible_collections.senet.firewall.plugins.module_utils._agent.this_host import this_host
 from ansible_collections.senet.firewall.plugins.module_utils._change import (
@@ -41,10 +42,6 @@ _RETRY_SECONDS = (5, 300)
 # NETLINK_SELINUX in include/uapi/linux/netlink.h, and its one group in selinux_netlink.h
 _NETLINK_SELINUX = 7
 _SELNLGRP_AVC = 1
-# How often to look for labels of others where nothing tells of a change
-_FOREIGN_SECONDS = 300
-# Before a line of the journal that tells of an emergency: sd-daemon(3)
-_ALERT = "<1>"
 _NO_RECORD = (
     "The file {0} is missing, so NO flow of this host is put in force; run the play again with the whole set of "
     "flows and purge=true.".format(INTENT_PATH)
@@ -83,6 +80,7 @@ def _load(host: Host) -> int:
         if damage is not None:
             _say(str(damage))
             _load_confirmed(host)
+            _return_to_record(host)
             return 1
         if pending is not None:
             if pending.boot == boot_id():
@@ -100,13 +98,12 @@ def _pending(host: Host) -> Tuple[Optional[Pending], Optional[SenetError]]:
     try:
         return host.guard.pending(), None
     except SenetError as exc:
-        text = "{0} Until that is mended, the flows that were confirmed last are kept in force."
-        return None, SenetError(text.format(exc))
+        return None, exc
 
 
 def _load_confirmed(host: Host) -> int:
     if not _is_recorded(host):
-        _say(_ALERT + _NO_RECORD)
+        _say(ALERT + _NO_RECORD)
         return 1
     return _report(host, load.load(host))
 
@@ -119,7 +116,7 @@ def _is_recorded(host: Host) -> bool:
     try:
         return observation.stored_intent(host) is not None
     except SenetError as exc:
-        raise SenetError("{0}{1} Until then NO flow of this host is put in force.".format(_ALERT, exc)) from exc
+        raise SenetError("{0}{1} Until then NO flow of this host is put in force.".format(ALERT, exc)) from exc
 
 
 def _refresh(host: Host) -> int:
@@ -159,11 +156,11 @@ def _clear(host: Host) -> int:
         intent = None
         with suppress(SenetError):  # a damaged file says nothing of what is in force
             intent = observation.stored_intent(host)
-        sets = set(observation.sets_to_read(host, None, intent))
-        with suppress(SenetError):
-            pending = host.guard.pending()
-            # It may have other sets, with another backend or layer, than what is on record
-            sets.update(pending.after["rules"] if pending is not None else ())
+        pending, damage = _pending(host)
+        # A change may have other sets, with another backend or layer, than what is on record
+        unknown = damage is not None and host.netlabel.available()
+        sets = set(observation.sets_to_read(host, None, intent, asks_peers=unknown))
+        sets.update(pending.after["rules"] if pending is not None else ())
         sets.update(observation.left_over(host, sets))
         undo.release(host, sorted(sets))
     _say("Stopped: packets carry no labels, and NO flow is enforced until senet-firewall.service is started again.")
@@ -227,14 +224,19 @@ def _watch(host: Host) -> int:
     events = _Events()
     retry = _Backoff()
     rescue = _Backoff()
-    foreign = _Foreign()
+    foreign = Foreign(_say)
     measures = Measures(host, _say)
     said = None  # type: Optional[str]
     while True:
         try:
             pending, damage = _pending(host)
             _is_recorded(host)
-            if pending is None and rescue.due() and repair.types_lost(host):
+            if damage is not None and rescue.due():
+                rescue.failed()
+                with host.guard.lock(0):
+                    measures.repairs += _pending(host)[1] is not None and _return_to_record(host)
+                rescue = _Backoff()
+            elif pending is None and rescue.due() and repair.types_lost(host):
                 rescue.failed()
                 measures.repairs += _bring_back(host)
                 rescue = _Backoff()
@@ -255,7 +257,9 @@ def _watch(host: Host) -> int:
             else:
                 measures.write(None, False)
             if damage is not None:
-                raise damage
+                raise SenetError(
+                    "{0} Until that is mended, the flows that were confirmed last are kept in force.".format(damage)
+                )
         except (SenetError, OSError) as exc:
             # The same trouble every few seconds is told once
             if str(exc) != said:
@@ -270,10 +274,23 @@ def _refuse_no_record(host: Host) -> None:
 
     :raises SenetError: the file with the flows is missing.
     """
-    if observation.stored_intent(host) is None and host.guard.pending() is None:
+    if observation.stored_intent(host) is None and _pending(host)[0] is None:
         with host.guard.lock(0):
-            if observation.stored_intent(host) is None and host.guard.pending() is None:
-                raise SenetError(_ALERT + _NO_RECORD)
+            pending, damage = _pending(host)
+            if observation.stored_intent(host) is None and pending is None:
+                raise SenetError("{0}{1}{2}".format(ALERT, _NO_RECORD, "" if damage is None else " " + str(damage)))
+
+
+def _return_to_record(host: Host) -> bool:
+    """Put back the policy module of the flows that were confirmed last; says whether another one was there."""
+    if not repair.return_to_record(host):
+        return False
+    host.guard.repaired("the policy module")
+    _say(
+        "{0}The policy module was not that of the flows that were confirmed last, such as that of a change that nobody "
+        "confirmed, so these flows may NOT have been enforced; it has been put back.".format(ALERT)
+    )
+    return True
 
 
 def _bring_back(host: Host) -> bool:
@@ -286,7 +303,7 @@ def _bring_back(host: Host) -> bool:
         _say(
             "{0}The loaded policy no longer has {1} packet or peer types of this host's flows, so these flows are NOT "
             "enforced, and their traffic is let through. The policy module is put back now.".format(
-                _ALERT, len(lost)
+                ALERT, len(lost)
             )
         )
         try:
@@ -299,7 +316,7 @@ def _bring_back(host: Host) -> bool:
             raise SenetError(
                 "{0}The policy module could not be put back ({1}), and flows of this host are NOT enforced; see what "
                 "'semodule -lfull' says of senet_firewall, correct what is named here, and run the play again.".format(
-                    _ALERT, exc
+                    ALERT, exc
                 )
             ) from exc
         load.load(host)
@@ -307,41 +324,6 @@ def _bring_back(host: Host) -> bool:
         _say("The policy module was missing and has been put back; find out what removes or disables it.")
         host.service.show(True)
     return True
-
-
-class _Foreign:
-    """Labels of others, which end enforcement and are not ours to take away: told once each."""
-
-    def __init__(self) -> None:
-        self._due = 0.0
-        self._told = []  # type: List[str]
-
-    @property
-    def found(self) -> bool:
-        """Whether there were any at the last look."""
-        return bool(self._told)
-
-    def expect(self) -> None:
-        """Look the next time, since something has changed."""
-        self._due = 0.0
-
-    def due(self) -> bool:
-        """Whether it is time to look."""
-        return clock() >= self._due
-
-    def look(self, host: Host) -> None:
-        """Look if it is time."""
-        if not self.due():
-            return
-        self._due = clock() + _FOREIGN_SECONDS
-        found = repair.foreign_labels(host)
-        for rule in found:
-            if rule not in self._told:
-                _say(
-                    "{0}Another rule labels packets too, and the last label wins, so flows may NOT be enforced: "
-                    "'{1}'. Remove it, and find out which program created it.".format(_ALERT, rule)
-                )
-        self._told = found
 
 
 def _is_left_over(pending: Pending) -> bool:

@@ -7,6 +7,7 @@
 MODULES = (
     "_agent",
     "_agent.commands",
+    "_agent.foreign",
     "_agent.measures",
     "_agent.module_call",
     "_agent.shipped",

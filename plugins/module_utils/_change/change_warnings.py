@@ -21,6 +21,7 @@ def change_warnings(
     found = []  # type: List[str]
     if change.steps:
         found += warnings.peer_warnings(change.peers)
+        found += warnings.observed_peer_warnings(change.labelled, change.peers)
         found += warnings.own_domain_warnings(answers.receivers)
         found += warnings.login_warnings(change.flows, change.processes)
         found += kernel_answers.interface_warnings(host, change.desired.interfaces, change.processes)

@@ -6,12 +6,11 @@
 from typing import Any, Dict, Optional, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._change import history, observation, target
-from ansible_collections.senet.firewall.plugins.module_utils._decisions import plan, wanted_flows
+from ansible_collections.senet.firewall.plugins.module_utils._decisions import plan
 from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Pending, boot_id, clock
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
 from ansible_collections.senet.firewall.plugins.module_utils._values.flows import FlowSet
 from ansible_collections.senet.firewall.plugins.module_utils._values.intent import IPTABLES, Intent
-from ansible_collections.senet.firewall.plugins.module_utils._values.layers import SELINUX, without_types
 
 
 def report(host: Host) -> Dict[str, Any]:
@@ -49,18 +48,10 @@ def drift(host: Host, intent: Optional[Intent]) -> Tuple[Tuple[str, ...], Any]:
 
     :raises SenetError: a part of the host cannot be read.
     """
-    enabled = host.selinux.status() != "disabled"
-    backend = intent.backend if intent is not None else None
-    sets = observation.sets_to_read(host, backend, intent)
-    observed = observation.with_left_over(host, observation.observe(host, sets))
     wanted = intent if intent is not None else Intent(FlowSet(()), IPTABLES)
-    # Types of interfaces are in the policy alone, and not on record
-    types = wanted_flows.present(observed, None).interface_types
-    wanted = wanted._replace(flows=wanted.flows._replace(interface_types=types))
-    if not enabled and SELINUX not in wanted.layers:
-        wanted = wanted._replace(flows=without_types(wanted.flows))
-    desired = target.desired_state(wanted, target.look_up(host, wanted), observed.tables)
-    desired = target.fit(host, observed.tables, desired)
+    sets = observation.sets_to_read(host, intent.backend if intent is not None else None, intent)
+    observed = observation.with_left_over(host, observation.observe(host, sets))
+    desired = target.recorded_state(host, wanted, observed)
     steps = plan.plan(observed, desired, False)
     return tuple(str(step) for step in steps), plan.diffs(observed, desired, steps) if steps else []
 

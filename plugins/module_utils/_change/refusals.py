@@ -97,6 +97,13 @@ def check_others(host: Host, change: Change) -> None:
             "The flows of this host are in place, but may not be enforced: another rule labels packets too, and the "
             "last label wins: {0}. Remove that rule, and find out which program created it.".format(foreign)
         )
+    labels = _foreign_netlabel(host, change)
+    if labels:
+        raise SenetError(
+            "The flows of this host are in place, but its peers may have other labels, and may not be verified: "
+            "another program has configured NetLabel: 'netlabelctl {0}'. Remove that entry, and find out which program "
+            "created it.".format(labels[0])
+        )
 
 
 def _refuse_stray_owners(saves: Iterable[Saved], change: Change) -> None:
@@ -151,13 +158,20 @@ def _refuse_ipsec_that_stays(host: Host, change: Change) -> None:
 
 def _refuse_netlabel(host: Host, change: Change) -> None:
     """Raise where peer labels are wanted and NetLabel is missing, or configured by somebody else."""
-    if change.peers.empty:
-        return
-    own = cil.declared_types(change.observed.policy)
-    # Where the command is missing this says so
-    foreign = RULE_SETS[rule_sets.NETLABEL].parse(host.save(rule_sets.NETLABEL), own).foreign
+    foreign = _foreign_netlabel(host, change)
     if foreign:
         raise SenetError(
             "Another program has configured NetLabel on this host: 'netlabelctl {0}'. Nothing was changed; remove "
             "that entry, or use neither verify_source nor peer labels.".format(foreign[0])
         )
+
+
+def _foreign_netlabel(host: Host, change: Change) -> Sequence[str]:
+    """What others have configured of NetLabel on a host with peer labels. Of an interface that has labels of its own
+    the kernel looks at no others."""
+    if change.peers.empty:
+        return ()
+    own = cil.declared_types(change.observed.policy)
+    # Where the command is missing this says so
+    foreign = RULE_SETS[rule_sets.NETLABEL].parse(host.save(rule_sets.NETLABEL), own).foreign  # type: Sequence[str]
+    return foreign

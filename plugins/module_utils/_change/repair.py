@@ -6,9 +6,9 @@
 from contextlib import suppress
 from typing import List, Tuple
 
-from ansible_collections.senet.firewall.plugins.module_utils._change import load, observation, undo
+from ansible_collections.senet.firewall.plugins.module_utils._change import load, observation, target, undo
 from ansible_collections.senet.firewall.plugins.module_utils._compile import cil
-from ansible_collections.senet.firewall.plugins.module_utils._compile.rule_sets import RULE_SETS
+from ansible_collections.senet.firewall.plugins.module_utils._compile.rule_sets import NETLABEL, RULE_SETS
 from ansible_collections.senet.firewall.plugins.module_utils._decisions import foreign_rules
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
@@ -60,6 +60,24 @@ def bring_policy_back(host: Host) -> None:
     host.store.install(text)
 
 
+def return_to_record(host: Host) -> bool:
+    """Undo a change of the policy module of which there is no record any more; says whether there was one.
+
+    :raises SenetError: the record of the flows is damaged, or a part could not be brought back.
+    """
+    intent = observation.stored_intent(host)
+    if intent is None or host.selinux.status() == "disabled":
+        return False
+    # Such a change may have labelled peers, which need its policy
+    sets = observation.sets_to_read(host, None, intent, asks_peers=host.netlabel.available())
+    observed = observation.with_left_over(host, observation.observe(host, sets))
+    desired = target.recorded_state(host, intent, observed)
+    if observed.policy == desired.policy:
+        return False
+    undo.roll_back(host, desired._replace(intent=observed.intent))
+    return True
+
+
 def foreign_labels(host: Host) -> List[str]:
     """The rules that label packets on a host whose packets we label and are not those on record.
 
@@ -69,6 +87,18 @@ def foreign_labels(host: Host) -> List[str]:
     if intent is None or not intent.labelled.labels_packets:
         return []
     return foreign_rules.foreign_labels(host.netfilter.saves(), host.netfilter.ruleset(), (intent.backend,))
+
+
+def foreign_peer_labels(host: Host) -> List[str]:
+    """What others have configured of NetLabel on a host whose peers we label.
+
+    :raises SenetError: the file with the flows is damaged, or the configuration cannot be read.
+    """
+    intent = observation.stored_intent(host)
+    if intent is None or host.selinux.status() == "disabled" or peering(intent.labelled).empty:
+        return []
+    types = peering(intent.labelled).types
+    return list(RULE_SETS[NETLABEL].parse(host.save(NETLABEL), types).foreign)
 
 
 def _types(intent: Intent) -> Tuple[str, ...]:

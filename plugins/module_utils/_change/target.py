@@ -12,7 +12,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._host.host import H
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
 from ansible_collections.senet.firewall.plugins.module_utils._values.flows import without_levels
 from ansible_collections.senet.firewall.plugins.module_utils._values.intent import Intent, compile_intent
-from ansible_collections.senet.firewall.plugins.module_utils._values.layers import OWNER, SELINUX
+from ansible_collections.senet.firewall.plugins.module_utils._values.layers import OWNER, SELINUX, without_types
 from ansible_collections.senet.firewall.plugins.module_utils._values.peers import peering
 
 
@@ -30,6 +30,15 @@ def desired_state(intent: Intent, accounts: owner.Accounts, sets: Iterable[str])
         rules,
         None if kept.flows.empty else compile_intent(kept),
     )
+
+
+def recorded_state(host: Host, intent: Intent, observed: plan.HostState) -> plan.Desired:
+    """What a host shall have by its record, but for the types of interfaces, which are in its policy alone."""
+    flows = intent.flows._replace(interface_types=wanted_flows.present(observed, None).interface_types)
+    if host.selinux.status() == "disabled" and SELINUX not in intent.layers:
+        flows = without_types(flows)
+    wanted = intent._replace(flows=flows)
+    return fit(host, observed.tables, desired_state(wanted, look_up(host, wanted), observed.tables))
 
 
 def state_between(

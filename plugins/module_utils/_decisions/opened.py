@@ -75,6 +75,10 @@ def opened(before: FlowSet, after: FlowSet, owners: bool = False) -> Tuple[Opene
         for old, new in changes
         for one in _of_flow(old, new, olds.shared_with(old, new), news.shared_with(old, new), after)
     ]
+    found += [
+        Opened(None, domain, ("verify_source",), opened_text.of_same_host(domain))
+        for domain in _same_host_unchecked(before, after, [old for old, dummy in changes])
+    ]
     modes = dict(after.confine)
     for domain, mode in before.confine:
         if mode == ENFORCE and modes.get(domain) != ENFORCE:
@@ -123,7 +127,8 @@ def _of_flow(old: Flow, new: Flow, olds: List[Flow], news: List[Flow], after: Fl
     options = _changed(old, new, ("mode",) if new.mode == OBSERVE else _PLACE) if everybody else []
     options += [option for option in _wider(space, old, new) if option not in options] if clients else []
     options += ["verify_source"] if checks else []
-    options += ["destination"] if left and "destination" not in options else []
+    cause = "mode" if new.mode == OBSERVE else "destination"
+    options += [cause] if left and cause not in options else []
     options += owners
     parts = [opened_text.of_everybody(space, old.protocol, box) for box in everybody]
     of_clients = opened_text.of_everybody if new.mode == OBSERVE else opened_text.of_clients
@@ -228,11 +233,11 @@ def _owners_unchecked(old: Flow, new: Flow) -> List[str]:
 
 
 def _left_unchecked(old: Flow, new: Flow, after: FlowSet) -> List[Tuple[str, Tuple[str, ...]]]:
-    """The destinations that a flow does not name any more, by what was checked of their clients on all ports and is not
-    checked now."""
-    if old.mode != ENFORCE or new.mode != ENFORCE:
+    """The destinations that a flow does not name any more, or only observes, by what was checked of their clients on
+    all ports and is not checked now."""
+    if old.mode != ENFORCE:
         return []
-    gone = [domain for domain in old.destination if domain not in new.destination]
+    gone = [domain for domain in old.destination if new.mode == OBSERVE or domain not in new.destination]
     found = [
         (check, tuple(domain for domain in gone if not _checks(after, domain, check)))
         for check in _CHECKS[old.verify_source]
@@ -240,11 +245,28 @@ def _left_unchecked(old: Flow, new: Flow, after: FlowSet) -> List[Tuple[str, Tup
     return [(check, domains) for check, domains in found if domains]
 
 
+def _same_host_unchecked(before: FlowSet, after: FlowSet, changed: Iterable[Flow]) -> List[str]:
+    """The destinations whose clients on the same host were verified on behalf of other flows, or of loopback domains,
+    and are not any more. A flow that did so itself tells of its own."""
+    if not _verifies_loopback(before) or _verifies_loopback(after):
+        return []
+    told = {domain for flow in changed if flow.verify_source == VERIFY_LOOPBACK for domain in flow.destination}
+    return sorted(_verified(before).intersection(_verified(after)) - told)
+
+
+def _verifies_loopback(flows: FlowSet) -> bool:
+    return any(flow.verify_source == VERIFY_LOOPBACK for flow in flows.flows) or bool(flows.loopback_domains)
+
+
+def _verified(flows: FlowSet) -> Set[str]:
+    held = (flow for flow in flows.flows if flow.verify_source != VERIFY_NONE and flow.mode == ENFORCE)
+    return {domain for flow in held for domain in flow.destination}
+
+
 def _checks(flows: FlowSet, domain: str, check: str) -> bool:
     """Whether a domain's clients are checked on behalf of any flow, since peer labels do not know flows."""
     verified = [flow for flow in flows.flows if flow.verify_source != VERIFY_NONE]
     mine = [flow for flow in verified if flow.mode == ENFORCE and domain in flow.destination]
     if check == VERIFY_LOOPBACK:
-        loopback = any(flow.verify_source == VERIFY_LOOPBACK for flow in verified) or bool(flows.loopback_domains)
-        return bool(mine) and loopback
+        return bool(mine) and _verifies_loopback(flows)
     return any(check in _CHECKS[flow.verify_source] for flow in mine)

@@ -98,8 +98,15 @@ def of_check(check: str) -> str:
 
 
 def of_check_for(check: str, domains: Sequence[str]) -> str:
-    """The same of domains that a flow does not name any more."""
+    """The same of domains that a flow does not name any more, or only observes."""
     return "{0} for {1}, on any port".format(of_check(check), _list(domains))
+
+
+def of_same_host(domain: str) -> str:
+    """That nothing verifies a domain's clients on the same host any more."""
+    return "No flow and no loopback_domains verify clients on the same host any more, so {0}.".format(
+        of_check_for(VERIFY_LOOPBACK, [domain])
+    )
 
 
 def of_flow(flow: Flow, parts: Sequence[str], moved: bool) -> str:

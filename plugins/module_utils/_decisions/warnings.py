@@ -90,6 +90,19 @@ def peer_warnings(asked: Peering) -> List[str]:
     ]
 
 
+def observed_peer_warnings(flows: FlowSet, asked: Peering) -> List[str]:
+    """The observed flows whose destinations refuse somebody all the same, a sentence a flow."""
+    held = {receiver.domain for receiver in asked.receivers if receiver.mode == ENFORCE}
+    return [
+        "The flow '{0}' is only observed, but {1} refuses peers that none of its flows name, on all ports, since "
+        "another flow with verify_source is enforced for it.".format(
+            flow.name, ", ".join(sorted(held.intersection(flow.destination)))
+        )
+        for flow in flows.flows
+        if flow.mode != ENFORCE and held.intersection(flow.destination)
+    ]
+
+
 def own_domain_warnings(receivers: Iterable[ReceiverAccess]) -> List[str]:
     """Whom the distribution's policy lets a receiver of labelled IPsec receive from as well, a sentence a receiver."""
     return [

@@ -65,6 +65,10 @@ class Pending(NamedTuple):
         return self.boot != boot or (self.complete and now > self.deadline)
 
 
+# Of the fields of a record
+_KINDS = (str, str, bool, str, (int, float), dict, dict, bool)  # type: Tuple[Any, ...]
+
+
 class Guard:
     """The record, the lock and the timers of this host. ``command`` tells what starts the launcher."""
 
@@ -113,8 +117,10 @@ class Guard:
             return None
         try:
             pending = Pending(**json.loads(text))
-            if not all(isinstance(state, dict) for state in (pending.before, pending.after)):
-                raise ValueError("a state is not an object")
+            if not all(isinstance(value, kinds) for value, kinds in zip(pending, _KINDS)):
+                raise ValueError("a part is of another type")
+            if not all(_is_state(state) for state in (pending.before, pending.after)):
+                raise ValueError("a state lacks a part")
             return pending
         except (ValueError, TypeError) as exc:
             raise SenetError(
@@ -244,6 +250,12 @@ def boot_id() -> str:
 def clock() -> float:
     """Seconds since boot, on which a change of the time of day has no effect."""
     return time.clock_gettime(_CLOCK_BOOTTIME)
+
+
+def _is_state(state: Dict[str, Any]) -> bool:
+    """Whether a state of the record has what the engine looks for in it."""
+    texts = (state.get("policy", 0), state.get("intent", 0))
+    return isinstance(state.get("rules"), dict) and all(text is None or isinstance(text, str) for text in texts)
 
 
 def _timer(token: str, phase: str) -> str:

@@ -184,6 +184,46 @@ def test_without_a_definition_the_sides_are_those_of_the_hosts() -> None:
     assert said.startswith("db1 and web1 would enforce")
 
 
+def test_an_observed_flow_with_an_enforced_destination_is_enforced_too() -> None:
+    # Peer labels know domains and no flows
+    copy = {**IPSEC, "name": "copy", "ports": ["5433"], "clients": "other", "mode": "observe"}
+    hosts = [*HOSTS, "other"]
+
+    def both(web_db: State, copies: State) -> State:
+        named = {"destination": ["postgresql_t"]}
+        return {
+            host: [{**flow, **named} for state in (web_db, copies) for flow in state.get(host, [])] for host in hosts
+        }
+
+    copied = has(copy, hosts=hosts)
+    (said,) = order(both(OBSERVED, {"db1": copied["db1"]}), both(ENFORCED, copied), IPSEC, copy, hosts=hosts)
+    assert said.startswith(
+        "db1 would enforce the flow 'copy' with verify_source=ipsec, since an enforced flow has the same destination, "
+        "and other does not have this flow with verify_source=ipsec yet"
+    )
+    assert "First roll the flow and that one out to these hosts with mode=observe" in said
+    assert order(both(OBSERVED, copied), both(ENFORCED, copied), IPSEC, copy, hosts=hosts) == []
+    # It refused them before
+    assert order(both(ENFORCED, {}), both(ENFORCED, copied), IPSEC, copy, hosts=hosts) == []
+    plain = has({**copy, "verify_source": "none"}, hosts=["other"])
+    (late,) = order(both(ENFORCED, copied), both(ENFORCED, {**copied, **plain}), hosts=hosts)
+    assert late.startswith("other would lose verify_source=ipsec of the flow 'copy', which db1 enforces")
+
+
+def test_a_rollback_to_clients_without_it_and_a_server_that_enforces_it_is_refused() -> None:
+    (said,) = order(OBSERVED, {**has(PLAIN), "db1": ENFORCED["db1"]})
+    assert said.startswith("web1 and web2 would lose verify_source=ipsec of the flow 'web_db', which db1 enforces")
+
+
+def test_without_a_definition_a_client_whose_own_addresses_its_flow_has_is_a_client() -> None:
+    # The pair needs source_addresses on both sides
+    exporter = {**IPSEC, "pair": "domain_to_node_exporter", "source": ["httpd_t"]}
+    (early,) = order({"db1": has(exporter, mode="observe")["db1"]}, has(exporter))
+    assert "and web1 and web2 do not have this flow" in early
+    (late,) = order(has(exporter), has({**exporter, "verify_source": "address"}))
+    assert "web1 and web2 would lose verify_source=ipsec" in late
+
+
 def test_what_one_task_could_not_bring_back_is_taken_from_the_record() -> None:
     results = {host: {"flows": own, "changed": True, "previous_flows": None} for host, own in ENFORCED.items()}
     records = {host: {"flows": own} for host, own in OBSERVED.items()}

@@ -17,7 +17,7 @@ from typing import Optional
 import pytest
 
 from ansible_collections.senet.firewall.plugins.module_utils._agent import commands as commands_module
-from ansible_collections.senet.firewall.plugins.module_utils._agent import measures
+from ansible_collections.senet.firewall.plugins.module_utils._agent import foreign, measures
 from ansible_collections.senet.firewall.plugins.module_utils._agent.commands import _Events, _watch
 from ansible_collections.senet.firewall.plugins.module_utils._change import change, confirm, engine, load
 from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables
@@ -25,15 +25,19 @@ from ansible_collections.senet.firewall.plugins.module_utils._compile.rule_sets 
 from ansible_collections.senet.firewall.plugins.module_utils._host import service
 from ansible_collections.senet.firewall.plugins.module_utils._values import requests
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
-from ansible_collections.senet.firewall.plugins.module_utils._values.flows import FlowSet
+from ansible_collections.senet.firewall.plugins.module_utils._values.flows import FlowSet, flow_set
 from ansible_collections.senet.firewall.plugins.module_utils._values.records import AUDITD, Line
 from tests.unit import records
 from tests.unit.commands import Commands
-from tests.unit.flows import SEVERAL, WEB_DB
+from tests.unit.flows import SEVERAL, WEB_DB, flow
+from tests.unit.netlabel_kernel import NetLabelKernel
 from tests.unit.records import auditd
 from tests.unit.scripted_host import ScriptedHost, before_call, empty_families
 
 LABEL = "-A OUTPUT -j SECMARK --selctx system_u:object_r:http_server_packet_t:s0"
+
+
+STOCK = NetLabelKernel().lists()
 
 
 class EndOfWatch(BaseException):
@@ -59,7 +63,7 @@ def watch(host: ScriptedHost, monkeypatch: pytest.MonkeyPatch, rounds: int = 1, 
             return changes
 
     monkeypatch.setattr(commands_module, "_Events", Rounds)
-    for module in (commands_module, load):
+    for module in (commands_module, foreign, load):
         monkeypatch.setattr(module, "clock", lambda: now[0])
     with redirect_stderr(io.StringIO()) as said, pytest.raises(EndOfWatch):
         _watch(host.host())
@@ -198,6 +202,20 @@ def test_rules_of_the_other_backend_that_come_back_are_taken_away_and_told(monke
     assert said.count("not on record were in force for ipv4 and ipv6, and have been taken away") == 1
     assert "may NOT be enforced" not in said
     assert not any(host.families[name].save() for name in rules)
+
+
+def test_labels_of_peers_by_others_are_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = host_with(flow_set([flow(verify_source="address", source_addresses=["192.0.2.7"])]))
+    assert watch(host, monkeypatch, 2) == ""
+    # Of an interface with labels the kernel looks at no others, so the rest of its peers have none
+    host.netlabel.kernel.command("unlbl add interface:eth0 address:10.0.0.0/8 label:system_u:object_r:netif_t:s0")
+    said = watch(host, monkeypatch, 4, changes=True)
+    assert said.count("may NOT be verified: 'netlabelctl unlbl interface:eth0,address:10.0.0.0/8,") == 1
+    assert said.startswith("<1>")
+    # Who verifies nothing lets others label peers
+    plain = host_with(WEB_DB)
+    plain.netlabel = host.netlabel
+    assert watch(plain, monkeypatch, 2) == ""
 
 
 def test_without_a_change_labels_of_others_are_looked_for_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -411,6 +429,76 @@ def test_a_damaged_record_of_a_change_is_told_once_and_what_was_confirmed_is_kep
     watch(host, monkeypatch)
     assert host.policy == policy
     assert labels(host)
+
+
+@pytest.mark.parametrize("by", ["the watch", "the boot unit"])
+def test_with_a_damaged_record_the_policy_of_a_change_that_nobody_confirmed_goes_too(
+    monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    # Whose types are all in the other policy as well
+    observed = flow_set([flow(mode="observe"), flow("cache", destination=["redis_t"], ports=[6379])])
+    host = host_with(WEB_DB)
+    policy = host.policy
+    engine.run(host.host(), requests.Replace(observed), change.Options(3000, "t1"), False)
+    assert host.policy != policy
+    host.writes.clear()
+
+    def damaged() -> None:
+        raise SenetError("The file pending.json is damaged.")
+
+    monkeypatch.setattr(host.guard, "pending", damaged)
+    at_install: list[str] = []
+    before_call(monkeypatch, host, "install", lambda: at_install.append(host.families["ipv4"].save()))
+    if by == "the watch":
+        assert "The policy module was not that of the flows that were confirmed last" in watch(host, monkeypatch, 3)
+    else:
+        assert commands_module._load(host.host()) == 1
+    assert host.policy == policy
+    # Labels of types that the policy is about to lose are gone before
+    assert len(at_install) == 1
+    assert "senet_cache" not in at_install[0]
+    assert host.writes.count("install policy") == 1
+
+
+def test_without_any_record_that_can_be_read_it_is_told_that_nothing_is_in_force(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    host = host_with(WEB_DB)
+    host.service.text = None
+
+    def damaged() -> None:
+        raise SenetError("The file pending.json is damaged.")
+
+    monkeypatch.setattr(host.guard, "pending", damaged)
+    said = watch(host, monkeypatch, rounds=3)
+    assert said.count("<1>The file /etc/senet/flows.json is missing, so NO flow of this host is put in force") == 1
+    assert said.count("The file pending.json is damaged.") == 1
+    assert "kept in force" not in said
+
+
+@pytest.mark.parametrize("by", ["the watch", "stopping"])
+def test_peer_labels_of_a_change_whose_record_is_damaged_go_before_their_policy(
+    monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    host = host_with(WEB_DB)
+    verified = flow_set([flow(verify_source="loopback")])
+    engine.run(host.host(), requests.Replace(verified), change.Options(3000, "t1"), False)
+    assert "senet_loopback_peer_t" in host.netlabel.kernel.lists()
+
+    def damaged() -> None:
+        raise SenetError("The file pending.json is damaged.")
+
+    monkeypatch.setattr(host.guard, "pending", damaged)
+    at_install: list[str] = []
+    before_call(monkeypatch, host, "install", lambda: at_install.append(host.netlabel.kernel.lists()))
+    if by == "the watch":
+        watch(host, monkeypatch, 2)
+        assert at_install == [STOCK]
+        assert labels(host)
+    else:
+        commands_module._clear(host.host())
+        assert not labels(host)
+    assert host.netlabel.kernel.lists() == STOCK
 
 
 def test_a_record_that_goes_with_the_last_flow_is_no_trouble(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,6 +45,22 @@ def apply(host: ScriptedHost, flows: Any, check_mode: bool = False) -> engine.Ou
     return engine.run(host.host(), requests.Replace(flows), change.Options(0, "t1"), check_mode)
 
 
+def test_flows_in_place_beside_labels_of_others_are_no_success() -> None:
+    host = ScriptedHost()
+    apply(host, ADDRESS)
+    host.netlabel.kernel.command("unlbl add interface:eth0 address:10.0.0.0/8 label:system_u:object_r:netif_t:s0")
+    with pytest.raises(SenetError, match="in place, but .* not be verified: .* 'netlabelctl unlbl interface:eth0,"):
+        apply(host, ADDRESS)
+
+
+def test_an_observed_flow_whose_destination_is_enforced_for_another_one_is_told() -> None:
+    flows = flow_set([flow(verify_source="loopback"), flow("copy", ports=[5433], mode="observe")])
+    (said,) = [text for text in apply(ScriptedHost(), flows).warnings if "only observed" in text]
+    assert said.startswith("The flow 'copy' is only observed, but postgresql_t refuses peers")
+    flows = flow_set([flow(verify_source="loopback", mode="observe"), flow("copy", ports=[5433], mode="observe")])
+    assert not any("only observed" in text for text in apply(ScriptedHost(), flows).warnings)
+
+
 def test_nothing_is_asked_where_nothing_is_verified() -> None:
     assert peering(WEB_DB) == peers.Peering((), (), ())
     assert netlabel.compile_rules(peering(WEB_DB)) == ()

@@ -747,7 +747,7 @@ def test_a_boot_with_a_damaged_record_of_a_change_loads_what_was_confirmed(monke
     monkeypatch.setattr(host.guard, "pending", damaged)
     code, said = loaded(host)
     assert code == 1
-    assert "The file pending.json is damaged. Until that is mended, the flows that were confirmed last" in said
+    assert said == "The file pending.json is damaged.\nRules loaded for ipv4 and ipv6.\n"
     assert is_in_force(host, WEB_DB)
     host.service.text = None
-    assert "The file /etc/senet/flows.json is missing" in loaded(host)[1]
+    assert "damaged.\n<1>The file /etc/senet/flows.json is missing, so NO flow" in loaded(host)[1]

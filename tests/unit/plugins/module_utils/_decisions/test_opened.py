@@ -243,6 +243,22 @@ OTHER = flow("other", source=["named_t"], ports=[5432], source_addresses=["192.0
             id="not verified by ipsec",
         ),
         pytest.param(
+            [flow(verify_source="loopback")],
+            [flow(verify_source="loopback", mode="observe", ports=[9]), flow("new")],
+            ["mode"],
+            "The flow 'web_db', which is only observed now, opens what was closed: the domain of clients on the same "
+            "host is not verified for postgresql_t, on any port.",
+            id="observed elsewhere, not verified",
+        ),
+        pytest.param(
+            [flow(verify_source="address", source_addresses=["192.0.2.7"])],
+            [flow(verify_source="address", source_addresses=["192.0.2.7"], mode="observe")],
+            ["mode"],
+            "The flow 'web_db', which is only observed now, opens what was closed: tcp/5432 is open to everybody; the "
+            "address of clients on other hosts is not verified for postgresql_t, on any port.",
+            id="observed, not verified",
+        ),
+        pytest.param(
             [flow(verify_source="ipsec", destination=["postgresql_t", "redis_t"])],
             [flow(verify_source="loopback", destination=["redis_t"]), flow("b", ports=[1], verify_source="address")],
             ["verify_source", "destination"],
@@ -310,6 +326,25 @@ def test_confined_domains_that_are_free_again_are_told() -> None:
     assert (free.domain, free.options, free.flow) == ("redis_t", ("confine",), None)
     assert "is no longer confined" in free.message
     assert opened(flow_set(WEB_DB.flows), confined) == ()
+
+
+def test_a_destination_whose_same_host_clients_were_verified_on_behalf_of_others_is_told() -> None:
+    by_ipsec = flow("b", destination=["redis_t"], ports=[1], verify_source="ipsec")
+    told, found = opened(flow_set([flow(verify_source="loopback"), by_ipsec]), flow_set([flow(), by_ipsec]))
+    assert told.flow == "web_db"
+    assert found.as_dict() == {
+        "flow": None,
+        "domain": "redis_t",
+        "options": ["verify_source"],
+        "message": "No flow and no loopback_domains verify clients on the same host any more, so the domain of clients "
+        "on the same host is not verified for redis_t, on any port.",
+    }
+    alone = flow_set([by_ipsec])
+    [found] = opened(alone._replace(loopback_domains=("httpd_t",)), alone)
+    assert found.domain == "redis_t"
+    # The flow itself says it, or somebody verifies them still
+    assert len(opened(flow_set([flow(verify_source="loopback")]), flow_set([flow(verify_source="ipsec")]))) == 1
+    assert opened(alone._replace(loopback_domains=("httpd_t",)), alone._replace(loopback_domains=("init_t",))) == ()
 
 
 def test_a_sentence_stays_readable() -> None:

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, senet.firewall contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+import json
 import os
 import select
 import signal
@@ -10,7 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -22,7 +23,8 @@ from ansible_collections.senet.firewall.plugins.module_utils._values.errors impo
 from tests.unit.commands import Commands
 from tests.unit.owner import pretend_owner
 
-PENDING = Pending("t1", "b", True, "wait", 12.5, {"policy": None}, {"policy": "é"})
+STATE = {"policy": "é", "rules": {"ipv4": ["-A"], "ipv6": None}, "intent": None}
+PENDING = Pending("t1", "b", True, "wait", 12.5, {**STATE, "policy": None}, STATE)
 LAUNCHER = ("/usr/bin/python3", "-IB", "/var/lib/senet-firewall/code/senet-firewall")
 HOLDS = """
 import sys
@@ -119,6 +121,25 @@ def test_a_damaged_record_is_told(paths: Path, text: str) -> None:
     guard.write(PENDING)
     (paths / "state" / "pending.json").write_text(text)
     with pytest.raises(SenetError, match="The record .*pending.json of an unconfirmed .* is damaged .*move it away"):
+        guard.pending()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"after": {}},
+        {"before": {"policy": None, "rules": [], "intent": None}},
+        {"after": {**PENDING.after, "intent": 1}},
+        {"deadline": "soon"},
+        {"complete": "no"},
+        {"token": None},
+    ],
+)
+def test_a_record_that_lacks_a_part_is_damaged(paths: Path, change: dict[str, Any]) -> None:
+    guard = make()
+    guard.write(PENDING)
+    (paths / "state" / "pending.json").write_text(json.dumps({**PENDING._asdict(), **change}))
+    with pytest.raises(SenetError, match="is damaged"):
         guard.pending()
 
 
