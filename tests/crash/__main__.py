@@ -21,13 +21,19 @@ WORKERS = 2
 def main(path: Path) -> int:
     """Write what each fault led to; 0 if all went well."""
     faults = []
-    with Lab() as lab, ThreadPoolExecutor(max_workers=WORKERS) as pool:
+    # The lab ends first: nothing is waited for that runs on its hosts
+    with ThreadPoolExecutor(max_workers=WORKERS) as pool, Lab() as lab:
         running = []
-        for point, disk in disks(lab):
-            running += [pool.submit(killed, lab, point), pool.submit(power_cut, lab, point, disk)]
-        for future in running:
-            faults.append(fault := future.result())
-            lab.progress(f"{'ok' if fault.good else 'BAD'}  {fault.kind} after: {fault.point} ({fault.found} in force)")
+        try:
+            for point, disk in disks(lab):
+                running += [pool.submit(killed, lab, point), pool.submit(power_cut, lab, point, disk)]
+            for future in running:
+                faults.append(fault := future.result())
+                how = "ok" if fault.good else "BAD"
+                lab.progress(f"{how}  {fault.kind} after: {fault.point} ({fault.found} in force)")
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps([fault._asdict() for fault in faults], indent=2) + "\n")
     return 0 if all(fault.good for fault in faults) else 1
