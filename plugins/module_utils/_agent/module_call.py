@@ -9,7 +9,6 @@ from typing import Any, Callable, Dict, List
 
 from ansible_collections.senet.firewall.plugins.module_utils._agent.this_host import this_host
 from ansible_collections.senet.firewall.plugins.module_utils._agent.unchanged import Look
-from ansible_collections.senet.firewall.plugins.module_utils._change.modules import CALLS
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
 
 
@@ -61,6 +60,9 @@ def _look(call: Dict[str, Any], digest: str) -> Dict[str, Any]:
 
 
 def _result(call: Dict[str, Any], open_host: Callable[[], Host]) -> Dict[str, Any]:
+    # Most of the code, which a look that is recalled does without
+    from ansible_collections.senet.firewall.plugins.module_utils._change.modules import CALLS
+
     module = _Module(call["params"], call["check_mode"])
     try:
         CALLS[call["name"]](module, open_host)
