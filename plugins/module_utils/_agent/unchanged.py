@@ -104,7 +104,8 @@ class Look:
 
     def ask(self, edge: str, name: str, args: Tuple[Any, ...]) -> Any:
         """What the host answers, noted."""
-        question = (edge, name, [] if name == "saves" else _plain_args(args))
+        # These two get what was saved before, which is noted
+        question = (edge, name, [] if name in ("saves", "ruleset") else _plain_args(args))
         known = json.dumps(question)
         answer = self._fresh.pop(known) if known in self._fresh else self._answer(question)
         self._asked.append(list(question) + [_digest(answer)])
@@ -143,6 +144,8 @@ class Look:
                     saved if any(saved.text is text for text in known) else saved._replace(text=_still(saved.text))
                     for saved in part(self._saved)
                 ]
+            if name == "ruleset":
+                return part(self._saved)
             answer = part(*args) if callable(part) else part
         except SenetError as exc:
             return exc

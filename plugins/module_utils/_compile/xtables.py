@@ -131,6 +131,11 @@ def saved_tables(text: str) -> List[Tuple[str, str]]:
     return [(part.partition("\n")[0], part) for part in ("\n" + text).split("\n*")[1:]]
 
 
+def nft_tables(family: str, text: str) -> List[str]:
+    """What nft calls these tables of iptables-nft."""
+    return ["{0} {1}".format(NFT_FAMILIES[family], name) for name, dummy in saved_tables(text)]
+
+
 def _lines_of(table: str, text: str) -> List[str]:
     """The lines of one table, its name after a star first."""
     return [line for name, part in saved_tables(text) if name == table for line in ("*" + part).split("\n")]

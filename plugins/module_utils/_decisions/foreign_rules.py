@@ -7,7 +7,7 @@ import re
 from typing import Container, Iterable, List, Mapping, NamedTuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables, nftables, owner, xtables
-from ansible_collections.senet.firewall.plugins.module_utils._compile.xtables import NFT_FAMILIES, Saved
+from ansible_collections.senet.firewall.plugins.module_utils._compile.xtables import Saved
 from ansible_collections.senet.firewall.plugins.module_utils._values.intent import BACKENDS, IPTABLES, NFTABLES
 
 _NFT_OWNER = re.compile("ip6? {0} (?:{1})".format(owner.PLACE.table, owner.PLACE.own.pattern))
@@ -95,7 +95,4 @@ def stale_files(texts: Mapping[str, str], wanted: Container[str]) -> List[str]:
 
 def _tables_read(saved: Saved) -> List[str]:
     """The tables that iptables-nft has told of already, as nft calls them."""
-    if saved.variant != "nf_tables":
-        return []
-    family = NFT_FAMILIES[saved.family]
-    return ["{0} {1}".format(family, name) for name, dummy in xtables.saved_tables(saved.text)]
+    return xtables.nft_tables(saved.family, saved.text) if saved.variant == "nf_tables" else []
