@@ -23,7 +23,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._values import opti
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
 from tests.unit.netlabel_kernel import NetLabelKernel
 from tests.unit.owner import pretend_owner
-from tests.unit.scripted_host import ScriptedHost, process
+from tests.unit.scripted_host import ScriptedHost, before_call, process
 
 WEB_DB = {"name": "web_db", "source": ["httpd_t"], "destination": ["postgresql_t"], "ports": ["5432", "7000-7005"]}
 CACHE = {"name": "cache", "source": ["httpd_t"], "destination": ["redis_t"], "ports": ["6379"], "mode": "observe"}
@@ -233,6 +233,9 @@ def test_only_what_finds_nothing_to_do_is_kept(directory: Path) -> None:
     assert kept(host, directory, "iptables")["changed"]
     host.legacy["ipv4"] = "*security\n-A OUTPUT -j SECMARK --selctx x\nCOMMIT\n"
     assert kept(host, directory, "iptables")["failed"]
+    # These did nothing but ask
+    for told in ({"failed": True, "msg": "no"}, {"changed": True}):
+        Look(host.host(), "of this code", "flows", {}, str(directory)).keep(told)
     assert not directory.exists()
 
 
@@ -246,6 +249,13 @@ def test_nothing_is_kept_while_policies_are_not_counted_or_change(directory: Pat
     host.load = 8
     look.keep(found)
     assert not directory.exists()
+
+
+def test_nothing_is_recalled_while_a_policy_is_loaded(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    host = in_place("iptables")
+    kept(host, directory, "iptables")
+    before_call(monkeypatch, host, "interfaces", lambda: setattr(host, "load", 77))
+    assert recalled(host, directory, asked(SCENES["iptables"])) is None
 
 
 def test_nothing_is_kept_of_a_look_that_did_more_than_ask(directory: Path) -> None:
