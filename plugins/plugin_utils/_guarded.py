@@ -184,7 +184,7 @@ class GuardedAction(ActionBase):
         quiet = self._task.no_log or constants.config.get_config_value("DEFAULT_NO_TARGET_SYSLOG")
         facility = None if quiet else constants.config.get_config_value("DEFAULT_SYSLOG_FACILITY")
         name = module_name.rpartition(".")[2]
-        program = _installed_call.program(name, arguments, check_mode, facility)
+        program = _installed_call.program(name, arguments, check_mode, not self._task.check_mode, facility)
         if program is None:
             return None
         return _installed_call.result(

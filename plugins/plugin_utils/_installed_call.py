@@ -30,7 +30,9 @@ def command(interpreter: Any) -> str:
     return f"{interpreter if known else _SYSTEM} -IBS -"
 
 
-def program(name: str, arguments: dict[str, Any], check_mode: bool, facility: str | None) -> str | None:
+def program(
+    name: str, arguments: dict[str, Any], check_mode: bool, keep: bool, facility: str | None
+) -> str | None:
     """The program, or None where the options are not valid, which is for the module to say."""
     validated = ArgumentSpecValidator(**options.MODULES[name]).validate(arguments)
     if validated.error_messages:
@@ -39,6 +41,7 @@ def program(name: str, arguments: dict[str, Any], check_mode: bool, facility: st
         "name": name,
         "params": validated.validated_parameters,
         "check_mode": check_mode,
+        "keep": keep,
         "facility": facility,
     }
     return f"{_own(installed.__file__)}\nimport json\n\nmain({_digest()!r}, json.loads({json.dumps(call)!r}))\n"

@@ -543,7 +543,7 @@ class ScriptedHost:
         self.reads.append("elsewhere")
         return {path: {name: tables[name].save() for name in families} for path, tables in self.namespaces.items()}
 
-    def ruleset(self) -> str:
+    def ruleset(self, read: Mapping[str, str] | None = None) -> str:
         self.reads.append("ruleset")
         return self.listed + self.families["inet"].save() + self.families["owner_inet"].save()
 

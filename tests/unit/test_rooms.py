@@ -74,6 +74,17 @@ def test_a_pure_room_does_no_input_or_output(room: str) -> None:
     assert not [call for call in calls if isinstance(call, ast.Attribute) and call.attr in CLOCKS]
 
 
+def test_a_look_gets_all_its_input_from_its_host() -> None:
+    """Else :mod:`_agent.unchanged` would not know of it. A clock is asked only of a change that waits, and the audit
+    log only by a module that changes nothing."""
+    for file, module, names in imports("_change"):
+        if module.startswith(f"{PREFIX}_host"):
+            no_input = {"Host", "Pending", "INTENT_PATH", "boot_id", "clock", "new_token", "locked_message"}
+            assert file == "_change.denial_records" or names <= no_input, file
+        elif not module.startswith(PREFIX):
+            assert module in NO_INPUT, file
+
+
 def test_no_imports_make_a_circle() -> None:
     arrows: dict[str, set[str]] = {}
     for room in ORDER:

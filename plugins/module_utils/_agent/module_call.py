@@ -5,10 +5,11 @@
 
 import json
 import syslog
-from typing import Any, Dict, List
+from typing import Any, Callable, Dict, List
 
 from ansible_collections.senet.firewall.plugins.module_utils._agent.this_host import this_host
-from ansible_collections.senet.firewall.plugins.module_utils._change.modules import CALLS
+from ansible_collections.senet.firewall.plugins.module_utils._agent.unchanged import Look
+from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
 
 
 class _Ended(Exception):
@@ -35,24 +36,38 @@ class _Module:
         raise _Ended(dict(result, failed=True, msg=msg))
 
 
-def run(call: Dict[str, Any]) -> str:
+def run(call: Dict[str, Any], digest: str) -> str:
     """The result in JSON of the call ``name`` of :mod:`_change.modules` with ``params``, in ``check_mode`` or not; it
-    is logged to the ``facility`` of syslog, if any, as Ansible does."""
+    is logged to the ``facility`` of syslog, if any, as Ansible does. With ``keep`` a look that finds nothing to do is
+    kept for the next one. ``digest`` is that of this code."""
     if call["facility"]:
         syslog.openlog("ansible-senet.firewall." + call["name"], 0, getattr(syslog, call["facility"]))
         given = " ".join("{0}={1}".format(*item) for item in sorted(call["params"].items()))
         syslog.syslog(syslog.LOG_INFO, "Invoked with " + given)
-    module = _Module(call["params"], call["check_mode"])
-    result = _result(call["name"], module)
+    result = _look(call, digest) if call["check_mode"] else _result(call, this_host)
     result["invocation"] = {"module_args": call["params"]}
-    if module.warnings:
-        result["warnings"] = module.warnings
     return json.dumps(result)
 
 
-def _result(name: str, module: _Module) -> Dict[str, Any]:
+def _look(call: Dict[str, Any], digest: str) -> Dict[str, Any]:
+    look = Look(this_host(), digest, call["name"], call["params"])
+    result = look.recall()
+    if result is None:
+        result = _result(call, look.watched)
+        if call["keep"]:
+            look.keep(result)
+    return result
+
+
+def _result(call: Dict[str, Any], open_host: Callable[[], Host]) -> Dict[str, Any]:
+    # Most of the code, which a look that is recalled does without
+    from ansible_collections.senet.firewall.plugins.module_utils._change.modules import CALLS
+
+    module = _Module(call["params"], call["check_mode"])
     try:
-        CALLS[name](module, this_host)
+        CALLS[call["name"]](module, open_host)
     except _Ended as ended:
+        if module.warnings:
+            ended.result["warnings"] = module.warnings
         return ended.result
-    raise RuntimeError("The module {0} ended without a result.".format(name))
+    raise RuntimeError("The module {0} ended without a result.".format(call["name"]))

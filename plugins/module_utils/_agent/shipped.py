@@ -12,6 +12,7 @@ MODULES = (
     "_agent.module_call",
     "_agent.shipped",
     "_agent.this_host",
+    "_agent.unchanged",
     "_change",
     "_change.change",
     "_change.change_warnings",

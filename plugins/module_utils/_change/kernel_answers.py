@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the kernel grants, asked domain by domain, and compared with what is wanted. It writes nothing."""
 
-from typing import Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Dict, FrozenSet, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._decisions.access import (
     CHECKED,
@@ -27,7 +27,6 @@ from ansible_collections.senet.firewall.plugins.module_utils._values.flows impor
     DEFAULT_PACKET_TYPE,
     ENFORCE,
     UNLABELED_TYPE,
-    Flow,
     FlowSet,
 )
 from ansible_collections.senet.firewall.plugins.module_utils._values.peers import Peering, peering
@@ -74,6 +73,7 @@ def access_matrix(
         contexts = {domain: contexts[domain] for domain in only}
     ordered = sorted(contexts.items())
     matrix = []
+    refused_ports = _refused_ports(host, flows, contexts, only)
     if flows.flows:
         host.decisions.refresh()
     for flow in flows.flows:
@@ -82,17 +82,30 @@ def access_matrix(
             decisions = [host.decisions.access(context, target) for target in targets]
             allowed = [decision.allowed & CHECKED for decision in decisions]
             refused = allowed[2] if flow.source_addresses else None
-            ports = _refused_ports(host, flow, context) if domain in flow.source or only else None
-            permissive, asked = decisions[0].permissive, ports is not None
-            matrix.append(Access(flow.name, domain, allowed[0], allowed[1], permissive, refused, ports or (), asked))
+            is_asked = flow.protocol == "tcp" and (domain in flow.source or only)
+            closed = refused_ports[domain] if is_asked else None
+            ports = tuple(ports.low for ports in flow.ports if closed and ports.low in closed)
+            permissive, asked = decisions[0].permissive, closed is not None
+            matrix.append(Access(flow.name, domain, allowed[0], allowed[1], permissive, refused, ports, asked))
     return matrix
 
 
-def _refused_ports(host: Host, flow: Flow, context: str) -> Optional[Tuple[int, ...]]:
-    """The ports of a flow that a domain may not connect to, None where that cannot be asked; of a range, its first port
-    stands for all."""
-    refused = host.refused_ports(context, [ports.low for ports in flow.ports]) if flow.protocol == "tcp" else None
-    return None if refused is None else tuple(refused)
+def _refused_ports(
+    host: Host, flows: FlowSet, contexts: Mapping[str, str], only: Sequence[str]
+) -> Dict[str, Optional[FrozenSet[int]]]:
+    """The ports that each of these domains may not connect to, None where that cannot be asked: of the flows that it is
+    a source of, and of all for ``only``. Of a range, its first port stands for all."""
+    asked = {}  # type: Dict[str, List[int]]
+    for flow in flows.flows:
+        if flow.protocol == "tcp":
+            for domain in only or flow.source:
+                asked.setdefault(domain, []).extend(ports.low for ports in flow.ports)
+    refused = {}  # type: Dict[str, Optional[FrozenSet[int]]]
+    for domain, ports in sorted(asked.items()):
+        if domain in contexts:
+            found = host.refused_ports(contexts[domain], sorted(set(ports)))
+            refused[domain] = None if found is None else frozenset(found)
+    return refused
 
 
 def confined_access(host: Host, flows: FlowSet) -> List[Elsewhere]:

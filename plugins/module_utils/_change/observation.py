@@ -81,12 +81,13 @@ def _names_of(backend: str) -> Tuple[str, ...]:
 
 
 def with_left_over(host: Host, observed: plan.HostState) -> plan.HostState:
-    """What is observed, with the tables that :func:`left_over` finds, and what nft lists of all tables.
+    """What is observed, with the tables that :func:`left_over` finds, and what nft lists of all tables, unless
+    iptables has told of them all.
 
     :raises SenetError: nft fails on a host whose iptables keeps its rules in nf_tables.
     """
     texts = dict(observed.texts)
-    texts[RULESET] = host.netfilter.ruleset()
+    texts[RULESET] = host.netfilter.ruleset(observed.texts)
     # It is needed for labels of others too, and has our tables in it
     for name in _names_of(NFTABLES):
         texts.setdefault(name, nft_text.find_table(RULE_SETS[name].parse("").name, texts[RULESET]))

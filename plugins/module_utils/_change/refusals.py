@@ -125,7 +125,8 @@ def _refuse_labels_that_stay(host: Host, saves: Iterable[Saved], change: Change)
     lost = cil.declared_types(change.observed.policy) - cil.declared_types(change.desired.policy)
     if DEFAULT_PACKET_TYPE not in lost:
         return
-    left = foreign_rules.lasting_labels(saves, change.observed.texts[RULESET], change.observed.tables)
+    # Objects that are labels are not among the rules of iptables
+    left = foreign_rules.lasting_labels(saves, host.netfilter.ruleset(), change.observed.tables)
     if left:
         raise SenetError(
             "Labels would stay on this host: {0}. Without the policy module they may cut off domains such as sshd_t. "

@@ -9,13 +9,14 @@ both hooks share.
 """
 
 import re
-from typing import Callable, Dict, Iterable, Iterator, List, NamedTuple, Sequence, Tuple
+from typing import Callable, Dict, Iterable, Iterator, List, NamedTuple, Pattern, Sequence, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._compile import sampling
 from ansible_collections.senet.firewall.plugins.module_utils._compile.xtables import (
     HOOKS,
     Place,
     name_order,
+    saved_tables,
 )
 from ansible_collections.senet.firewall.plugins.module_utils._values.fields import (
     PROTOCOL_NUMBERS,
@@ -52,7 +53,8 @@ _FAN_OUT = 4
 BEGAN = "107"
 _SYN = "--tcp-flags SYN,ACK SYN "
 
-_OURS = re.compile(r"security: -A (?:{0}) ".format(PLACE.own.pattern))
+_RULE = re.compile(r"^-A .*", re.MULTILINE)
+_NOT_OURS = re.compile(r"^-A (?!(?:{0}) ).*".format(PLACE.own.pattern), re.MULTILINE)
 _REMEMBERS = " -m connlabel "
 _RELABELS = re.compile(r" -j (?:CONN)?SECMARK\b")
 _CHECKS = re.compile(r" -j SECMARK\b")
@@ -99,19 +101,23 @@ def remember(rules: Iterable[str]) -> bool:
 
 def foreign_labels(text: str) -> List[str]:
     """The rules in what ``iptables-save`` prints that label packets and are not ours, each as ``table: rule``."""
-    return [rule for rule in label_rules(text) if not _OURS.match(rule)]
+    return _label_rules(text, _NOT_OURS)
 
 
 def label_rules(text: str) -> List[str]:
     """Every rule in what ``iptables-save`` prints that labels packets, each as ``table: rule``."""
-    rules = []
-    table = ""
-    for line in text.splitlines():
-        if line.startswith("*"):
-            table = line[1:]
-        elif line.startswith("-A ") and _RELABELS.search(line):
-            rules.append("{0}: {1}".format(table, line))
-    return rules
+    return _label_rules(text, _RULE)
+
+
+def _label_rules(text: str, of_ours: Pattern[str]) -> List[str]:
+    """Those of these rules in the table where ours are, and of all rules elsewhere."""
+    return [
+        "{0}: {1}".format(table, rule)
+        for table, part in saved_tables(text)
+        if "SECMARK" in part
+        for rule in (of_ours if table == PLACE.table else _RULE).findall(part)
+        if _RELABELS.search(rule)
+    ]
 
 
 def checking_rules(text: str, ours: bool) -> List[str]:

@@ -8,7 +8,7 @@ maps from ports to labels, two a protocol, and two more where only a source port
 """
 
 import re
-from typing import Dict, Iterable, Iterator, List, Sequence, Tuple
+from typing import Container, Dict, Iterable, Iterator, List, Sequence, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables, sampling
 from ansible_collections.senet.firewall.plugins.module_utils._compile.nft_text import (
@@ -100,28 +100,30 @@ def remember(rules: Iterable[str]) -> bool:
     return any(_REMEMBERS.search(line) for line in rules)
 
 
-def label_rules(text: str, ours: bool) -> List[str]:
+def label_rules(text: str, but: Container[str]) -> List[str]:
     """The rules in what ``nft`` with :data:`LIST_FLAGS` prints that label packets or connections, each as ``family
-    table chain: rule``. Without ``ours`` our table is left out."""
-    rules = (each for each in listed_rules(text, ours) if "secmark" in each[1].lower())
+    table chain: rule``, but for those of some tables, each as ``family name``."""
+    rules = (each for each in listed_rules(text, but) if "secmark" in each[1].lower())
     return ["{0}: {1}".format(place, rule) for place, rule in rules if _RELABELS.search(rule)]
 
 
-def listed_rules(text: str, ours: bool = True) -> Iterator[Tuple[str, str]]:
-    """Each rule, and each head of a chain, in what ``nft`` prints, with its family, table and chain in front."""
-    table, place = "", ""
-    for line in text.splitlines():
-        if not line.startswith(("\t", " ")):
-            match = _TABLE_LINE.match(line)
-            table, place = match.group(1) if match else table, ""
+def listed_rules(text: str, but: Container[str] = ()) -> Iterator[Tuple[str, str]]:
+    """Each rule, and each head of a chain, in what ``nft`` prints, with its family, table and chain in front, but for
+    those of some tables."""
+    for part in ("\n" + text).split("\ntable ")[1:]:
+        table = " ".join(part.split(None, 2)[:2])
+        # A table of iptables-nft has thousands of lines, and is known by then
+        if table in but:
             continue
-        if table == TABLE and not ours:
-            continue
-        match = _CHAIN_LINE.match(line)
-        if match:
-            place = "{0} {1}".format(table, match.group(1))
-        elif place and line != "\t}":
-            yield place, line.strip()
+        place = ""
+        for line in part.splitlines():
+            match = _CHAIN_LINE.match(line)
+            if match:
+                place = "{0} {1}".format(table, match.group(1))
+            elif not line.startswith(("\t", " ")):
+                place = ""
+            elif place and line != "\t}":
+                yield place, line.strip()
 
 
 def checking_labels(text: str, ours: bool) -> List[str]:
@@ -136,7 +138,7 @@ def checking_labels(text: str, ours: bool) -> List[str]:
         match = _SECMARK_LINE.match(line)
         if match and (ours or table != TABLE):
             found.append("{0}: secmark {1}".format(table, match.group(1)))
-    return found + [rule for rule in label_rules(text, False) if _XT_SECMARK.search(rule)]
+    return found + [rule for rule in label_rules(text, (TABLE,)) if _XT_SECMARK.search(rule)]
 
 
 def without_types(rules: Iterable[str], types: Iterable[str]) -> Tuple[str, ...]:

@@ -7,7 +7,8 @@ A jump to them is the first rule of each hook, and they change in one commit.
 """
 
 import re
-from typing import Dict, Iterable, List, NamedTuple, Optional, Pattern, Tuple
+from functools import lru_cache
+from typing import Dict, Iterable, List, NamedTuple, Optional, Pattern, Set, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._values.fields import PROTOCOL_NUMBERS
 
@@ -17,7 +18,8 @@ NFT_FAMILIES = {"ipv4": "ip", "ipv6": "ip6"}
 
 # A host may have names for the labels of connections, in connlabel.conf.
 _LABEL = re.compile(r' --label (?:"[^"]*"|\S+)')
-_GOTO = re.compile(r" -[jg] (SENET_\S+)$")
+_CHAIN = re.compile(r"^-A (\S+)", re.MULTILINE)
+_GOTO = re.compile(r" -[jg] (SENET_\S+)$", re.MULTILINE)
 
 
 class Place(NamedTuple):
@@ -72,7 +74,7 @@ class Table(NamedTuple):
     def installed(self, rules: Tuple[str, ...]) -> bool:
         """Whether exactly these rules are in force, each hook's first rule being the jump to them."""
         in_place = all(self.jumps.get(hook) == (0,) for hook in HOOKS)
-        if not in_place or self.rules is None or set(self.chains) != set(_chains(self.place, rules)):
+        if not in_place or self.rules is None or set(self.chains) != _chain_names(self.place, rules):
             return False
         return self.rules == rules or _canonical(self.rules) == _canonical(rules)
 
@@ -83,13 +85,9 @@ def parse_save(place: Place, text: str) -> Table:
     chains = {}  # type: Dict[str, List[str]]
     jumps = {hook: [] for hook in HOOKS}  # type: Dict[str, List[int]]
     places = dict.fromkeys(HOOKS, 0)
-    table = ""
-    for line in text.splitlines():
+    for line in _lines_of(place.table, text):
         if line.startswith("*"):
-            table = line[1:]
-            present = present or table == place.table
-        elif table != place.table:
-            continue
+            present = True
         elif line.startswith(":"):
             name, policy = line[1:].split(" ")[:2]
             if place.own.fullmatch(name):
@@ -124,14 +122,23 @@ def parse_save(place: Place, text: str) -> Table:
 
 def own_rules(place: Place, text: str) -> List[str]:
     """The rules of our chains in what ``iptables-save`` prints, in force or not."""
-    table = ""
-    rules = []
-    for line in text.splitlines():
-        if line.startswith("*"):
-            table = line[1:]
-        elif table == place.table and line.startswith("-A ") and place.own.fullmatch(line.split(" ", 2)[1]):
-            rules.append(line)
-    return rules
+    lines = _lines_of(place.table, text)
+    return [line for line in lines if line.startswith("-A ") and place.own.fullmatch(line.split(" ", 2)[1])]
+
+
+def saved_tables(text: str) -> List[Tuple[str, str]]:
+    """The tables in what ``iptables-save`` prints, each with its text."""
+    return [(part.partition("\n")[0], part) for part in ("\n" + text).split("\n*")[1:]]
+
+
+def nft_tables(family: str, text: str) -> List[str]:
+    """What nft calls these tables of iptables-nft."""
+    return ["{0} {1}".format(NFT_FAMILIES[family], name) for name, dummy in saved_tables(text)]
+
+
+def _lines_of(table: str, text: str) -> List[str]:
+    """The lines of one table, its name after a star first."""
+    return [line for name, part in saved_tables(text) if name == table for line in ("*" + part).split("\n")]
 
 
 def restore_text(observed: Table, rules: Optional[Tuple[str, ...]]) -> str:
@@ -176,18 +183,21 @@ def restored(observed: Table, rules: Tuple[str, ...]) -> Table:
     )
 
 
-def name_order(name: str) -> List[Tuple[int, str]]:
+# Both families have the same names
+@lru_cache(maxsize=None)
+def name_order(name: str) -> Tuple[Tuple[int, str], ...]:
     """Names in the order of their parts, numbers by their value."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in name.split("_")]
+    return tuple((int(part), "") if part.isdigit() else (-1, part) for part in name.split("_"))
 
 
 def _chains(place: Place, rules: Iterable[str]) -> List[str]:
+    return sorted(_chain_names(place, rules), key=name_order)
+
+
+def _chain_names(place: Place, rules: Iterable[str]) -> Set[str]:
     """The chains that these rules stand in or lead to, the hooks' among them."""
-    names = {place.chain(hook) for hook in HOOKS}
-    for rule in rules:
-        names.add(rule.split(" ", 2)[1])
-        names.update(_GOTO.findall(rule))
-    return sorted(names, key=name_order)
+    text = "\n".join(rules)
+    return {place.chain(hook) for hook in HOOKS}.union(_CHAIN.findall(text), _GOTO.findall(text))
 
 
 def _canonical(rules: Iterable[str]) -> Dict[str, List[List[str]]]:

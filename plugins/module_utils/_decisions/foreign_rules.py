@@ -7,7 +7,7 @@ import re
 from typing import Container, Iterable, List, Mapping, NamedTuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables, nftables, owner, xtables
-from ansible_collections.senet.firewall.plugins.module_utils._compile.xtables import NFT_FAMILIES, Saved
+from ansible_collections.senet.firewall.plugins.module_utils._compile.xtables import Saved
 from ansible_collections.senet.firewall.plugins.module_utils._values.intent import BACKENDS, IPTABLES, NFTABLES
 
 _NFT_OWNER = re.compile("ip6? {0} (?:{1})".format(owner.PLACE.table, owner.PLACE.own.pattern))
@@ -26,7 +26,8 @@ def lasting_labels(saves: Iterable[Saved], ruleset: str, families: Container[str
         rules.extend("{0} {1}".format(saved.command, rule) for rule in iptables.checking_rules(saved.text, ours))
         read.extend(_tables_read(saved))
     listed = nftables.checking_labels(ruleset, _INET not in families)
-    return rules + ["nft " + found for found in listed if not found.startswith(tuple(read))]
+    told = tuple(table + " " for table in read)
+    return rules + ["nft " + found for found in listed if not found.startswith(told)]
 
 
 def foreign_labels(saves: Iterable[Saved], ruleset: str, backends: Container[str] = BACKENDS) -> List[str]:
@@ -38,14 +39,13 @@ def foreign_labels(saves: Iterable[Saved], ruleset: str, backends: Container[str
     cannot read, since somebody put a rule of nft's own there, and for all that are not iptables'.
     """
     rules = []  # type: List[str]
-    read = []  # type: List[str]
+    known = [nftables.TABLE] if NFTABLES in backends else []
     for saved in saves:
         ours = saved.default and IPTABLES in backends
         found = iptables.foreign_labels(saved.text) if ours else iptables.label_rules(saved.text)
         rules.extend("{0} {1}".format(saved.command, rule) for rule in found)
-        read.extend(_tables_read(saved))
-    listed = nftables.label_rules(ruleset, NFTABLES not in backends)
-    return rules + ["nft " + rule for rule in listed if not rule.startswith(tuple(read))]
+        known.extend(_tables_read(saved))
+    return rules + ["nft " + rule for rule in nftables.label_rules(ruleset, known)]
 
 
 class StrayRule(NamedTuple):
@@ -65,8 +65,8 @@ def stray_owner_rules(saves: Iterable[Saved], ruleset: str) -> List[StrayRule]:
         for rule in [] if saved.default else xtables.own_rules(owner.PLACE, saved.text):
             text = "{0} {1}: {2}".format(saved.command, owner.PLACE.table, rule)
             found.append(StrayRule(text, "{0} -F {1}".format(saved.command, rule.split(" ")[1])))
-    for place, rule in nftables.listed_rules(ruleset) if owner.PLACE.prefix in ruleset else ():
-        if _NFT_OWNER.fullmatch(place) and not place.startswith(tuple(read)):
+    for place, rule in nftables.listed_rules(ruleset, read) if owner.PLACE.prefix in ruleset else ():
+        if _NFT_OWNER.fullmatch(place):
             found.append(StrayRule("nft {0}: {1}".format(place, rule), "nft flush chain " + place))
     return found
 
@@ -94,8 +94,5 @@ def stale_files(texts: Mapping[str, str], wanted: Container[str]) -> List[str]:
 
 
 def _tables_read(saved: Saved) -> List[str]:
-    """How nft's places begin in the tables that iptables-nft has told of already."""
-    if saved.variant != "nf_tables":
-        return []
-    names = [line[1:] for line in saved.text.splitlines() if line.startswith("*")]
-    return ["{0} {1} ".format(NFT_FAMILIES[saved.family], name) for name in names]
+    """The tables that iptables-nft has told of already, as nft calls them."""
+    return xtables.nft_tables(saved.family, saved.text) if saved.variant == "nf_tables" else []

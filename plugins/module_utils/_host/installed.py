@@ -116,7 +116,7 @@ def main(digest: str, call: Dict[str, Any], directory: str = DIRECTORY) -> None:
         return
     # Said before anything else is done, so that nobody runs it twice
     _say(BEGUN)
-    _say(RESULT + module_call.run(call))
+    _say(RESULT + module_call.run(call, digest))
 
 
 def _say(line: str) -> None:

@@ -235,7 +235,7 @@ def test_the_program_runs_what_the_service_installs(tmp_path: Path, monkeypatch:
     commands = Commands()
     service.Service(commands.run, commands.find, sources).install()
     arguments = {"flows": [{"name": "No", "source": "x_t", "destination": "y_t", "ports": 1}], "confirm_timeout": 0}
-    program = installed_call.program("flows", arguments, True, None)
+    program = installed_call.program("flows", arguments, True, False, None)
     assert program is not None
     text, dummy, last = program.rpartition("\nmain(")
     text += "\nread = lambda path: open(path, 'rb').read()\n"

@@ -172,8 +172,10 @@ FOREIGN = (DIRECTORY / "nft_foreign.txt").read_text()
 
 
 def test_labels_of_others_are_found_in_every_table() -> None:
-    assert nftables.label_rules(LISTED + FOREIGN, False) == nftables.label_rules(FOREIGN + LISTED, False)
-    assert nftables.label_rules(FOREIGN, False) == [
+    found = nftables.label_rules(FOREIGN, (nftables.TABLE,))
+    assert nftables.label_rules(LISTED + FOREIGN, (nftables.TABLE,)) == found
+    assert nftables.label_rules(FOREIGN + LISTED, (nftables.TABLE,)) == found
+    assert found == [
         "ip security OUTPUT: tcp dport 99 counter xt target SECMARK",
         # nft cannot know whose they are
         "ip security SENET_OUTPUT: counter xt target SECMARK",
@@ -185,6 +187,8 @@ def test_labels_of_others_are_found_in_every_table() -> None:
         'inet filter SENET_OUTPUT: tcp dport 22 meta secmark set "ssh" comment "ours"',
         "inet filter SENET_OUTPUT: ct secmark set meta secmark",
     ]
+    left = nftables.label_rules(LISTED + FOREIGN, (nftables.TABLE, "ip security", "ip6 mangle"))
+    assert left == [rule for rule in found if rule.startswith("inet")]
 
 
 def test_our_table_is_found_among_others() -> None:

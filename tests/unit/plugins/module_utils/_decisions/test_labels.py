@@ -147,6 +147,17 @@ def test_the_policy_stays_while_a_label_does(left: str, check_mode: bool) -> Non
     assert engine.run(host.host(), requests.Replace(FlowSet(())), options, check_mode).changed
 
 
+def test_a_label_object_in_a_table_of_iptables_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where iptables has told of all tables, nft is asked for them on this occasion alone."""
+    host = ScriptedHost()
+    options = change.Options(0, "t1")
+    engine.run(host.host(), requests.Replace(WEB_DB), options, check_mode=False)
+    label = 'table ip security {\n\tsecmark web {\n\t\t"system_u:object_r:http_server_packet_t:s0"\n\t}\n}\n'
+    monkeypatch.setattr(host, "ruleset", lambda read=None: "" if read else label)
+    with pytest.raises(SenetError, match="Labels would stay on this host: 'nft ip security: secmark web'"):
+        engine.run(host.host(), requests.Replace(FlowSet(())), options, check_mode=False)
+
+
 def test_our_own_labels_are_no_reason_to_stay() -> None:
     host = ScriptedHost()
     for backend in ("iptables", "nftables"):

@@ -13,7 +13,7 @@ import pytest
 from ansible_collections.senet.firewall.plugins.module_utils._host import compiled, installed
 from tests.unit.owner import pretend_owner
 
-ECHO = "import json\nfrom {0} import _words\n\ndef run(call):\n    return json.dumps([_words.SAID, call])\n"
+ECHO = "import json\nfrom {0} import _words\n\ndef run(*call):\n    return json.dumps([_words.SAID, *call])\n"
 SOURCES = {
     "_agent": (True, ""),
     "_agent.module_call": (False, ECHO.format(installed.PACKAGE)),
@@ -41,7 +41,7 @@ def said(directory: Path, sources: Optional[compiled.Sources] = None, before: st
 
 
 def test_the_same_code_is_run(directory: Path) -> None:
-    assert said(directory) == [installed.BEGUN, installed.RESULT + json.dumps(["one", CALL])]
+    assert said(directory) == [installed.BEGUN, installed.RESULT + json.dumps(["one", CALL, compiled.digest(SOURCES)])]
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_a_directory_anybody_may_write_is_told(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_module_that_fails_was_begun_all_the_same(directory: Path) -> None:
-    harmful = {**SOURCES, "_agent.module_call": (False, "def run(call):\n    raise ValueError(1)\n")}
+    harmful = {**SOURCES, "_agent.module_call": (False, "def run(call, digest):\n    raise ValueError(1)\n")}
     compiled.write(installed.compiled_path(str(directory)), harmful)
     program = Path(installed.__file__).read_text(encoding="utf-8")
     program += f"\nread = lambda path: open(path, 'rb').read()\nmain({compiled.digest(harmful)!r}, 0, '{directory}')\n"

@@ -11,6 +11,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._host.netfilter imp
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
 from tests.unit.commands import Call, Commands
 
+LISTED = "table inet t {\n}\n"
 TOOLS = [name + suffix for name in ("iptables", "ip6tables") for suffix in ("", "-save", "-restore")]
 
 
@@ -197,6 +198,35 @@ def test_the_ruleset_is_nfts_and_its_failure_counts_where_iptables_uses_nf_table
     commands.names.remove("nft")
     commands.calls.clear()
     assert (host.ruleset(), commands.calls) == ("", [])
+
+
+@pytest.mark.parametrize(
+    ("variant", "tables", "code", "is_read"),
+    [
+        ("nf_tables", ["ip security", "ip6 security"], 0, True),
+        # This nft would not name tables without flowtables
+        ("nf_tables", ["ip6 security"], 0, False),
+        ("nf_tables", [], 0, False),
+        ("nf_tables", ["ip security", "ip6 security", "inet senet"], 0, False),
+        ("nf_tables", ["ip security", "ip6 security", "ip filter"], 0, False),
+        ("nf_tables", ["ip security", "ip6 security", "ip6 filter"], 0, False),
+        ("nf_tables", ["ip security", "ip6 security"], 1, False),
+        ("legacy", ["ip security", "ip6 security"], 0, False),
+    ],
+)
+def test_tables_are_not_listed_where_iptables_has_told_of_them_all(
+    variant: str, tables: list[str], code: int, is_read: bool
+) -> None:
+    host, commands = netfilter()
+    for name in ("iptables", "ip6tables"):
+        commands.answers[f"/sbin/{name} --version"] = (0, f"{name} v1.8.9 ({variant})\n", "")
+    flowtable = "\tflowtable ft {\n\t\thook ingress priority filter\n\t}\n"
+    named = "".join(f"table {table} {{\n{flowtable if 'ip6' in table else ''}}}\n" for table in tables)
+    commands.answers["/sbin/nft list flowtables"] = (code, named, "")
+    commands.answers["/sbin/nft -s list ruleset"] = (0, LISTED, "")
+    incompatible = "*security\nCOMMIT\n# Table `filter' is incompatible, use 'nft' tool.\n"
+    assert host.ruleset({"ipv4": incompatible, "ipv6": "*security\nCOMMIT\n"}) == ("" if is_read else LISTED)
+    assert host.ruleset({"inet": "table inet senet {\n}\n"}) == host.ruleset({}) == host.ruleset() == LISTED
 
 
 def test_an_empty_table_is_dropped_chain_by_chain_and_only_with_nf_tables() -> None:

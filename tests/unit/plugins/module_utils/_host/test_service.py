@@ -27,7 +27,7 @@ USAGE = "usage: senet-firewall load | refresh | clear | watch | check TOKEN | ro
 INTERPRETER = "/usr/bin/python3"
 IMPORTED = f"""
 import json, sys
-import {PACKAGE}._agent.commands, {PACKAGE}._agent.module_call
+import {PACKAGE}._agent.commands, {PACKAGE}._agent.module_call, {PACKAGE}._change.modules
 print(json.dumps(sorted(name for name in sys.modules)))
 """
 
