@@ -209,8 +209,7 @@ def _parts(answer: Any) -> Iterator[bytes]:
     if isinstance(answer, (list, tuple)):
         yield "{0} of {1} ".format(type(answer).__name__, len(answer)).encode("utf-8")
         for one in answer:
-            for part in _parts(one):
-                yield part
+            yield from _parts(one)
         return
     if isinstance(answer, str) and len(answer) > _LONG:
         yield b"long " + _digest_of_long(answer)
