@@ -58,7 +58,7 @@ def command_line(kernel: Kernel, image: Image, name: str, disk: Path) -> list[st
     return [
         str(kernel.program),
         f"mem={MEMORY_MIB}M",
-        # s: no lock on the image, which QEMU may have open as well
+        # s: a lock on the image that others of this kind can share; QEMU cannot
         f"ubd0s={disk},{image.disk}",
         *(f"vec{number}:transport=raw,ifname={nic},mac={mac}" for number, (nic, mac) in enumerate(nics)),
         *KERNEL_ARGUMENTS.split(),
