@@ -496,7 +496,7 @@ class ScriptedHost:
     def initial(self, name: str) -> str:
         return self.context(f"{name}_t")
 
-    def policy_load(self) -> None:
+    def policy_load(self) -> int | None:
         return None
 
     def access(self, source: str, target: str, tclass: str) -> Decision:

@@ -60,6 +60,11 @@ def find_table(name: str, ruleset: str) -> str:
     return "" if start < 0 else ruleset[start : ruleset.find("\n}", start) + 2] + "\n"
 
 
+def heads(text: str) -> List[str]:
+    """The heads of all tables in what nft lists, such as ``table ip filter {``, and whatever else is not inside one."""
+    return [line for line in text.splitlines() if line != "}" and not line.startswith(("\t", " "))]
+
+
 def restore_text(observed: Table, rules: Optional[Tuple[str, ...]]) -> str:
     """The input of ``nft -f`` that puts this table in the place of ours in one transaction; None takes it away."""
     lines = ["table {0}".format(observed.name), "delete table {0}".format(observed.name)] if observed.present else []

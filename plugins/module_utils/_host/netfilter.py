@@ -8,7 +8,7 @@ import re
 import socket
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Set, Tuple
 
-from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables, nftables, owner
+from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables, nft_text, nftables, owner
 from ansible_collections.senet.firewall.plugins.module_utils._compile.xtables import NFT_FAMILIES, Saved, nft_tables
 from ansible_collections.senet.firewall.plugins.module_utils._host.command_types import FindCommand, RunCommand
 from ansible_collections.senet.firewall.plugins.module_utils._host.namespaces import other_namespaces
@@ -128,8 +128,7 @@ class Netfilter:
             return False
         # It names every table, and does not read their rules as "list tables" does
         code, out, dummy = self._run([nft, "list", "flowtables"])
-        tables = [line for line in out.splitlines() if line != "}" and not line.startswith(("\t", " "))]
-        return not code and sorted(tables) == sorted(told)
+        return not code and sorted(nft_text.heads(out)) == sorted(told)
 
     def restore(self, family: str, text: str) -> None:
         """Commit rules at once, leaving what the text does not name; nothing is committed on an error.

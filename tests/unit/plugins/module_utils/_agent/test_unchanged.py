@@ -44,7 +44,7 @@ class Host(ScriptedHost):
 
     load: int | None = 7
 
-    def policy_load(self) -> int | None:  # type: ignore[override]
+    def policy_load(self) -> int | None:
         return self.load
 
     def install(self, text: str) -> None:
@@ -52,7 +52,8 @@ class Host(ScriptedHost):
         self.load = (self.load or 0) + 1
 
     def host(self) -> Any:
-        return super().host()._replace(decisions=Decisions(self, "/proc/none/decisions.json"))  # type: ignore[arg-type]
+        selinux: Any = self
+        return super().host()._replace(decisions=Decisions(selinux, "/proc/none/decisions.json"))
 
     def save(self, family: str) -> str:
         text = super().save(family)
