@@ -58,8 +58,8 @@ def command_line(kernel: Kernel, image: Image, name: str, disk: Path) -> list[st
     return [
         str(kernel.program),
         f"mem={MEMORY_MIB}M",
-        # s: a lock on the image that others of this kind can share; QEMU cannot
-        f"ubd0s={disk},{image.disk}",
+        # c: no lock on the image, which is only read; QEMU could get none beside it
+        f"ubd0c={disk},{image.disk}",
         *(f"vec{number}:transport=raw,ifname={nic},mac={mac}" for number, (nic, mac) in enumerate(nics)),
         *KERNEL_ARGUMENTS.split(),
         *(f"systemd.mask={unit}" for unit in IDLE_UNITS),
