@@ -88,7 +88,6 @@ class Bench:
         self.controller = Controller(*self.hosts.values(), self.stock)
         (self.controller.path / "ansible.cfg").write_text(
             f"[defaults]\ncallback_plugins = {_HERE / 'callback'}\ncallbacks_enabled = task_times\n"
-            "[ssh_connection]\npipelining = true\n"
         )
 
     def tasks(self, host: Host, *tasks: dict[str, Any], **variables: Any) -> list[float]:

@@ -34,6 +34,8 @@ IDLE_UNITS = (
     *(f"modprobe@{module}.service" for module in ("configfs", "dm_mod", "drm", "efi_pstore", "fuse", "loop")),
     *("systemd-random-seed.service", "systemd-binfmt.service", "systemd-pstore.service", "getty@tty1.service"),
     *("systemd-update-utmp.service", "systemd-update-utmp-runlevel.service"),
+    # Sessions, of which each new SSH connection would be one
+    *("systemd-logind.service", "user-runtime-dir@0.service", "user@0.service"),
 )
 TOOLS = ("ip", "ethtool", "taskset", "nsenter", "unshare", "setpriv")
 NETWORK_SECONDS = 20

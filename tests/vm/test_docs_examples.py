@@ -75,7 +75,7 @@ def named(part: Any) -> set[str]:
 
 @pytest.fixture(scope="module")
 def documented(lab: Lab) -> Iterator[tuple[Host, Controller]]:
-    with lab.start("web", state="slim", link=True) as host, Controller(host) as controller:
+    with lab.start("web", state="slim", link=True) as host, Controller(host, pipelining=False) as controller:
         host.run(PREPARE)
         yield host, controller
 

@@ -66,7 +66,7 @@ class Six:
 
 @pytest.fixture(scope="module")
 def six(lab: Lab) -> Iterator[Six]:
-    with lab.start("web", state="slim") as host, Controller(host) as controller:
+    with lab.start("web", state="slim") as host, Controller(host, pipelining=False) as controller:
         yield Six(host, controller)
 
 

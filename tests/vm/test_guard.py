@@ -198,17 +198,18 @@ def test_a_change_that_nobody_decides_on_is_undone_in_time(released: Host) -> No
 
 @each_backend
 def test_a_change_whose_controller_died_is_undone_in_time(released: Host) -> None:
+    token = "died"
     before = content(released)
     with Controller(released, patch=without_confirmation) as controller:
-        result = controller.module(released, FLOWS, flows=[WEB_DB], token=TOKEN, confirm_timeout=5)
-        assert result["guard"] == {"token": TOKEN, "confirmed": False}
+        result = controller.module(released, FLOWS, flows=[WEB_DB], token=token, confirm_timeout=5)
+        assert result["guard"] == {"token": token, "confirmed": False}
         deadline = time.monotonic() + 60
         while content(released) != before:
             assert time.monotonic() < deadline
             time.sleep(1)
-        journal = released.run(f"journalctl -b -u senet-firewall-confirm-{TOKEN}.service").stdout
-        assert f"The change {TOKEN} was undone: it was not confirmed in time." in journal
-        late = controller.module(released, GUARD, token=TOKEN, state="confirmed")
+        journal = released.run(f"journalctl -b -u senet-firewall-confirm-{token}.service").stdout
+        assert f"The change {token} was undone: it was not confirmed in time." in journal
+        late = controller.module(released, GUARD, token=token, state="confirmed")
         assert (late["failed"], late["rolled_back"]) == (True, True)
 
 

@@ -3,15 +3,18 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The guard itself: whose interpreter it runs, whether systemd can run it, and what an undo that fails leads to."""
 
+from itertools import count
+
 from tests.lab.controller import Controller
 from tests.lab.probes import ADDRESSES, connect
 from tests.lab.vm import Host
-from tests.vm.conftest import TOKEN, WEB_DB, wait_until, without_confirmation
+from tests.vm.conftest import WEB_DB, wait_until, without_confirmation
 
 FLOWS = "senet.firewall.flows"
 # What every command of iptables is on Debian
 TOOL = "/usr/sbin/xtables-nft-multi"
-CONFIRM_UNIT = f"senet-firewall-confirm-{TOKEN}.service"
+# One for each change, since the tests share a journal
+TOKENS = (f"heldup{number}" for number in count())
 
 
 def refused(host: Host) -> list[bool]:
@@ -23,20 +26,26 @@ def journal(host: Host, unit: str) -> str:
     return host.run(f"journalctl -b -u {unit}").stdout
 
 
-def fail_to_undo(host: Host) -> None:
-    """An unconfirmed change whose undoing has failed."""
+def confirm_unit(token: str) -> str:
+    return f"senet-firewall-confirm-{token}.service"
+
+
+def fail_to_undo(host: Host) -> str:
+    """An unconfirmed change whose undoing has failed. Returns its token."""
+    token = next(TOKENS)
     with Controller(host, patch=without_confirmation) as controller:
-        result = controller.module(host, FLOWS, flows=[WEB_DB], token=TOKEN, confirm_timeout=10)
-        assert result["guard"] == {"token": TOKEN, "confirmed": False}, result
+        result = controller.module(host, FLOWS, flows=[WEB_DB], token=token, confirm_timeout=10)
+        assert result["guard"] == {"token": token, "confirmed": False}, result
     host.run(f"mount --bind /bin/false {TOOL}")
-    wait_until(lambda: "is tried again in" in journal(host, CONFIRM_UNIT))
+    wait_until(lambda: "is tried again in" in journal(host, confirm_unit(token)))
     assert refused(host) == [True, True]
+    return token
 
 
 def test_an_undo_that_fails_is_tried_again_until_it_works(released: Host) -> None:
-    fail_to_undo(released)
+    token = fail_to_undo(released)
     released.run(f"umount {TOOL}")
-    wait_until(lambda: f"The change {TOKEN} was undone" in journal(released, CONFIRM_UNIT))
+    wait_until(lambda: f"The change {token} was undone" in journal(released, confirm_unit(token)))
     assert refused(released) == [False, False]
     with Controller(released) as controller:
         assert controller.module(released, FLOWS, flows=[WEB_DB])["guard"]["confirmed"] is True
@@ -44,24 +53,24 @@ def test_an_undo_that_fails_is_tried_again_until_it_works(released: Host) -> Non
 
 def test_the_watch_undoes_what_the_timer_could_not(released: Host) -> None:
     # Stopped with the service whose labels are gone; it does not put them back while a change is on record.
-    fail_to_undo(released)
-    released.run(f"systemctl stop {CONFIRM_UNIT} && umount {TOOL}")
+    token = fail_to_undo(released)
+    released.run(f"systemctl stop {confirm_unit(token)} && umount {TOOL}")
     released.run("systemctl start senet-firewall-watch")
-    wait_until(lambda: f"The change {TOKEN} was undone" in journal(released, "senet-firewall-watch"), 180)
+    wait_until(lambda: f"The change {token} was undone" in journal(released, "senet-firewall-watch"), 180)
     assert released.run("ls /var/lib/senet-firewall").stdout.split() == ["code", "outcome.json"]
     # Then it does its own work: the flow was in force before its service was stopped.
     wait_until(lambda: refused(released) == [True, True])
 
 
 def test_a_change_that_could_not_be_undone_is_undone_by_the_next_run(released: Host) -> None:
-    fail_to_undo(released)
-    released.run(f"systemctl stop {CONFIRM_UNIT} && umount {TOOL}")
+    token = fail_to_undo(released)
+    released.run(f"systemctl stop {confirm_unit(token)} && umount {TOOL}")
     with Controller(released) as controller:
         checked = controller.module(released, FLOWS, flows=[WEB_DB], check=True)
-        assert f"The change {TOKEN} of this host was not confirmed in time" in checked["msg"]
+        assert f"The change {token} of this host was not confirmed in time" in checked["msg"]
         result = controller.module(released, FLOWS, flows=[WEB_DB])
         assert result["guard"]["confirmed"] is True
-        assert any(f"The earlier change {TOKEN} was not confirmed in time" in said for said in result["warnings"])
+        assert any(f"The earlier change {token} was not confirmed in time" in said for said in result["warnings"])
     assert refused(released) == [True, True]
 
 

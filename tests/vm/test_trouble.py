@@ -165,13 +165,14 @@ def test_a_full_disk_is_told_before_anything_is_written(released: Host) -> None:
     assert facts(released) == before
 
 
-def test_a_held_xtables_lock_is_told(released: Host) -> None:
-    with held_xtables_lock(released):
-        before = facts(released)
-        result = run(released)
+def test_a_held_xtables_lock_is_told(slim_enforced: Host) -> None:
+    slim_enforced.run("systemctl stop senet-firewall.service")
+    with held_xtables_lock(slim_enforced):
+        before = facts(slim_enforced)
+        result = run(slim_enforced)
         assert result["failed"]
         assert "Another program held the lock of iptables for more than 30 seconds" in result["msg"]
-    assert facts(released) == before
+    assert facts(slim_enforced) == before
 
 
 def test_semodule_that_fails_half_way_leaves_the_policy_as_it_was(slim: Host) -> None:

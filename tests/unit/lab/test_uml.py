@@ -33,7 +33,7 @@ def test_every_machine_has_both_nics(name: str, mac: str) -> None:
     command = uml.command_line(Kernel(Path("/k")), Image(Path("/i")), name, Path("/r/disk.cow"))
     nics = [word for word in command if word.startswith("vec")]
     assert [nic.partition("mac=")[2] for nic in nics] == ["52:54:00:77:ff:01", f"52:54:00:77:00:{mac}"]
-    assert "ubd0s=/r/disk.cow,/i/disk.raw" in command
+    assert "ubd0c=/r/disk.cow,/i/disk.raw" in command
 
 
 def test_workers_begin_with_different_cores() -> None:
