@@ -52,7 +52,7 @@ VMS := $(shell cores=$$(nproc); echo $$((cores > 3 ? cores - 1 : 2)))
 VM_FILES = $(MACHINE_FILES)
 # Among the words, since they decide what a run is a run of
 LAB_KIND = $(if $(SENET_LAB_KIND),env SENET_LAB_KIND=$(SENET_LAB_KIND))
-VM_TESTS = $(UNCHANGED) $(VM_FILES) -- $(POLICY) $(LAB_KIND) $(PY) -m pytest --numprocesses=$(VMS) --dist=loadfile --verbose --durations=20 \
+VM_TESTS = $(UNCHANGED) $(VM_FILES) -- $(POLICY) $(LAB_KIND) $(PY) -m pytest --numprocesses=$(VMS) --dist=loadfile --no-loadscope-reorder --verbose --durations=20 \
 	--junit-xml=build/junit/$@.xml
 
 # By guest (its distribution, its policy) and kernel: the newest one but for vm-stock, which has the distribution's own.
@@ -62,12 +62,12 @@ POLICY_SOURCE = $(PY) -c 'from tests.lab.policy import policy_source; print(poli
 # Files outside the tree decide these tests, too
 vm-fedora: POLICY = env SENET_POLICY=$$($(PY) -c 'from tests.lab.policy import *; print(policy_digest(required_source()))')
 .PHONY: vm-debian12 vm-fedora vm-stock vm-debian13
-# Two guests beside one another, for much of it waits. QEMU gets no lock on an image that User Mode Linux has open.
+# Two guests beside one another, for much of it waits
 vm: ## the tests on virtual machines that enforce SELinux, each also a target of its own: vm-debian12, vm-fedora, vm-stock
 	@$(MAKE) --no-print-directory timed-vm-debian12 & first=$$!; \
 	$(MAKE) --no-print-directory VMS=1 timed-vm-fedora; second=$$?; \
-	wait $$first; first=$$?; \
-	$(MAKE) --no-print-directory timed-vm-stock && exit $$((first || second))
+	$(MAKE) --no-print-directory timed-vm-stock; third=$$?; \
+	wait $$first && exit $$((second || third))
 
 vm-debian12: setup-lab
 	@$(VM_TESTS) -m 'not thorough and not stock_kernel' tests/vm
@@ -137,8 +137,9 @@ roles: setup ## the roles of the service pairs, anew from the catalogue
 
 # The ansible-core versions beside that of .venv, 2.19, each with a Python that it supports
 CORES := 2.16 2.18 2.20 2.21
-# pylint takes most of sanity's time: `make lint` has it once
-PYLINT_BY := 2.19 $(CORES)
+# What takes most of sanity's time and asks nothing of ansible-core: `make lint` has it once
+LINTERS := pylint pep8 yamllint shellcheck changelog
+LINTERS_BY := 2.19 $(CORES)
 core = $(if $(filter 2.19,$1),.venv,$(CACHE)/core-$1)
 PYTHON_3_13 := $(CACHE)/python3.13/usr/bin/python3.13
 PYTHON_2.20 := $(PYTHON_3_13)
@@ -171,14 +172,14 @@ CHECKS := lint-sanity-2.16 lint-sanity-2.19 lint-ansible lint-mypy lint-ruff lin
 	lint-shell
 .PHONY: lint $(CHECKS) $(SANITY)
 lint: setup ## every static check, each also a target of its own: lint-ansible, lint-mypy, ...
-	@$(MAKE) --no-print-directory --keep-going --jobs=$(shell nproc) --output-sync=target PYLINT_BY=2.19 $(CHECKS)
+	@$(MAKE) --no-print-directory --keep-going --jobs=$(shell nproc) --output-sync=target LINTERS_BY=2.19 $(CHECKS)
 
 $(CHECKS) $(SANITY): setup
 $(foreach core,$(CORES),$(eval lint-sanity-$(core): setup-core-$(core)))
 
 $(SANITY): lint-sanity-%:
 	@tests/quiet.sh $@ $(UNCHANGED) $(SANITY_FILES) -- tests/sanity.sh $(call core,$*) \
-		$(if $(filter $(PYLINT_BY),$*),,--skip-test pylint)
+		$(if $(filter $(LINTERS_BY),$*),,$(addprefix --skip-test ,$(LINTERS)))
 
 lint-ansible:
 	@PATH="$(CURDIR)/$(BIN):$$PATH" ANSIBLE_COLLECTIONS_PATH=$(CURDIR)/build/collections tests/quiet.sh $@ ansible-lint --strict

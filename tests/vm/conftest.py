@@ -61,6 +61,12 @@ each_backend = pytest.mark.parametrize("backend", EACH_BACKEND)
 # For a module whose tests share a host of enforced_by_each or more_flows
 each_backends_host = pytest.mark.parametrize("state_of_backend", EACH_BACKEND, indirect=True)
 
+# What takes longest goes first, or one worker ends long before the other
+LONGEST = (
+    *("bypass", "guard", "pairs", "trouble", "places", "guard_undo", "boot", "messages", "flow_set", "windows"),
+    *("confine", "denials", "opened_before", "observe", "bypass_namespaces", "role", "reverted"),
+)
+
 Module = Callable[..., dict[str, Any]]
 
 
@@ -107,6 +113,11 @@ def pytest_configure_node(node: Any) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     if STATES in config.stash:
         shutil.rmtree(config.stash[STATES])
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {f"test_{name}": place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
 
 
 @pytest.fixture(scope="session")
