@@ -264,6 +264,26 @@ def test_nothing_is_recalled_while_a_policy_is_loaded(directory: Path, monkeypat
     assert recalled(host, directory, asked(SCENES["iptables"])) is None
 
 
+def test_a_look_gets_all_that_nft_lists_where_it_asks_for_all(directory: Path) -> None:
+    """Labels in a table that iptables tells of, and has no word for."""
+    host = in_place("owner")
+    host.listed = 'table ip security {\n\tsecmark s {\n\t\t"system_u:object_r:ssh_server_packet_t:s0"\n\t}\n}\n'
+    assert not kept(host, directory, "owner")["changed"]
+    away = call("owner", state="absent")
+    found = module_call._result(away, host.host)
+    assert "Labels would stay on this host: 'nft ip security: secmark s'" in found["msg"]
+    look = Look(host.host(), "of this code", "flows", away["params"], str(directory))
+    assert module_call._result(away, look.watched) == found
+
+
+@pytest.mark.parametrize("name", ["saves", "ruleset"])
+def test_a_look_that_asks_for_all_is_not_kept(name: str, directory: Path) -> None:
+    look = Look(in_place("iptables").host(), "of this code", "flows", {}, str(directory))
+    getattr(look.watched().netfilter, name)()
+    look.keep({"changed": False})
+    assert not directory.exists()
+
+
 @pytest.mark.parametrize("place", ["", "*raw\nCOMMIT\n# Completed on\n"])
 def test_only_comments_that_tell_nothing_are_left_out(place: str) -> None:
     said = "# Table `{0}' contains incompatible base-chains, use 'nft' tool to list them.\n"
