@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.senet.firewall.plugins.module_utils._compile import nft_text
 from ansible_collections.senet.firewall.plugins.module_utils._compile.owner import Accounts, Cgroup
-from ansible_collections.senet.firewall.plugins.module_utils._compile.xtables import Saved
+from ansible_collections.senet.firewall.plugins.module_utils._compile.xtables import Saved, nft_chains, nft_tables
 from ansible_collections.senet.firewall.plugins.module_utils._host.decisions import Decisions
 from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Pending
 from ansible_collections.senet.firewall.plugins.module_utils._host.history import History
@@ -545,7 +546,14 @@ class ScriptedHost:
 
     def ruleset(self, read: Mapping[str, str] | None = None) -> str:
         self.reads.append("ruleset")
-        return self.listed + self.families["inet"].save() + self.families["owner_inet"].save()
+        text = self.listed + self.families["inet"].save() + self.families["owner_inet"].save()
+        told = [(family, saved) for family, saved in (read or {}).items() if family in ("ipv4", "ipv6") and saved]
+        tables = {table for family, saved in told for table in nft_tables(family, saved)}
+        chains = {chain for family, saved in told for chain in nft_chains(family, saved)}
+        is_read = chains.issuperset(nft_text.chains(text)) and tables.issuperset(
+            table for table, dummy in nft_text.table_parts(text)
+        )
+        return "" if tables and is_read else text
 
     def backends(self) -> list[str]:
         has_iptables = "ipv4" in self.tools and "ipv6" in self.tools

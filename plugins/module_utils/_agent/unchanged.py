@@ -41,9 +41,10 @@ _OF_POLICY = frozenset(
     [("selinux", name) for name in ("context", "canonical", "access", "initial")]
     + [("decisions", name) for name in ("refresh", "access")]
 )
-# What iptables-save says beside rules: when it was called, and how many packets there were. A pattern that begins with
-# these letters is found fast in a long text.
-_COMMENT = re.compile(r"\n#.*")
+# What iptables-save says beside rules: when it was called, and how many packets there were; not that it left something
+# out. A pattern that begins with these letters is found fast in a long text.
+_UNREAD = "# Table `"
+_COMMENT = re.compile(r"\n#(?! Table `).*")
 _COUNTERS = re.compile(r"\n(:\S+ \S+) \[[0-9]+:[0-9]+\]")
 # Texts that are asked for more than once
 _LONG = 4096
@@ -104,6 +105,8 @@ class Look:
 
     def ask(self, edge: str, name: str, args: Tuple[Any, ...]) -> Any:
         """What the host answers, noted."""
+        if name in ("saves", "ruleset") and not args:
+            return self.pass_on(edge, name)()
         # These two get what was saved before, which is noted
         question = (edge, name, [] if name in ("saves", "ruleset") else _plain_args(args))
         known = json.dumps(question)
@@ -183,7 +186,7 @@ def _plain_args(args: Tuple[Any, ...]) -> List[Any]:
 
 
 def _still(text: str) -> str:
-    while text.startswith("#"):
+    while text.startswith("#") and not text.startswith(_UNREAD):
         text = text.partition("\n")[2]
     return _COUNTERS.sub(r"\n\1", _COMMENT.sub("", text))
 

@@ -65,6 +65,22 @@ def heads(text: str) -> List[str]:
     return [line for line in text.splitlines() if line != "}" and not line.startswith(("\t", " "))]
 
 
+def chain_parts(table: str, text: str) -> List[Tuple[str, str]]:
+    """The chains in what nft lists of one table, each as ``family table chain`` with its text."""
+    parts = text.split("\n\tchain ")[1:]
+    return [("{0} {1}".format(table, part.partition(" ")[0]), part) for part in parts]
+
+
+def table_parts(text: str) -> List[Tuple[str, str]]:
+    """The tables in what nft lists, each as ``family table`` with its text."""
+    return [(" ".join(part.split(None, 2)[:2]), part) for part in ("\n" + text).split("\ntable ")[1:]]
+
+
+def chains(text: str) -> List[str]:
+    """The chains of all tables in what nft lists, each as ``family table chain``."""
+    return [chain for table, part in table_parts(text) for chain, dummy in chain_parts(table, part)]
+
+
 def restore_text(observed: Table, rules: Optional[Tuple[str, ...]]) -> str:
     """The input of ``nft -f`` that puts this table in the place of ours in one transaction; None takes it away."""
     lines = ["table {0}".format(observed.name), "delete table {0}".format(observed.name)] if observed.present else []

@@ -14,9 +14,11 @@ from ansible_collections.senet.firewall.plugins.module_utils._compile import ipt
 from ansible_collections.senet.firewall.plugins.module_utils._compile.nft_text import (
     Blocks,
     address_matches,
+    chain_parts,
     one_of,
     parse_table,
     table_lines,
+    table_parts,
 )
 from ansible_collections.senet.firewall.plugins.module_utils._values.fields import Network, PortRange
 from ansible_collections.senet.firewall.plugins.module_utils._values.flows import (
@@ -47,7 +49,6 @@ _ENDS = {
 # Rules of iptables-nft are an opaque target to nft, which releases spell in three ways.
 _RELABELS = re.compile(r'\b(?:meta|ct) secmark set\b|(?:\bxt target "?|# ?(?:xt_)?)(?:CONN)?SECMARK\b')
 _TABLE_LINE = re.compile(r"table (\S+ \S+) \{")
-_CHAIN_LINE = re.compile(r"\s+chain (\S+) \{")
 _SECMARK_LINE = re.compile(r"\s+secmark (\S+) \{")
 _XT_SECMARK = re.compile(r'(?:\bxt target "?|# ?(?:xt_)?)SECMARK\b')
 _WORD = re.compile(r'[^\s",{}]+')
@@ -102,33 +103,25 @@ def remember(rules: Iterable[str]) -> bool:
 
 def label_rules(text: str, but: Container[str]) -> List[str]:
     """The rules in what ``nft`` with :data:`LIST_FLAGS` prints that label packets or connections, each as ``family
-    table chain: rule``, but for those of some tables, each as ``family name``."""
+    table chain: rule``, but for those of some tables, as ``family table``, and chains, as ``family table chain``."""
     rules = (each for each in listed_rules(text, but) if "secmark" in each[1].lower())
     return ["{0}: {1}".format(place, rule) for place, rule in rules if _RELABELS.search(rule)]
 
 
 def listed_rules(text: str, but: Container[str] = ()) -> Iterator[Tuple[str, str]]:
     """Each rule, and each head of a chain, in what ``nft`` prints, with its family, table and chain in front, but for
-    those of some tables."""
-    for part in ("\n" + text).split("\ntable ")[1:]:
-        table = " ".join(part.split(None, 2)[:2])
-        # A table of iptables-nft has thousands of lines, and is known by then
-        if table in but:
-            continue
-        place = ""
-        for line in part.splitlines():
-            match = _CHAIN_LINE.match(line)
-            if match:
-                place = "{0} {1}".format(table, match.group(1))
-            elif not line.startswith(("\t", " ")):
-                place = ""
-            elif place and line != "\t}":
-                yield place, line.strip()
+    those of some tables and chains."""
+    for table, part in table_parts(text):
+        for place, chain in chain_parts(table, part) if table not in but else ():
+            # The chains of iptables-nft have thousands of lines, and are known by then
+            lines = chain.partition("\n\t}")[0].split("\n")[1:] if place not in but else []
+            yield from ((place, line.strip()) for line in lines)
 
 
-def checking_labels(text: str, ours: bool) -> List[str]:
+def checking_labels(text: str, ours: bool, but: Iterable[str] = ()) -> List[str]:
     """What turns the kernel's packet checks on, in what ``nft`` with :data:`LIST_FLAGS` prints: labels, used or not, as
-    ``family table: secmark name``, and rules of iptables-nft. Without ``ours`` our table is left out."""
+    ``family table: secmark name``, and rules of iptables-nft. Without ``ours`` our table is left out; so are the
+    rules of some other tables and chains."""
     found = []
     table = ""
     for line in text.splitlines():
@@ -138,7 +131,7 @@ def checking_labels(text: str, ours: bool) -> List[str]:
         match = _SECMARK_LINE.match(line)
         if match and (ours or table != TABLE):
             found.append("{0}: secmark {1}".format(table, match.group(1)))
-    return found + [rule for rule in label_rules(text, (TABLE,)) if _XT_SECMARK.search(rule)]
+    return found + [rule for rule in label_rules(text, {TABLE}.union(but)) if _XT_SECMARK.search(rule)]
 
 
 def without_types(rules: Iterable[str], types: Iterable[str]) -> Tuple[str, ...]:

@@ -19,6 +19,10 @@ NFT_FAMILIES = {"ipv4": "ip", "ipv6": "ip6"}
 # A host may have names for the labels of connections, in connlabel.conf.
 _LABEL = re.compile(r' --label (?:"[^"]*"|\S+)')
 _CHAIN = re.compile(r"^-A (\S+)", re.MULTILINE)
+# iptables-nft-save puts such a line on stdout: in the place of a table that it cannot read, and, since 1.8.8, above one
+# with base chains that are not its own, which it leaves out.
+_UNREAD = re.compile(r"^# Table `(\S+)' ", re.MULTILINE)
+_DECLARED = re.compile(r"^:(\S+) (\S+)", re.MULTILINE)
 _GOTO = re.compile(r" -[jg] (SENET_\S+)$", re.MULTILINE)
 
 
@@ -134,6 +138,21 @@ def saved_tables(text: str) -> List[Tuple[str, str]]:
 def nft_tables(family: str, text: str) -> List[str]:
     """What nft calls these tables of iptables-nft."""
     return ["{0} {1}".format(NFT_FAMILIES[family], name) for name, dummy in saved_tables(text)]
+
+
+def nft_chains(family: str, text: str) -> List[str]:
+    """What nft calls the chains whose rules these are, as ``family table chain``.
+
+    iptables-nft leaves out base chains that are not its own, and not every release tells of it. Where it does, they may
+    have the names of its own, so that of this table only chains without a hook count.
+    """
+    unread = set(_UNREAD.findall(text))
+    return [
+        "{0} {1} {2}".format(NFT_FAMILIES[family], table, chain)
+        for table, part in saved_tables(text)
+        for chain, policy in _DECLARED.findall(part.partition("\n-A ")[0])
+        if policy == "-" or table not in unread
+    ]
 
 
 def _lines_of(table: str, text: str) -> List[str]:

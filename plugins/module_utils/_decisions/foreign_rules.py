@@ -4,7 +4,7 @@
 """Rules of other programs that label packets, from what every tool that can hold one says. No I/O."""
 
 import re
-from typing import Container, Iterable, List, Mapping, NamedTuple
+from typing import Container, Iterable, List, Mapping, NamedTuple, Set
 
 from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables, nftables, owner, xtables
 from ansible_collections.senet.firewall.plugins.module_utils._compile.xtables import Saved
@@ -24,10 +24,8 @@ def lasting_labels(saves: Iterable[Saved], ruleset: str, families: Container[str
     for saved in saves:
         ours = not (saved.default and saved.family in families)
         rules.extend("{0} {1}".format(saved.command, rule) for rule in iptables.checking_rules(saved.text, ours))
-        read.extend(_tables_read(saved))
-    listed = nftables.checking_labels(ruleset, _INET not in families)
-    told = tuple(table + " " for table in read)
-    return rules + ["nft " + found for found in listed if not found.startswith(told)]
+        read.extend(_chains_read(saved))
+    return rules + ["nft " + found for found in nftables.checking_labels(ruleset, _INET not in families, read)]
 
 
 def foreign_labels(saves: Iterable[Saved], ruleset: str, backends: Container[str] = BACKENDS) -> List[str]:
@@ -35,16 +33,17 @@ def foreign_labels(saves: Iterable[Saved], ruleset: str, backends: Container[str
     where they are of these backends.
 
     Chains of ours under the variant that is not the default one are foreign too: they label packets, and no run ever
-    looks at them again. nft lists the rules of iptables-nft as well: its output counts for tables that iptables-nft
-    cannot read, since somebody put a rule of nft's own there, and for all that are not iptables'.
+    looks at them again. nft lists the rules of iptables-nft as well: its output counts for tables and base
+    chains that iptables-nft cannot read, since somebody put something of nft's own there, and for all that are not
+    iptables'.
     """
     rules = []  # type: List[str]
-    known = [nftables.TABLE] if NFTABLES in backends else []
+    known = {nftables.TABLE} if NFTABLES in backends else set()
     for saved in saves:
         ours = saved.default and IPTABLES in backends
         found = iptables.foreign_labels(saved.text) if ours else iptables.label_rules(saved.text)
         rules.extend("{0} {1}".format(saved.command, rule) for rule in found)
-        known.extend(_tables_read(saved))
+        known.update(_chains_read(saved))
     return rules + ["nft " + rule for rule in nftables.label_rules(ruleset, known)]
 
 
@@ -59,9 +58,9 @@ def stray_owner_rules(saves: Iterable[Saved], ruleset: str) -> List[StrayRule]:
     """The rules of the layer owner under the variant of iptables that is not the default one, or that nft alone shows:
     they refuse, and no run changes them."""
     found = []  # type: List[StrayRule]
-    read = []  # type: List[str]
+    read = set()  # type: Set[str]
     for saved in saves:
-        read.extend(_tables_read(saved))
+        read.update(_chains_read(saved))
         for rule in [] if saved.default else xtables.own_rules(owner.PLACE, saved.text):
             text = "{0} {1}: {2}".format(saved.command, owner.PLACE.table, rule)
             found.append(StrayRule(text, "{0} -F {1}".format(saved.command, rule.split(" ")[1])))
@@ -93,6 +92,6 @@ def stale_files(texts: Mapping[str, str], wanted: Container[str]) -> List[str]:
     return warnings
 
 
-def _tables_read(saved: Saved) -> List[str]:
-    """The tables that iptables-nft has told of already, as nft calls them."""
-    return xtables.nft_tables(saved.family, saved.text) if saved.variant == "nf_tables" else []
+def _chains_read(saved: Saved) -> List[str]:
+    """The chains that iptables-nft has told of already, as nft calls them."""
+    return xtables.nft_chains(saved.family, saved.text) if saved.variant == "nf_tables" else []

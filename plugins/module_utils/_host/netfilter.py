@@ -9,7 +9,12 @@ import socket
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Set, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables, nft_text, nftables, owner
-from ansible_collections.senet.firewall.plugins.module_utils._compile.xtables import NFT_FAMILIES, Saved, nft_tables
+from ansible_collections.senet.firewall.plugins.module_utils._compile.xtables import (
+    NFT_FAMILIES,
+    Saved,
+    nft_chains,
+    nft_tables,
+)
 from ansible_collections.senet.firewall.plugins.module_utils._host.command_types import FindCommand, RunCommand
 from ansible_collections.senet.firewall.plugins.module_utils._host.namespaces import other_namespaces
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
@@ -121,14 +126,18 @@ class Netfilter:
         return "" if code else out
 
     def _is_read(self, nft: str, read: Mapping[str, str]) -> bool:
-        """Whether iptables-nft has told of all tables. Of those that it cannot read it tells nothing."""
+        """Whether iptables-nft has told of all tables and chains: it leaves out what it cannot read."""
         families = [family for family in COMMANDS if family in read and self._variant(family) == "nf_tables"]
         told = ["table {0} {{".format(table) for family in families for table in nft_tables(family, read[family])]
         if not told:
             return False
-        # It names every table, and does not read their rules as "list tables" does
-        code, out, dummy = self._run([nft, "list", "flowtables"])
-        return not code and sorted(nft_text.heads(out)) == sorted(told)
+        # It names every table and chain, and does not read their rules as "list tables" does
+        code, out, dummy = self._run([nft, "list", "chains"])
+        if code or sorted(nft_text.heads(out)) != sorted(told):
+            return False
+        return {chain for family in families for chain in nft_chains(family, read[family])}.issuperset(
+            nft_text.chains(out)
+        )
 
     def restore(self, family: str, text: str) -> None:
         """Commit rules at once, leaving what the text does not name; nothing is committed on an error.

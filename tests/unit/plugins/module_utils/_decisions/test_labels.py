@@ -3,18 +3,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 import pytest
 
-from ansible_collections.senet.firewall.plugins.module_utils._change import change, engine
+from ansible_collections.senet.firewall.plugins.module_utils._change import change, engine, repair
 from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables, nftables
 from ansible_collections.senet.firewall.plugins.module_utils._compile.xtables import Saved
 from ansible_collections.senet.firewall.plugins.module_utils._decisions.foreign_rules import (
     foreign_labels,
     lasting_labels,
+    stray_owner_rules,
 )
 from ansible_collections.senet.firewall.plugins.module_utils._values import requests
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
 from ansible_collections.senet.firewall.plugins.module_utils._values.flows import FlowSet
 from tests.unit.flows import WEB_DB
-from tests.unit.scripted_host import ScriptedHost
+from tests.unit.scripted_host import BUILT_IN, ScriptedHost
 
 LABEL = "-j SECMARK --selctx system_u:object_r:http_server_packet_t:s0"
 OURS = iptables.compile_rules(WEB_DB)
@@ -22,7 +23,8 @@ OURS = iptables.compile_rules(WEB_DB)
 
 def saved(table: str, *rules: str, default: bool = True, family: str = "ipv4", variant: str = "nf_tables") -> Saved:
     own = sorted({rule.split()[1] for rule in rules if "SENET_" in rule})
-    text = "\n".join([f"*{table}", *(f":{name} - [0:0]" for name in own), *rules, "COMMIT", ""])
+    chains = [*(f":{name} ACCEPT [0:0]" for name in BUILT_IN), *(f":{name} - [0:0]" for name in own)]
+    text = "\n".join([f"*{table}", *chains, *rules, "COMMIT", ""])
     command = {"ipv4": "iptables", "ipv6": "ip6tables"}[family]
     return Saved(family, command if default else f"{command}-{variant}", variant, default, text)
 
@@ -91,6 +93,54 @@ def test_a_table_that_iptables_cannot_read_is_left_to_nft() -> None:
     unread = Saved("ipv4", "iptables", "nf_tables", True, "# Table `mangle' is incompatible, use 'nft' tool.\n")
     found = foreign_labels([unread], listed("ip mangle", "OUTPUT", 'xt target "SECMARK"', "meta secmark set 0x1"))
     assert found == ['nft ip mangle OUTPUT: xt target "SECMARK"', "nft ip mangle OUTPUT: meta secmark set 0x1"]
+
+
+LATE = (
+    "table ip {0} {{\n\tsecmark s {{\n\t\t\"system_u:object_r:ssh_server_packet_t:s0\"\n\t}}\n\n"
+    "\tchain SENET_OUTPUT {{\n\t\txt target \"SECMARK\"\n\t}}\n\n"
+    "\tchain {1} {{\n\t\ttype filter hook output priority 200; policy accept;\n\t\tmeta secmark set \"s\"\n\t}}\n}}\n"
+)
+SAID = "# Table `{0}' contains incompatible base-chains, use 'nft' tool to list them.\n"
+
+
+# iptables 1.8.7 says nothing, and where it does say something, the chain may have the name of one of its own
+@pytest.mark.parametrize(("comment", "chain"), [("", "late"), (SAID, "late"), (SAID, "OUTPUT")])
+@pytest.mark.parametrize("table", ["filter", "security"])
+def test_base_chains_that_iptables_leaves_out_are_told_by_nft(comment: str, chain: str, table: str) -> None:
+    told = saved(table, *OURS)
+    told = told._replace(text=comment.format(table) + told.text)
+    label = f'nft ip {table} {chain}: meta secmark set "s"'
+    ruleset = LATE.format(table, chain)
+    ours = [f"iptables {table}: {rule}" for rule in OURS if "SECMARK" in rule] if table != "security" else []
+    assert foreign_labels([told], ruleset) == [*ours, label]
+    assert f"nft ip {table}: secmark s" in lasting_labels([told], ruleset, ("ipv4", "ipv6"))
+    checking = LATE.format(table, chain).replace('meta secmark set "s"', 'xt target "SECMARK" # of others')
+    lasting = [rule for rule in lasting_labels([told], checking, ("ipv4", "ipv6")) if rule.startswith("nft ")]
+    assert lasting == [f"nft ip {table}: secmark s", f'nft ip {table} {chain}: xt target "SECMARK" # of others']
+
+
+def test_our_owner_chains_beside_a_base_chain_of_others_are_no_strays() -> None:
+    text = SAID.format("filter") + "*filter\n:OUTPUT ACCEPT [0:0]\n:SENET_OWNER_OUTPUT - [0:0]\nCOMMIT\n"
+    told = Saved("ipv4", "iptables", "nf_tables", True, text)
+    ruleset = listed("ip filter", "SENET_OWNER_OUTPUT", "reject") + listed("ip filter", "late", "accept")
+    assert stray_owner_rules([told], ruleset) == []
+    assert stray_owner_rules([], ruleset) != []
+
+
+@pytest.mark.parametrize("comment", [SAID.format("filter"), ""])
+def test_flows_beside_such_a_base_chain_are_not_called_enforced(comment: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    host = ScriptedHost()
+    options = change.Options(0, "t1")
+    for family in ("ipv4", "ipv6"):
+        host.families[family].restore("*filter\n-A INPUT -p tcp -j ACCEPT\nCOMMIT\n")
+    engine.run(host.host(), requests.Replace(WEB_DB), options, check_mode=False)
+    assert repair.foreign_labels(host.host()) == []
+    host.listed = LATE.format("filter", "late")
+    save = host.families["ipv4"].save
+    monkeypatch.setattr(host.families["ipv4"], "save", lambda: comment + save())
+    assert 'nft ip filter late: meta secmark set "s"' in repair.foreign_labels(host.host())
+    with pytest.raises(SenetError, match=r"may not be enforced.*'nft ip filter SENET_OUTPUT.*and 1 more"):
+        engine.run(host.host(), requests.Replace(WEB_DB), options, check_mode=False)
 
 
 @pytest.mark.parametrize("check_mode", [True, False])

@@ -204,7 +204,7 @@ def test_the_ruleset_is_nfts_and_its_failure_counts_where_iptables_uses_nf_table
     ("variant", "tables", "code", "is_read"),
     [
         ("nf_tables", ["ip security", "ip6 security"], 0, True),
-        # This nft would not name tables without flowtables
+        # This nft would not name tables without chains
         ("nf_tables", ["ip6 security"], 0, False),
         ("nf_tables", [], 0, False),
         ("nf_tables", ["ip security", "ip6 security", "inet senet"], 0, False),
@@ -220,13 +220,34 @@ def test_tables_are_not_listed_where_iptables_has_told_of_them_all(
     host, commands = netfilter()
     for name in ("iptables", "ip6tables"):
         commands.answers[f"/sbin/{name} --version"] = (0, f"{name} v1.8.9 ({variant})\n", "")
-    flowtable = "\tflowtable ft {\n\t\thook ingress priority filter\n\t}\n"
-    named = "".join(f"table {table} {{\n{flowtable if 'ip6' in table else ''}}}\n" for table in tables)
-    commands.answers["/sbin/nft list flowtables"] = (code, named, "")
+    chain = "\tchain OUTPUT {\n\t\ttype filter hook output priority 150; policy accept;\n\t}\n"
+    named = "".join(f"table {table} {{\n{chain if 'ip6' in table else ''}}}\n" for table in tables)
+    commands.answers["/sbin/nft list chains"] = (code, named, "")
     commands.answers["/sbin/nft -s list ruleset"] = (0, LISTED, "")
     incompatible = "*security\nCOMMIT\n# Table `filter' is incompatible, use 'nft' tool.\n"
-    assert host.ruleset({"ipv4": incompatible, "ipv6": "*security\nCOMMIT\n"}) == ("" if is_read else LISTED)
+    security = "*security\n:OUTPUT ACCEPT [0:0]\nCOMMIT\n"
+    assert host.ruleset({"ipv4": incompatible, "ipv6": security}) == ("" if is_read else LISTED)
     assert host.ruleset({"inet": "table inet senet {\n}\n"}) == host.ruleset({}) == host.ruleset() == LISTED
+
+
+SAID = "# Table `security' contains incompatible base-chains, use 'nft' tool to list them.\n"
+
+
+@pytest.mark.parametrize(
+    ("comment", "chain", "is_read"),
+    [("", "OUTPUT", True), ("", "SENET_OUTPUT", True), ("", "late", False), (SAID, "late", False),
+     (SAID, "OUTPUT", False)],
+)  # fmt: skip
+def test_a_base_chain_that_iptables_leaves_out_is_listed(comment: str, chain: str, is_read: bool) -> None:
+    """As 1.8.7 does without a word, and later releases with one."""
+    host, commands = netfilter()
+    commands.answers["/sbin/iptables --version"] = (0, "iptables v1.8.9 (nf_tables)\n", "")
+    text = comment + "*security\n:OUTPUT ACCEPT [0:0]\n:SENET_OUTPUT - [0:0]\n-A OUTPUT -j SENET_OUTPUT\nCOMMIT\n"
+    head = "type filter hook output priority 200; policy accept;"
+    named = f"table ip security {{\n\tchain SENET_OUTPUT {{\n\t}}\n\tchain {chain} {{\n\t\t{head}\n\t}}\n}}\n"
+    commands.answers["/sbin/nft list chains"] = (0, named, "")
+    commands.answers["/sbin/nft -s list ruleset"] = (0, LISTED, "")
+    assert host.ruleset({"ipv4": text}) == ("" if is_read else LISTED)
 
 
 def test_an_empty_table_is_dropped_chain_by_chain_and_only_with_nf_tables() -> None:
