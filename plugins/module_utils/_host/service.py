@@ -175,7 +175,7 @@ class Service:
 
     def _files(self, units: Iterable[str]) -> Dict[str, str]:
         """Path and text of each file of the code, our units, and what these units get."""
-        files = {LAUNCHER: systemd_units.launcher(RUNTIME_DIRECTORY)}
+        files = {}  # type: Dict[str, str]
         package = os.path.join(RUNTIME_DIRECTORY, *__name__.split(".")[:-2])
         directory = package
         while directory != RUNTIME_DIRECTORY:
@@ -184,6 +184,8 @@ class Service:
         for name, (is_package, source) in self._sources().items():
             suffix = "/__init__.py" if is_package else ".py"
             files[os.path.join(package, name.replace(".", "/") + suffix)] = source
+        names = sorted(os.path.relpath(path, RUNTIME_DIRECTORY) for path in files)
+        files[LAUNCHER] = systemd_units.launcher(RUNTIME_DIRECTORY, names)
         if self.systemd:
             command = self.command()
             own = dict(systemd_units.units(command), **systemd_units.drop_ins(command, units))
