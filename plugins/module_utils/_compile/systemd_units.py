@@ -10,15 +10,46 @@ WATCH_UNIT = "senet-firewall-watch.service"
 NAMES = (LOAD_UNIT, WATCH_UNIT)
 WATCH_SECONDS = 10
 
-_LAUNCHER = """\
+_LAUNCHER = '''\
 # Written by the Ansible collection senet.firewall.
 import sys
+from importlib.machinery import ModuleSpec, SourceFileLoader
 
-sys.path.insert(0, "{directory}")
+# Nothing else below the directory is imported, whoever put it there
+FILES = """
+{files}
+"""
+
+
+class Loader(SourceFileLoader):
+    def get_code(self, fullname):
+        # Never what lies compiled beside the source
+        return self.source_to_code(self.get_data(self.path), self.path)
+
+
+class Finder:
+    def __init__(self, directory, files):
+        self.paths = {{}}
+        for file in files:
+            name = file[:-len(".py")].replace("/", ".")
+            is_package = name.endswith(".__init__")
+            name = name[:-len(".__init__")] if is_package else name
+            self.paths[name] = directory + "/" + file, is_package
+
+    def find_spec(self, name, path=None, target=None):
+        if name not in self.paths:
+            return None
+        file, is_package = self.paths[name]
+        spec = ModuleSpec(name, Loader(name, file), origin=file, is_package=is_package)
+        spec.has_location = True
+        return spec
+
+
+sys.meta_path.insert(0, Finder("{directory}", FILES.split()))
 from ansible_collections.senet.firewall.plugins.module_utils._agent.commands import main
 
 sys.exit(main(sys.argv[1:]))
-"""
+'''
 
 # After everything that empties tables when it starts, before the network comes up.
 _LOAD = """\
@@ -71,9 +102,9 @@ ExecCondition=-+{command} refresh
 DROP_IN = "50-senet-firewall.conf"
 
 
-def launcher(directory: str) -> str:
-    """The Python program that the units start: the collection's own code in a directory."""
-    return _LAUNCHER.format(directory=directory)
+def launcher(directory: str, files: Iterable[str]) -> str:
+    """The Python program that the units start: the collection's own code in these files below a directory."""
+    return _LAUNCHER.format(directory=directory, files="\n".join(files))
 
 
 def units(command: Iterable[str]) -> Dict[str, str]:

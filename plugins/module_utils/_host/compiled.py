@@ -26,6 +26,8 @@ def digest(sources: Sources) -> str:
 
 def is_current(path: str, sources: Sources) -> bool:
     """Whether the file was made of these sources for this interpreter, and can be run."""
+    if any(installed.is_strange(part) for part in installed.ours_on(path)):
+        return False
     try:
         installed.unseal(installed.header(digest(sources)), _read(path))
     except (installed.Refused, OSError):

@@ -1,18 +1,24 @@
 # Copyright: (c) 2026, senet.firewall contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Files of our own: read only if nobody else could have written them, written so that a power cut leaves old or new."""
+"""Files of our own: read only if nobody else could have written them, written so that a power cut leaves old or new.
+
+Owner and mode do not tell root from a service of root's that SELinux confines. Its type does: see
+:func:`_host.installed.is_strange`.
+"""
 
 import os
 import stat
 from contextlib import suppress
 from typing import Optional, Union
 
+from ansible_collections.senet.firewall.plugins.module_utils._host import installed
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
 
 
-def read_owned(path: str) -> Optional[str]:
-    """The text of a file that root owns and nobody else may write, or None where it is missing.
+def read_owned(path: str, by_type: bool = True) -> Optional[str]:
+    """The text of a file that root owns and nobody else may write, or None where it is missing. Unless ``by_type`` is
+    False, its SELinux type must be ours, too.
 
     :raises SenetError: it belongs to somebody else, others may write it or its directory, or it cannot be read.
     """
@@ -27,6 +33,13 @@ def read_owned(path: str) -> Optional[str]:
                     )
                 )
         with open(path, encoding="utf-8", errors="replace") as content:
+            for part in installed.ours_on(path) if by_type else ():
+                if installed.is_strange(part, content.fileno() if part == path else None):
+                    raise SenetError(
+                        "{0} has another SELinux type than {1}, so a confined service may have written it and its "
+                        "content is not trusted; check the content, then run 'chcon --reference={1} {0}', or remove "
+                        "it.".format(part, os.path.dirname(part))
+                    )
             return content.read()
     except FileNotFoundError:
         return None
@@ -35,7 +48,8 @@ def read_owned(path: str) -> Optional[str]:
 
 
 def write_owned(path: str, content: Union[str, bytes], mode: int = 0o600) -> None:
-    """Put content in place of a file at once, on the disk when this returns; its directory is made with mode 0700.
+    """Put content in place of a file at once, on the disk when this returns; its directory is made with mode 0700, and
+    taken over if a confined service made it.
 
     :raises SenetError: it cannot be written; the old file is then as it was.
     """
@@ -43,9 +57,16 @@ def write_owned(path: str, content: Union[str, bytes], mode: int = 0o600) -> Non
     temporary = path + ".new"
     try:
         _make_private(directory)
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
+        for part in reversed(list(installed.ours_on(directory))):
+            _take_over(part)
+        # A file that somebody else has made there would stay theirs under our name
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(temporary, flags, mode)
         try:
             os.fchmod(descriptor, mode)
+            _label(descriptor, temporary)
             data = content.encode("utf-8") if isinstance(content, str) else content
             while data:
                 data = data[os.write(descriptor, data):]
@@ -71,6 +92,34 @@ def _make_private(path: str) -> None:
     _make_private(os.path.dirname(path))
     with suppress(FileExistsError):
         os.mkdir(path, 0o700)
+
+
+def _take_over(directory: str) -> None:
+    """Give a directory of ours our type, which its maker's service may not write. What it has put there keeps its own
+    type, by which it is told."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        _label(descriptor, directory)
+    finally:
+        os.close(descriptor)
+
+
+def _label(descriptor: int, path: str) -> None:
+    """Give what is open at a path of ours the type of its directory, unless it has one of ours. Where that is refused,
+    whoever reads it refuses it."""
+    if "/senet" in path and installed.is_strange(path, descriptor):
+        label, above = installed.label_of(descriptor), installed.label_of(os.path.dirname(path))
+        parts = (label or b"").split(b":")
+        parts[2] = installed.type_of(above) or b""
+        with suppress(OSError):
+            os.setxattr(descriptor, installed.LABEL, b":".join(parts))
+
+
+def open_unlinked(path: str, flags: int) -> int:
+    """Open a file of ours in a directory where others may make some, and not what a link of theirs leads to."""
+    if os.path.islink(path):
+        remove(path)
+    return os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
 
 def remove(path: str) -> None:

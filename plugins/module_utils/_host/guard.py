@@ -14,7 +14,12 @@ from contextlib import contextmanager
 from typing import Any, Callable, Dict, Iterator, NamedTuple, Optional, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._host.command_types import FindCommand, RunCommand
-from ansible_collections.senet.firewall.plugins.module_utils._host.files import read_owned, remove, write_owned
+from ansible_collections.senet.firewall.plugins.module_utils._host.files import (
+    open_unlinked,
+    read_owned,
+    remove,
+    write_owned,
+)
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
 
 STATE_DIRECTORY = "/var/lib/senet-firewall"
@@ -90,7 +95,7 @@ class Guard:
 
         :raises SenetError: somebody else holds it for longer than ``wait`` seconds.
         """
-        descriptor = os.open(_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = open_unlinked(_LOCK, os.O_RDWR)
         try:
             deadline = time.monotonic() + wait
             while not _try_lock(descriptor):
@@ -219,7 +224,7 @@ class Guard:
 
     def repaired(self, what: str) -> None:
         """Note for the next run that labels were missing and have been put back."""
-        with open(_REPAIRS, "a", encoding="utf-8") as repairs:
+        with open(_REPAIRS, "a", encoding="utf-8", opener=open_unlinked) as repairs:
             repairs.write("{0} {1}\n".format(time.strftime("%Y-%m-%dT%H:%M:%S%z"), what))
 
     def repairs(self) -> Optional[str]:

@@ -12,7 +12,7 @@ import os
 import stat
 import sys
 import zlib
-from typing import Any, Callable, Dict, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, Optional, Set, Tuple, Union
 
 DIRECTORY = "/var/lib/senet-firewall/code"
 PACKAGE = "ansible_collections.senet.firewall.plugins.module_utils"
@@ -20,6 +20,9 @@ PACKAGE = "ansible_collections.senet.firewall.plugins.module_utils"
 REFUSED = "senet-firewall-refused "
 BEGUN = "senet-firewall-begun"
 RESULT = "senet-firewall-result "
+
+LABEL = "security.selinux"
+POLICIES = "/etc/selinux"
 
 
 class Refused(Exception):
@@ -75,14 +78,15 @@ def unseal(head: bytes, content: bytes) -> bytes:
         raise Refused("it is of another version of the collection, or for another version of Python")
     start = len(head) + len(b"00000000 00000000\n")
     body = content[start:]
-    # Against accidents: only root could do it on purpose
+    # Against accidents: only who may write the file could do it on purpose
     if content != seal(head, body):
         raise Refused("it is damaged")
     return body
 
 
 def read(path: str) -> bytes:
-    """The content of a file that nobody but root can have put there or changed.
+    """The content of a file that nobody but root, and no service of root's that SELinux confines, can have put there
+    or changed.
 
     :raises Refused: it is missing, or others may change it or a directory on its path.
     """
@@ -94,6 +98,9 @@ def read(path: str) -> bytes:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         with os.fdopen(descriptor, "rb") as content:
             _refuse_others(path, os.fstat(descriptor), stat.S_ISREG)
+            for part in ours_on(path):
+                if is_strange(part, descriptor if part == path else None):
+                    raise Refused("{0} has the SELinux type of another program's files".format(part))
             return content.read()
     except OSError as exc:
         raise Refused("{0} cannot be read ({1})".format(exc.filename or path, exc.strerror)) from exc
@@ -102,6 +109,53 @@ def read(path: str) -> bytes:
 def _refuse_others(path: str, status: os.stat_result, is_kind: Callable[[int], bool]) -> None:
     if status.st_uid != 0 or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) or not is_kind(status.st_mode):
         raise Refused("{0} is writable by others than root".format(path))
+
+
+def ours_on(path: str) -> Iterator[str]:
+    """A path of ours and each directory of ours above it; none of anybody else's."""
+    while "/senet" in path:
+        yield path
+        path = os.path.dirname(path)
+
+
+def is_strange(path: str, descriptor: Optional[int] = None) -> bool:
+    """Whether SELinux gives a path of ours, or what is open there, another type than the directory that it is in.
+
+    What a confined service creates in /run or /var/lib, where many may, gets a type of that service's, which it may
+    write from then on, and so does what anybody creates in such a directory. The file contexts of the host may give
+    ours a type of its own.
+    """
+    own = type_of(label_of(path if descriptor is None else descriptor))
+    above = type_of(label_of(os.path.dirname(path)))
+    return own is not None and above is not None and own != above and own not in _given_types()
+
+
+def label_of(path: Union[str, int]) -> Optional[bytes]:
+    """The SELinux context of a path, whose link is not followed, or of a descriptor; None where there is none."""
+    try:
+        return os.getxattr(path, LABEL, follow_symlinks=isinstance(path, int))
+    except OSError:
+        return None
+
+
+def type_of(label: Optional[bytes]) -> Optional[bytes]:
+    """The type in a context."""
+    parts = (label or b"").rstrip(b"\0").split(b":")
+    return parts[2] if len(parts) > 2 else None
+
+
+def _given_types() -> Set[bytes]:
+    """The types that the policy or the administrator (semanage fcontext) gives to paths that are named as ours are."""
+    found = set()  # type: Set[bytes]
+    for policy in os.listdir(POLICIES) if os.path.isdir(POLICIES) else ():
+        for name in ("file_contexts", "file_contexts.local"):
+            try:
+                with open("{0}/{1}/contexts/files/{2}".format(POLICIES, policy, name), "rb") as lines:
+                    fields = [line.split() for line in lines if b"/senet" in line]
+            except OSError:
+                continue
+            found.update(type_of(line[-1]) or b"" for line in fields if line[0].startswith(b"/"))
+    return found
 
 
 def main(digest: str, call: Dict[str, Any], directory: str = DIRECTORY) -> None:

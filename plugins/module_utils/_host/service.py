@@ -7,13 +7,13 @@ import glob
 import os
 import re
 from contextlib import suppress
-from typing import Callable, Dict, Iterable, Optional, Tuple
+from typing import Callable, Dict, Iterable, Optional, Set, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._compile import systemd_units
 from ansible_collections.senet.firewall.plugins.module_utils._host import compiled
 from ansible_collections.senet.firewall.plugins.module_utils._host.command_types import FindCommand, RunCommand
 from ansible_collections.senet.firewall.plugins.module_utils._host.files import read_owned, remove, write_owned
-from ansible_collections.senet.firewall.plugins.module_utils._host.installed import compiled_path
+from ansible_collections.senet.firewall.plugins.module_utils._host.installed import compiled_path, is_strange, ours_on
 from ansible_collections.senet.firewall.plugins.module_utils._host.interpreter import find_interpreter
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
 from ansible_collections.senet.firewall.plugins.module_utils._values.processes import manager_root, parse_cgroup
@@ -63,7 +63,9 @@ class Service:
 
         :raises SenetError: the file is not root's alone, or cannot be read.
         """
-        return read_owned(INTENT_PATH)
+        # A type that it got by an administrator's mv must not leave the host without flows at boot: the next run
+        # writes it anew, see in_place
+        return read_owned(INTENT_PATH, by_type=False)
 
     def write_intent(self, text: Optional[str]) -> None:
         """Replace /etc/senet/flows.json, or remove it and its directory; nothing where it says so already.
@@ -72,7 +74,7 @@ class Service:
         """
         if text is not None:
             # Undoing a change on a file system that has become read-only must not fail for a file nobody touched.
-            if _read(INTENT_PATH) != text:
+            if _read(INTENT_PATH) != text or _strange_among([INTENT_PATH]):
                 write_owned(INTENT_PATH, text)
             return
         remove(INTENT_PATH)
@@ -80,8 +82,8 @@ class Service:
             remove(os.path.dirname(INTENT_PATH))
 
     def in_place(self, units: Iterable[str] = ()) -> bool:
-        """Whether code and units are those of this collection, enabled, and the watch runs; and these units, and no
-        other ones, tell us when they start."""
+        """Whether code and units are those of this collection, enabled, and the watch runs; these units, and no other
+        ones, tell us when they start; and no confined service may have written any of it, by its SELinux type."""
         if not os.path.exists(LAUNCHER):
             return False
         try:
@@ -89,6 +91,8 @@ class Service:
         except SenetError:  # no interpreter is fit to run it
             return False
         if not all(_read(path) == text for path, text in files.items()) or not self.follows(units):
+            return False
+        if _strange_among([INTENT_PATH] + list(files)):
             return False
         if not self.systemd:
             return True
@@ -112,7 +116,10 @@ class Service:
         files = self._files(units)
         # The guard's record is beside the code, and for root alone
         os.makedirs(os.path.dirname(RUNTIME_DIRECTORY), mode=0o700, exist_ok=True)
-        changed = [path for path, text in files.items() if _read(path) != text]
+        strange = _strange_among(files)
+        changed = [
+            path for path, text in files.items() if _read(path) != text or not strange.isdisjoint(ours_on(path))
+        ]
         for path in changed:
             _make_directory(os.path.dirname(path))
             write_owned(path, files[path], 0o644)
@@ -175,7 +182,7 @@ class Service:
 
     def _files(self, units: Iterable[str]) -> Dict[str, str]:
         """Path and text of each file of the code, our units, and what these units get."""
-        files = {LAUNCHER: systemd_units.launcher(RUNTIME_DIRECTORY)}
+        files = {}  # type: Dict[str, str]
         package = os.path.join(RUNTIME_DIRECTORY, *__name__.split(".")[:-2])
         directory = package
         while directory != RUNTIME_DIRECTORY:
@@ -184,6 +191,8 @@ class Service:
         for name, (is_package, source) in self._sources().items():
             suffix = "/__init__.py" if is_package else ".py"
             files[os.path.join(package, name.replace(".", "/") + suffix)] = source
+        names = sorted(os.path.relpath(path, RUNTIME_DIRECTORY) for path in files)
+        files[LAUNCHER] = systemd_units.launcher(RUNTIME_DIRECTORY, names)
         if self.systemd:
             command = self.command()
             own = dict(systemd_units.units(command), **systemd_units.drop_ins(command, units))
@@ -212,6 +221,11 @@ class Service:
                     " ".join(args), " ".join(err.split())
                 )
             )
+
+
+def _strange_among(paths: Iterable[str]) -> Set[str]:
+    """What has another SELinux type than its directory among these paths and the directories of ours above them."""
+    return {part for part in {part for path in paths for part in ours_on(path)} if is_strange(part)}
 
 
 def _enabled() -> bool:

@@ -21,6 +21,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._host.decisions imp
 from ansible_collections.senet.firewall.plugins.module_utils._host.guard import Pending
 from ansible_collections.senet.firewall.plugins.module_utils._values import options
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
+from tests.unit.labels import Labels
 from tests.unit.netlabel_kernel import NetLabelKernel
 from tests.unit.owner import pretend_owner
 from tests.unit.scripted_host import ScriptedHost, before_call, process
@@ -302,6 +303,24 @@ def test_nothing_is_kept_of_a_look_that_did_more_than_ask(directory: Path) -> No
     assert look.watched().history.numbers() == host.history.numbers()
     look.keep(found)
     assert not directory.exists()
+
+
+def test_what_a_confined_service_may_have_written_is_ignored_and_kept_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = Labels(monkeypatch)
+    directory = tmp_path / "senet-firewall"
+    directory.mkdir(mode=0o700)
+    labels.give(directory, "httpd_var_run_t")
+    host = in_place("iptables")
+    kept(host, directory, "iptables")
+    (path,) = directory.iterdir()
+    assert (labels.type(directory), labels.type(path)) == ("var_lib_t", "var_lib_t")
+    assert recalled(host, directory, asked(SCENES["iptables"])) is not None
+    labels.give(path, "httpd_var_run_t")
+    assert recalled(host, directory, asked(SCENES["iptables"])) is None
+    kept(host, directory, "iptables")
+    assert recalled(host, directory, asked(SCENES["iptables"])) is not None
 
 
 def spoil(path: Path, how: str, monkeypatch: pytest.MonkeyPatch) -> None:

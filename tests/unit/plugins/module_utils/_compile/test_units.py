@@ -2,6 +2,8 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 import configparser
+import os
+import py_compile
 import shlex
 import subprocess
 import sys
@@ -64,12 +66,56 @@ def test_systemd_has_nothing_to_say_about_a_unit(unit: str, tmp_path: Path) -> N
     assert done.returncode == 0, done.stderr
 
 
-def test_the_launcher_is_python_that_hands_its_arguments_on(tmp_path: Path) -> None:
-    package = tmp_path / "ansible_collections/senet/firewall/plugins/module_utils/_agent"
-    package.mkdir(parents=True)
-    (package / "commands.py").write_text("def main(args):\n    print(args)\n    return 7\n")
-    script = tmp_path / "senet-firewall"
-    script.write_text(systemd_units.launcher(str(tmp_path)))
-    command = [sys.executable, "-IB", str(script), "rollback", "t1"]
+COMMANDS = """import sys
+from json import loads
+from ansible_collections.senet.firewall.plugins.module_utils._agent import other
+
+def main(args):
+    print(args, other.SAID, __file__.endswith("_agent/commands.py"), __loader__.get_source(__name__)[:6])
+    return 7
+"""
+
+
+@pytest.fixture
+def code(tmp_path: Path) -> Path:
+    """The directory of the code, with a launcher for a program of two modules."""
+    agent = tmp_path / "ansible_collections/senet/firewall/plugins/module_utils/_agent"
+    agent.mkdir(parents=True)
+    (agent / "commands.py").write_text(COMMANDS)
+    (agent / "other.py").write_text("SAID = 'ours'\n")
+    for directory in (agent, *agent.parents[:5]):
+        (directory / "__init__.py").touch()
+    files = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.py"))
+    (tmp_path / "senet-firewall").write_text(systemd_units.launcher(str(tmp_path), files))
+    return tmp_path
+
+
+def launch(code: Path) -> tuple[int, str]:
+    command = [sys.executable, "-IB", str(code / "senet-firewall"), "rollback", "t1"]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (7, "['rollback', 't1']\n")
+    return done.returncode, done.stdout
+
+
+LAUNCHED = (7, "['rollback', 't1'] ours True import\n")
+
+
+def test_the_launcher_is_python_that_hands_its_arguments_on(code: Path) -> None:
+    assert launch(code) == LAUNCHED
+
+
+@pytest.mark.parametrize("planted", ["json.py", "other/__init__.py", "other.abi3.so", "other.pyc", "_agent.py"])
+def test_the_launcher_imports_nothing_that_was_put_beside_the_code(code: Path, planted: str) -> None:
+    agent = code / "ansible_collections/senet/firewall/plugins/module_utils/_agent"
+    other = agent / "other.py"
+    path = {"json.py": code / planted, "_agent.py": agent.parent / planted}.get(planted, agent / planted)
+    if planted == "other.pyc":
+        status = other.stat()
+        other.write_text("SAID = 'evil'\n")
+        os.utime(other, ns=(status.st_atime_ns, status.st_mtime_ns))
+        py_compile.compile(str(other), doraise=True)
+        other.write_text("SAID = 'ours'\n")
+        os.utime(other, ns=(status.st_atime_ns, status.st_mtime_ns))
+    else:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("raise SystemExit(9)\n")
+    assert launch(code) == LAUNCHED

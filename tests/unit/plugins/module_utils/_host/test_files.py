@@ -4,13 +4,16 @@
 import errno
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ansible_collections.senet.firewall.plugins.module_utils._host import installed
 from ansible_collections.senet.firewall.plugins.module_utils._host.files import read_owned, remove, write_owned
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
+from tests.unit.labels import Labels
 from tests.unit.owner import pretend_owner
 
 
@@ -80,9 +83,6 @@ def test_a_link_is_not_followed(path: Path, tmp_path: Path) -> None:
         read_owned(str(path))
     # and writing does not go through one that lies in the way
     Path(f"{path}.new").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(SenetError, match="cannot be written"):
-        write_owned(str(path), "new")
-    assert (tmp_path / "elsewhere").read_text() == "secret"
     write_owned(str(path), "new")
     assert not path.is_symlink()
     assert (tmp_path / "elsewhere").read_text() == "secret"
@@ -157,3 +157,99 @@ def test_removing_a_link_leaves_what_it_leads_to(path: Path, tmp_path: Path) -> 
     link.symlink_to(tmp_path / "nowhere")
     remove(str(link))
     assert not link.is_symlink()
+
+
+@pytest.fixture
+def labels(monkeypatch: pytest.MonkeyPatch) -> Labels:
+    return Labels(monkeypatch)
+
+
+def test_a_file_that_was_made_under_the_temporary_name_is_not_written_into(path: Path, labels: Labels) -> None:
+    write_owned(str(path), "old")
+    made = Path(f"{path}.new")
+    made.touch()
+    labels.give(made)
+    with made.open() as held:
+        write_owned(str(path), "new")
+        assert held.read() == ""
+    assert (read_owned(str(path)), labels.type(path)) == ("new", "var_lib_t")
+
+
+def test_a_file_that_is_made_under_the_temporary_name_meanwhile_is_an_error(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_owned(str(path), "old")
+    unlink = os.unlink
+
+    def again(name: str) -> None:
+        with suppress(FileNotFoundError):
+            unlink(name)
+        Path(name).touch()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "unlink", again)
+        with pytest.raises(SenetError, match=r"cannot be written .File exists"):
+            write_owned(str(path), "new")
+    assert path.read_text() == "old"
+
+
+@pytest.mark.parametrize("strange", ["file", "directory"])
+def test_what_a_confined_service_has_made_is_not_trusted(path: Path, labels: Labels, strange: str) -> None:
+    write_owned(str(path), "x")
+    part = path if strange == "file" else path.parent
+    labels.give(part)
+    with pytest.raises(
+        SenetError, match=f"^{part} has another SELinux type than .*run 'chcon --reference={part.parent} {part}', or"
+    ):
+        read_owned(str(path))
+    assert read_owned(str(path), by_type=False) == "x"
+
+
+def test_a_directory_that_a_confined_service_has_made_is_taken_over(path: Path, labels: Labels) -> None:
+    path.parent.mkdir(mode=0o700)
+    labels.give(path.parent)
+    planted = path.parent / "planted.json"
+    planted.touch()
+    labels.give(planted)
+    write_owned(str(path), "x")
+    assert (labels.type(path.parent), labels.type(path), read_owned(str(path))) == ("var_lib_t", "var_lib_t", "x")
+    with pytest.raises(SenetError, match="has another SELinux type"):
+        read_owned(str(planted))
+
+
+def test_where_a_type_cannot_be_set_what_is_written_is_not_trusted(path: Path, labels: Labels) -> None:
+    path.parent.mkdir(mode=0o700)
+    labels.give(path.parent)
+    labels.refuses = True
+    write_owned(str(path), "x")
+    with pytest.raises(SenetError, match="has another SELinux type"):
+        read_owned(str(path))
+
+
+def test_a_directory_that_is_a_link_is_not_written_into(path: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    path.parent.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(SenetError, match="cannot be written"):
+        write_owned(str(path), "x")
+    assert os.listdir(tmp_path / "elsewhere") == []
+
+
+@pytest.mark.parametrize("name", ["file_contexts", "file_contexts.local"])
+def test_types_that_the_hosts_file_contexts_give_to_our_paths_are_ours(
+    path: Path, labels: Labels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    contexts = tmp_path / "selinux/targeted/contexts/files" / name
+    contexts.parent.mkdir(parents=True)
+    (tmp_path / "selinux/config").touch()
+    monkeypatch.setattr(installed, "POLICIES", str(tmp_path / "selinux"))
+    contexts.write_text(
+        "# /senet is commented on\n/var/lib/senet-firewall(/.*)?    system_u:object_r:senet_var_lib_t:s0\n"
+        "/run/senet-firewall/none\t<<none>>\n/var/lib/httpd(/.*)?  --  system_u:object_r:httpd_var_lib_t:s0\n"
+    )
+    path.parent.mkdir(mode=0o700)
+    labels.give(path.parent, "senet_var_lib_t")
+    write_owned(str(path), "x")
+    assert (labels.type(path), read_owned(str(path))) == ("senet_var_lib_t", "x")
+    labels.give(path)
+    with pytest.raises(SenetError, match="has another SELinux type"):
+        read_owned(str(path))

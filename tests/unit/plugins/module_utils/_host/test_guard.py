@@ -279,3 +279,15 @@ def test_a_boot_has_a_name_and_a_clock_that_only_rises() -> None:
     assert len(boot_id()) == 36
     first = clock()
     assert clock() >= first > 0
+
+
+@pytest.mark.parametrize("name", ["_LOCK", "_REPAIRS"])
+def test_a_link_in_the_place_of_a_file_in_run_is_not_followed(tmp_path: Path, name: str) -> None:
+    elsewhere = tmp_path / "flows.json"
+    elsewhere.write_text("theirs")
+    Path(getattr(guard_module, name)).symlink_to(elsewhere)
+    guard = Guard(Commands().run, Commands().find, False, lambda: LAUNCHER)
+    with guard.lock(0):
+        guard.repaired("a rule was missing")
+    assert elsewhere.read_text() == "theirs"
+    assert (guard.repairs() or "").endswith("a rule was missing")

@@ -11,6 +11,7 @@ from typing import Any, Optional
 import pytest
 
 from ansible_collections.senet.firewall.plugins.module_utils._host import compiled, installed
+from tests.unit.labels import Labels
 from tests.unit.owner import pretend_owner
 
 ECHO = "import json\nfrom {0} import _words\n\ndef run(*call):\n    return json.dumps([_words.SAID, *call])\n"
@@ -147,6 +148,24 @@ def test_what_somebody_else_owns_is_not_read(directory: Path, monkeypatch: pytes
     take_for(monkeypatch, directory, 1000)
     with pytest.raises(installed.Refused, match="is writable by others than root"):
         installed.read(installed.compiled_path(str(directory)))
+
+
+@pytest.mark.parametrize("strange", ["file", "directory"])
+def test_what_a_confined_service_has_made_is_not_run_and_compiled_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, strange: str
+) -> None:
+    directory = tmp_path / "senet-firewall"
+    path = Path(installed.compiled_path(str(directory)))
+    take_for(monkeypatch, directory, 0)
+    compiled.write(str(path), SOURCES)
+    labels = Labels(monkeypatch)
+    labels.give(path if strange == "file" else directory)
+    with pytest.raises(installed.Refused, match="has the SELinux type of another program's files"):
+        installed.read(str(path))
+    assert not compiled.is_current(str(path), SOURCES)
+    compiled.write(str(path), SOURCES)
+    assert installed.read(str(path)) == path.read_bytes()
+    assert labels.type(path) == "var_lib_t"
 
 
 def test_a_directory_anybody_may_write_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

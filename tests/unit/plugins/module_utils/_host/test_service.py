@@ -20,6 +20,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._host.installed imp
 from ansible_collections.senet.firewall.plugins.module_utils._host.service import Service
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
 from tests.unit.commands import Commands
+from tests.unit.labels import Labels
 from tests.unit.owner import pretend_owner
 
 PACKAGE = "ansible_collections.senet.firewall.plugins.module_utils"
@@ -193,6 +194,33 @@ def test_whatever_is_missing_or_changed_is_noticed_and_put_back(root: Root, harm
     service.install()
     service.start()
     assert service.in_place()
+
+
+@pytest.mark.parametrize("strange", ["launcher", "module", "directory", "intent"])
+def test_what_a_confined_service_may_write_is_not_in_place_and_is_written_anew(
+    root: Root, monkeypatch: pytest.MonkeyPatch, strange: str
+) -> None:
+    labels = Labels(monkeypatch)
+    service = root.service()
+    service.install(["apache2.service"])
+    service.start()
+    service.write_intent("{}")
+    # As restorecon labels it on Fedora
+    labels.give(root.units / "apache2.service.d" / systemd_units.DROP_IN, "httpd_unit_file_t")
+    assert service.in_place(["apache2.service"])
+    module = next(root.runtime.rglob("plan.py"))
+    path = {"launcher": root.runtime / "senet-firewall", "intent": root.intent}.get(strange, module)
+    labels.give(path)
+    if strange == "directory":
+        labels.give(path.parent)
+    assert not service.in_place(["apache2.service"])
+    inode = path.stat().st_ino
+    assert service.intent() == "{}", "a host is not left without its flows"
+    service.install(["apache2.service"])
+    service.write_intent("{}")
+    assert service.in_place(["apache2.service"])
+    assert (labels.type(path), labels.type(path.parent)) == ("var_lib_t", "var_lib_t")
+    assert path.stat().st_ino != inode
 
 
 def test_somebody_elses_drop_in_directory_keeps_its_mode(root: Root) -> None:
