@@ -319,7 +319,8 @@ def released(request: pytest.FixtureRequest, kept: Callable[[str], Host], backen
     """A slim host with WEB_DB whose service was stopped: the labels are gone, the next run brings them back. The next
     test has the same host, if this one passed and left that flow and no change on record."""
     host = kept(backend)
-    host.run("systemctl stop senet-firewall.service")
+    # The watch may have brought the labels back without the service, whose stop is what takes them away
+    host.run("systemctl start senet-firewall.service && systemctl stop senet-firewall.service")
     found = host.run(ON_RECORD).stdout
     failed = request.session.testsfailed
     yield host
