@@ -401,6 +401,7 @@ class ScriptedHost:
         }
         # by family what the save command of the legacy variant prints, and what nft lists beside our tables
         self.legacy = {"ipv4": "", "ipv6": ""}
+        self.asleep: list[str] = []
         self.listed = ""
         self.keeps_labels = True
         self.unlabelled_mptcp = False
@@ -554,6 +555,9 @@ class ScriptedHost:
             table for table, dummy in nft_text.table_parts(text)
         )
         return "" if tables and is_read else text
+
+    def dormant(self) -> list[str]:
+        return self.asleep
 
     def backends(self) -> list[str]:
         has_iptables = "ipv4" in self.tools and "ipv6" in self.tools

@@ -14,7 +14,7 @@ import pytest
 from tests.lab.controller import Controller
 from tests.lab.probes import ADDRESSES, connect
 from tests.lab.vm import Host
-from tests.vm.conftest import WEB_DB, each_backend, thorough
+from tests.vm.conftest import WEB_DB, each_backend, thorough, wait_until
 from tests.vm.facts import facts
 
 FLOWS = "senet.firewall.flows"
@@ -56,6 +56,18 @@ def test_labels_taken_away_come_back_and_the_next_run_tells(slim_enforced: Host,
     result = run(slim_enforced)
     assert result["changed"] is False
     assert any("Another program removed labels or policy" in said for said in result["warnings"]), result
+
+
+def test_a_table_that_is_put_to_sleep_is_told_until_it_is_awake(slim_enforced: Host) -> None:
+    slim_enforced.run("nft add table ip security '{ flags dormant; }'")
+    assert refused(slim_enforced) == [False, True]
+    result = run(slim_enforced)
+    assert "The table 'ip security' is dormant" in result["msg"]
+    alerts = "journalctl -b -u senet-firewall-watch -o cat"
+    wait_until(lambda: "The table 'ip security' is dormant" in slim_enforced.run(alerts).stdout)
+    slim_enforced.run("nft add table ip security")
+    assert refused(slim_enforced) == [True, True]
+    assert run(slim_enforced)["changed"] is False
 
 
 @pytest.mark.parametrize(

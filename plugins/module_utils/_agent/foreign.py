@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, senet.firewall contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the watch tells of labels that other programs set."""
+"""What the watch tells of other programs that end enforcement: by labels of theirs, and by a table put to sleep."""
 
 from typing import Callable, List
 
@@ -21,10 +21,14 @@ _PEERS = (
     "{0}Another program has configured NetLabel, so peers may have other labels, and may NOT be verified: "
     "'netlabelctl {1}'. Remove that entry, and find out which program created it."
 )
+_ASLEEP = (
+    "{0}The table '{1}' is dormant, so that no packet meets a rule in it, and flows are NOT enforced. Wake it with "
+    "'nft add table {1}', and find out which program put it to sleep."
+)
 
 
 class Foreign:
-    """Labels of others, which end enforcement and are not ours to take away: told once each."""
+    """What of others ends enforcement and is not ours to take away: told once each."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say
@@ -51,6 +55,7 @@ class Foreign:
         self._due = clock() + _SECONDS
         found = [_PACKETS.format(ALERT, rule) for rule in repair.foreign_labels(host)]
         found += [_PEERS.format(ALERT, entry) for entry in repair.foreign_peer_labels(host)]
+        found += [_ASLEEP.format(ALERT, table) for table in repair.dormant_tables(host)]
         for sentence in found:
             if sentence not in self._told:
                 self._say(sentence)

@@ -83,6 +83,7 @@ MODULES = (
     "_host.mptcp",
     "_host.namespaces",
     "_host.netfilter",
+    "_host.nf_tables",
     "_host.netlabel",
     "_host.policystore",
     "_host.procfs",

@@ -27,7 +27,7 @@ _QUESTIONS = frozenset(
     (edge, name)
     for edge, names in {
         "selinux": "status has_levels",
-        "netfilter": "backends save saves ruleset iptables interfaces versions remembers source_ports",
+        "netfilter": "backends save saves ruleset dormant iptables interfaces versions remembers source_ports",
         "netlabel": "available save",
         "store": "module interface_contexts",
         "service": "intent in_place command systemd",

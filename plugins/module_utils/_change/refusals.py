@@ -60,6 +60,7 @@ def refuse(host: Host, change: Change) -> None:
             "Another rule on this host labels packets too, and the last label wins: {0}. Nothing was changed; "
             "remove that rule first.".format(foreign)
         )
+    _refuse_dormant(host, saves, change, "Nothing was changed")
     _refuse_stray_owners(saves, change)
     _refuse_netlabel(host, change)
     _refuse_labels_that_stay(host, saves, change)
@@ -90,6 +91,7 @@ def _said(rules: Sequence[str]) -> str:
 def check_others(host: Host, change: Change) -> None:
     """Raise where rules that no run changes label packets, or refuse them, on a host whose flows are as wanted."""
     saves = host.netfilter.saves(change.observed.texts)
+    _refuse_dormant(host, saves, change, "The flows of this host are on record, and are NOT enforced")
     _refuse_stray_owners(saves, change)
     foreign = _foreign_labels(saves, change)
     if foreign:
@@ -103,6 +105,18 @@ def check_others(host: Host, change: Change) -> None:
             "The flows of this host are in place, but its peers may have other labels, and may not be verified: "
             "another program has configured NetLabel: 'netlabelctl {0}'. Remove that entry, and find out which program "
             "created it.".format(labels[0])
+        )
+
+
+def _refuse_dormant(host: Host, saves: Iterable[Saved], change: Change, outcome: str) -> None:
+    """Raise where the kernel passes over the rules that are wanted, which the tools list all the same."""
+    families = {saved.family for saved in saves if saved.default and saved.variant == "nf_tables"}
+    sets = [RULE_SETS[name] for name, rules in change.desired.rules.items() if rules is not None]
+    asleep = foreign_rules.asleep(sets, families, host.netfilter.dormant() if families and sets else ())
+    if asleep:
+        raise SenetError(
+            "The table '{0}' is dormant, so that no packet meets a rule in it. {1}; wake it with 'nft add table {0}', "
+            "and find out which program put it to sleep.".format(asleep[0], outcome)
         )
 
 

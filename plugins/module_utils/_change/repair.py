@@ -7,13 +7,13 @@ from contextlib import suppress
 from typing import List, Tuple
 
 from ansible_collections.senet.firewall.plugins.module_utils._change import load, observation, target, undo
-from ansible_collections.senet.firewall.plugins.module_utils._compile import cil
+from ansible_collections.senet.firewall.plugins.module_utils._compile import cil, rule_sets
 from ansible_collections.senet.firewall.plugins.module_utils._compile.rule_sets import NETLABEL, RULE_SETS
 from ansible_collections.senet.firewall.plugins.module_utils._decisions import foreign_rules
 from ansible_collections.senet.firewall.plugins.module_utils._host.host import Host
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
 from ansible_collections.senet.firewall.plugins.module_utils._values.flows import DEFAULT_PACKET_TYPE
-from ansible_collections.senet.firewall.plugins.module_utils._values.intent import Intent
+from ansible_collections.senet.firewall.plugins.module_utils._values.intent import IPTABLES, Intent
 from ansible_collections.senet.firewall.plugins.module_utils._values.layers import OWNER
 from ansible_collections.senet.firewall.plugins.module_utils._values.peers import peering
 
@@ -87,6 +87,20 @@ def foreign_labels(host: Host) -> List[str]:
     if intent is None or not intent.labelled.labels_packets:
         return []
     return foreign_rules.foreign_labels(host.netfilter.saves(), host.netfilter.ruleset(), (intent.backend,))
+
+
+def dormant_tables(host: Host) -> List[str]:
+    """The tables with rules of ours that the kernel passes over, as nft calls them.
+
+    :raises SenetError: the file with the flows is damaged, or the kernel does not tell.
+    """
+    intent = observation.stored_intent(host)
+    if intent is None or intent.backend != IPTABLES:
+        return []
+    tools = {family: host.netfilter.iptables(family) for family in ("ipv4", "ipv6")}
+    families = {family for family, tool in tools.items() if tool is not None and tool.variant == "nf_tables"}
+    sets = [RULE_SETS[name] for layer in intent.layers for name in rule_sets.names_of(IPTABLES, layer)]
+    return foreign_rules.asleep(sets, families, host.netfilter.dormant() if families else ())
 
 
 def foreign_peer_labels(host: Host) -> List[str]:

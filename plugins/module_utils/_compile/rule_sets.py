@@ -54,6 +54,13 @@ class RuleSet(NamedTuple):
         """Whether the rules put labels on packets."""
         return self.layer == SELINUX
 
+    @property
+    def nft_table(self) -> Optional[str]:
+        """What nft calls the table of these rules where iptables keeps them in nf_tables."""
+        if self.iptables_table is None:
+            return None
+        return "{0} {1}".format(xtables.NFT_FAMILIES[self.source], self.iptables_table)
+
     def parse(self, text: str, peer_types: Iterable[str] = ()) -> Any:
         """The table in what the host's tool prints; static labels of these types are ours."""
         return self.read(text, peer_types)

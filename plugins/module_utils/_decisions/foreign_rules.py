@@ -7,6 +7,7 @@ import re
 from typing import Container, Iterable, List, Mapping, NamedTuple, Set
 
 from ansible_collections.senet.firewall.plugins.module_utils._compile import iptables, nftables, owner, xtables
+from ansible_collections.senet.firewall.plugins.module_utils._compile.rule_sets import RuleSet
 from ansible_collections.senet.firewall.plugins.module_utils._compile.xtables import Saved
 from ansible_collections.senet.firewall.plugins.module_utils._values.intent import BACKENDS, IPTABLES, NFTABLES
 
@@ -14,6 +15,13 @@ _NFT_OWNER = re.compile("ip6? {0} (?:{1})".format(owner.PLACE.table, owner.PLACE
 _OWN_TYPE = re.compile(r":object_r:(senet_[a-z0-9_]+_packet_t)\b")
 # Our table of nft
 _INET = "inet"
+
+
+def asleep(sets: Iterable[RuleSet], families: Container[str], dormant: Container[str]) -> List[str]:
+    """The dormant tables, as nft calls them, among those of these sets of rules. Iptables keeps the rules of these
+    families in nf_tables."""
+    tables = {each.nft_table for each in sets if each.source in families}
+    return sorted(table for table in tables if table is not None and table in dormant)
 
 
 def lasting_labels(saves: Iterable[Saved], ruleset: str, families: Container[str]) -> List[str]:

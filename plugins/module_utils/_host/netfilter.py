@@ -17,6 +17,7 @@ from ansible_collections.senet.firewall.plugins.module_utils._compile.xtables im
 )
 from ansible_collections.senet.firewall.plugins.module_utils._host.command_types import FindCommand, RunCommand
 from ansible_collections.senet.firewall.plugins.module_utils._host.namespaces import other_namespaces
+from ansible_collections.senet.firewall.plugins.module_utils._host.nf_tables import dormant_tables
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
 
 LOCK_SECONDS = 30
@@ -138,6 +139,13 @@ class Netfilter:
         return {chain for family in families for chain in nft_chains(family, read[family])}.issuperset(
             nft_text.chains(out)
         )
+
+    def dormant(self) -> List[str]:
+        """The tables of nf_tables whose chains see no packet, each as ``family name``. To ask may load nf_tables.
+
+        :raises SenetError: the kernel does not tell.
+        """
+        return dormant_tables()
 
     def restore(self, family: str, text: str) -> None:
         """Commit rules at once, leaving what the text does not name; nothing is committed on an error.

@@ -204,6 +204,17 @@ def test_rules_of_the_other_backend_that_come_back_are_taken_away_and_told(monke
     assert not any(host.families[name].save() for name in rules)
 
 
+def test_a_table_that_is_put_to_sleep_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = host_with(WEB_DB)
+    host.asleep = ["ip filter", "ip6 security"]
+    said = watch(host, monkeypatch, 4, changes=True)
+    assert said.count("<1>The table 'ip6 security' is dormant") == 1
+    assert "ip filter" not in said
+    # nft lists the flag of its own table, so the labels are put back there
+    engine.run(host.host(), requests.Replace(WEB_DB), change.Options(0, "t1", "nftables"), False)
+    assert "dormant" not in watch(host, monkeypatch, 4, changes=True)
+
+
 def test_labels_of_peers_by_others_are_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
     host = host_with(flow_set([flow(verify_source="address", source_addresses=["192.0.2.7"])]))
     assert watch(host, monkeypatch, 2) == ""

@@ -344,6 +344,33 @@ def test_labels_of_others_are_refused_with_the_rule() -> None:
     assert host.writes == []
 
 
+def test_rules_are_not_put_into_a_dormant_table() -> None:
+    host = ScriptedHost()
+    host.asleep = ["ip6 filter", "ip6 security"]
+    with pytest.raises(SenetError, match="The table 'ip6 security' is dormant.*Nothing was changed; wake it with 'nft"):
+        apply(host, requests.Replace(WEB_DB))
+    assert host.writes == []
+
+
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_a_table_that_was_put_to_sleep_is_an_error_though_nothing_is_to_be_changed(check_mode: bool) -> None:
+    host = ScriptedHost()
+    apply(host, requests.Replace(WEB_DB))
+    host.asleep = ["ip security"]
+    with pytest.raises(SenetError, match="'ip security' is dormant.*NOT enforced; wake it with 'nft add table"):
+        apply(host, requests.Replace(WEB_DB), check_mode)
+    # Nobody's rules are in the way of taking ours away
+    assert apply(host, NOTHING, check_mode).steps
+
+
+def test_a_dormant_table_without_rules_of_ours_is_no_trouble() -> None:
+    host = ScriptedHost()
+    host.asleep = ["ip filter", "inet security", "ip security"]
+    assert apply(host, requests.Replace(WEB_DB), options=UNGUARDED._replace(backend="nftables")).steps
+    host.asleep = ["ip filter"]
+    assert apply(host, requests.Replace(WEB_DB), options=UNGUARDED._replace(backend="iptables")).steps
+
+
 @pytest.mark.parametrize("check_mode", [True, False])
 @pytest.mark.parametrize("place", ["ipv4", "ipv6", "legacy", "nft"])
 @pytest.mark.parametrize("backend", ["iptables", "nftables"])
