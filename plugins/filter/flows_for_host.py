@@ -81,8 +81,6 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
-from ansible_collections.senet.firewall.plugins.plugin_utils._host_addresses import host_addresses
-from ansible_collections.senet.firewall.plugins.plugin_utils._host_flows import host_flows
 
 
 def flows_for_host(
@@ -95,6 +93,10 @@ def flows_for_host(
     resolve: bool = False,
 ) -> list[dict[str, Any]]:
     """The flows of one host out of those of the fleet; AnsibleFilterError says what is wrong with them."""
+    # Here, since Ansible imports every filter file of the collection to find one filter by its name
+    from ansible_collections.senet.firewall.plugins.plugin_utils._host_addresses import host_addresses
+    from ansible_collections.senet.firewall.plugins.plugin_utils._host_flows import host_flows
+
     try:
         return host_flows(flows, host, groups, host_addresses(hostvars, variable, facts, resolve))
     except SenetError as error:

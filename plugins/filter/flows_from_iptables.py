@@ -72,12 +72,14 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
-from ansible_collections.senet.firewall.plugins.plugin_utils._iptables_meaning import mean
-from ansible_collections.senet.firewall.plugins.plugin_utils._iptables_rules import parse
 
 
 def flows_from_iptables(rules: Any) -> dict[str, Any]:
     """What rules mean: a text or a list of lines into flows, confined domains and notes."""
+    # Here, since Ansible imports every filter file of the collection to find one filter by its name
+    from ansible_collections.senet.firewall.plugins.plugin_utils._iptables_meaning import mean
+    from ansible_collections.senet.firewall.plugins.plugin_utils._iptables_rules import parse
+
     lines = rules.splitlines() if isinstance(rules, str) else rules
     if not isinstance(lines, (list, tuple)) or not all(isinstance(line, str) for line in lines):
         raise AnsibleFilterError("flows_from_iptables: the rules are not text; give one text or a list of lines.")

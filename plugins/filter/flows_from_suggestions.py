@@ -68,11 +68,13 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
-from ansible_collections.senet.firewall.plugins.plugin_utils._suggested_flows import merge
 
 
 def flows_from_suggestions(results: Any) -> dict[str, list[dict[str, Any]]]:
     """The flows of each host; AnsibleFilterError says what is wrong with the results."""
+    # Here, since Ansible imports every filter file of the collection to find one filter by its name
+    from ansible_collections.senet.firewall.plugins.plugin_utils._suggested_flows import merge
+
     if not isinstance(results, Mapping) or not results:
         raise AnsibleFilterError(
             "flows_from_suggestions: give the results of flow_suggestion_info by host, as a dictionary."

@@ -86,12 +86,6 @@ from typing import Any, Optional
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
-from ansible_collections.senet.firewall.plugins.plugin_utils._host_addresses import host_addresses
-from ansible_collections.senet.firewall.plugins.plugin_utils._ipsec_connections import (
-    connection_name,
-    host_connections,
-    options,
-)
 
 
 def ipsec_connections(
@@ -105,6 +99,14 @@ def ipsec_connections(
     ssh_ports: Collection[int] = (22,),
 ) -> list[dict[str, Any]]:
     """The connections of one host out of the flows of the fleet; AnsibleFilterError says what is wrong with them."""
+    # Here, since Ansible imports every filter file of the collection to find one filter by its name
+    from ansible_collections.senet.firewall.plugins.plugin_utils._host_addresses import host_addresses
+    from ansible_collections.senet.firewall.plugins.plugin_utils._ipsec_connections import (
+        connection_name,
+        host_connections,
+        options,
+    )
+
     try:
         addresses = host_addresses(hostvars, variable)
         found = host_connections(flows, host, groups, addresses, {int(port) for port in ssh_ports})

@@ -86,7 +86,6 @@ from typing import Any, Optional
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.senet.firewall.plugins.module_utils._values.errors import SenetError
-from ansible_collections.senet.firewall.plugins.plugin_utils._ipsec_order import change, refusals
 
 
 def ipsec_order(
@@ -97,6 +96,9 @@ def ipsec_order(
     records: Optional[Mapping[str, Any]] = None,
 ) -> list[str]:
     """Why a job must not be done; AnsibleFilterError says what is wrong with what is given."""
+    # Here, since Ansible imports every filter file of the collection to find one filter by its name
+    from ansible_collections.senet.firewall.plugins.plugin_utils._ipsec_order import change, refusals
+
     try:
         changes = {host: change(result, (records or {}).get(host) or {}) for host, result in results.items()}
         return refusals(flows, groups, hosts, changes)

@@ -59,13 +59,14 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 from ansible.utils.unsafe_proxy import wrap_var
 
-from ansible_collections.senet.firewall.plugins.plugin_utils._report_model import Results, model
-
 
 def report_data(
     flows: Any, access: Mapping[str, Any], denials: Mapping[str, Any], made: str, since: str
 ) -> dict[str, Any]:
     """The data of a report; what hosts say is marked as not to be templated."""
+    # Here, since Ansible imports every filter file of the collection to find one filter by its name
+    from ansible_collections.senet.firewall.plugins.plugin_utils._report_model import Results, model
+
     if not isinstance(flows, Mapping):
         raise AnsibleFilterError("report_data: give the results of flows_info by host, as a dictionary.")
     results = {

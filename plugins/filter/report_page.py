@@ -46,9 +46,6 @@ from ansible.errors import AnsibleFilterError
 from ansible.utils.unsafe_proxy import wrap_var
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
-from ansible_collections.senet.firewall.plugins.plugin_utils._report_model import FORMAT, visible
-from ansible_collections.senet.firewall.plugins.plugin_utils._report_picture import EVERY_DOMAIN, picture
-
 # Denials of one kind on one host. The JSON file has all.
 _MOST = 50
 _TEMPLATES = Path(__file__).resolve().parents[2] / "playbooks" / "templates"
@@ -56,6 +53,10 @@ _TEMPLATES = Path(__file__).resolve().parents[2] / "playbooks" / "templates"
 
 def report_page(data: Any) -> str:
     """The page of a report; AnsibleFilterError where the data is not of this format."""
+    # Here, since Ansible imports every filter file of the collection to find one filter by its name
+    from ansible_collections.senet.firewall.plugins.plugin_utils._report_model import FORMAT, visible
+    from ansible_collections.senet.firewall.plugins.plugin_utils._report_picture import EVERY_DOMAIN, picture
+
     if not isinstance(data, Mapping) or data.get("format") != FORMAT:
         raise AnsibleFilterError("report_page: give what the filter report_data of this version returned.")
     plain = visible(data)
