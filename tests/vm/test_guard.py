@@ -16,7 +16,7 @@ from tests.lab.controller import Controller, Play
 from tests.lab.lab import Lab
 from tests.lab.probes import ADDRESSES, connect
 from tests.lab.vm import Host
-from tests.vm.conftest import TOKEN, WEB_DB, each_backend, without_confirmation
+from tests.vm.conftest import TOKEN, WEB_DB, each_backend, thorough, without_confirmation
 from tests.vm.facts import facts
 
 pytestmark = pytest.mark.core
@@ -108,7 +108,7 @@ def test_a_lock_out_is_undone_by_the_host_and_stops_the_play(lab: Lab, slim: Hos
 
 
 @each_backend
-@pytest.mark.parametrize("kind", ["health_checks", pytest.param("health_commands", marks=pytest.mark.thorough)])
+@pytest.mark.parametrize("kind", ["health_checks", thorough("health_commands")])
 def test_a_failing_health_check_undoes_the_change(released: Host, kind: str) -> None:
     port = closed_port()
     checks: dict[str, Any] = {
@@ -171,7 +171,7 @@ def test_a_pending_change_can_be_aborted(pending: Host) -> None:
 
 
 @each_backend
-@pytest.mark.parametrize("state", ["confirmed", "aborted"])
+@pytest.mark.parametrize("state", ["confirmed", thorough("aborted")])
 def test_a_change_that_others_confirm_is_in_force_until_they_decide(released: Host, state: str) -> None:
     with Controller(released) as controller:
         result = controller.module(released, FLOWS, flows=[WEB_DB], confirm="manual", confirm_timeout=600)

@@ -40,7 +40,7 @@ def run(host: Host, **options: Any) -> dict[str, Any]:
         ("iptables", "iptables -F -t security; ip6tables -F -t security"),
         thorough("iptables", "nft flush ruleset"),
         thorough("iptables", "systemctl restart nftables.service"),
-        ("nftables", "nft delete table inet senet"),
+        thorough("nftables", "nft delete table inet senet"),
         thorough("nftables", "nft flush table inet senet"),
         thorough("nftables", "nft delete element inet senet tcp_client '{ 5432 }'"),
         ("nftables", "nft flush ruleset"),
@@ -74,7 +74,7 @@ def test_a_table_that_is_put_to_sleep_is_told_until_it_is_awake(slim_enforced: H
     ("damage", "said"),
     [
         (f"echo '{{\"version\": ' >{INTENT}", INTENT),
-        (f"chown www-data {INTENT}", "writable by others than root (owner 33, mode 0600)"),
+        thorough(f"chown www-data {INTENT}", "writable by others than root (owner 33, mode 0600)"),
         thorough(f"chmod g+w {INTENT}", "writable by others than root (owner 0, mode 0620)"),
         thorough("chmod o+w /etc/senet", "/etc/senet is writable by others than root (owner 0, mode 0702)"),
     ],

@@ -16,7 +16,7 @@ import pytest
 from tests.lab.controller import Controller
 from tests.lab.probes import ADDRESSES, as_domain, connect, context
 from tests.lab.vm import Host
-from tests.vm.conftest import BACKENDS, WEB_DB, wait_until
+from tests.vm.conftest import BACKENDS, WEB_DB, thorough, wait_until
 
 FLOWS = "senet.firewall.flows"
 LOG = "/run/window.log"
@@ -165,7 +165,7 @@ def told(host: Host, options: str = "") -> str:
     return host.run(f"journalctl -b {options} -u senet-firewall-watch").stdout
 
 
-@pytest.mark.parametrize("command", ["-r", "-d"])
+@pytest.mark.parametrize("command", [thorough("-r"), "-d"])
 def test_a_module_removed_by_hand_comes_back_and_cuts_nobody_for_long(slim_enforced: Host, command: str) -> None:
     # The session itself is cut until the watch has looked: the command goes on by itself.
     option = "-X 400 -r" if command == "-r" else "-d"
