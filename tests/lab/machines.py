@@ -5,14 +5,15 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import shutil
 import socket
 import subprocess
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 from . import qemu, uml
@@ -121,7 +122,6 @@ class UmlMachines(Machines):
         super().__init__(image, run_dir, keep, on_save, progress)
         self.kernel = ensure_kernel(progress)
         self.identity = f"{self.kernel.directory.name}\0{uml.KERNEL_ARGUMENTS}"
-        self._cores = itertools.cycle(first_core_first(sorted(os.sched_getaffinity(0)), os.environ))
         self._link: uml.Network | None = None
 
     def launch(self, name: str, run: Path, state: State | None, link: bool) -> Host:
@@ -129,7 +129,7 @@ class UmlMachines(Machines):
         if state:
             uml.copy_disk(state.cow, disk)
             disk.chmod(0o600)
-        core = next(self._cores)
+        core = emptiest(sorted(os.sched_getaffinity(0)), _pinned(self.kernel.program.name))
         with socket.create_server(("127.0.0.1", 0)) as listening:
             network = uml.Network(self.spawn, run, listening, self._link_pid() if link else 0)
             port: int = listening.getsockname()[1]
@@ -181,12 +181,20 @@ def choose_kind(wanted: str | None, progress: Progress) -> str:
     return kind
 
 
-def first_core_first(cores: list[int], environment: os._Environ[str] | dict[str, str]) -> list[int]:
-    """The cores in the order in which this process gives them to its machines: each worker of pytest-xdist begins with
-    another one; SENET_LAB_CORE names the first."""
-    worker = environment.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
-    start = int(environment.get("SENET_LAB_CORE") or worker) % len(cores)
-    return cores[start:] + cores[:start]
+def emptiest(cores: Sequence[int], taken: Iterable[int]) -> int:
+    """The core that is named least often in `taken`, which names a core once for each machine on it."""
+    machines = Counter(taken)
+    return min(cores, key=lambda core: machines[core])
+
+
+def _pinned(program: str) -> Iterator[int]:
+    """The core of each process of that name that has only one, whoever started it."""
+    for comm in Path("/proc").glob("[0-9]*/comm"):
+        # Any process may end meanwhile
+        with suppress(OSError):
+            if comm.read_text().rstrip("\n") == program:
+                cores = os.sched_getaffinity(int(comm.parent.name))
+                yield from cores if len(cores) == 1 else ()
 
 
 def _free_port() -> int:

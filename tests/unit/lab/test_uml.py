@@ -12,7 +12,7 @@ import pytest
 from tests.lab import uml
 from tests.lab.errors import LabError
 from tests.lab.image import Image
-from tests.lab.machines import choose_kind, first_core_first
+from tests.lab.machines import choose_kind, emptiest
 from tests.lab.uml_kernel import Kernel, missing_options, source_package
 
 
@@ -36,10 +36,9 @@ def test_every_machine_has_both_nics(name: str, mac: str) -> None:
     assert "ubd0c=/r/disk.cow,/i/disk.raw" in command
 
 
-def test_workers_begin_with_different_cores() -> None:
-    assert first_core_first([0, 1, 2], {}) == [0, 1, 2]
-    assert first_core_first([0, 1, 2], {"PYTEST_XDIST_WORKER": "gw1"}) == [1, 2, 0]
-    assert first_core_first([0, 1, 2], {"PYTEST_XDIST_WORKER": "gw1", "SENET_LAB_CORE": "2"}) == [2, 0, 1]
+@pytest.mark.parametrize(("taken", "core"), [([], 0), ([0], 1), ([0, 1], 2), ([0, 1, 2], 0), ([2, 1, 0, 0, 2, 7], 1)])
+def test_a_machine_goes_to_the_core_with_the_fewest(taken: list[int], core: int) -> None:
+    assert emptiest([0, 1, 2], taken) == core
 
 
 def test_a_machine_that_cannot_have_it_says_so_and_uses_qemu(monkeypatch: pytest.MonkeyPatch) -> None:
