@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from tests import warm_ansible
 from tests.collection_tree import link
 
 from .errors import LabError
@@ -42,12 +43,14 @@ class Controller:
     """Runs modules and playbooks; each Controller has a directory of its own, with the inventory of its hosts.
 
     `patch` is given the directory of a copy of the collection, to break in it what a test wants broken. `pipelining`
-    is Ansible's setting, by default what we advise; without it each task takes four commands more.
+    is Ansible's setting, by default what we advise; without it each task takes four commands more, and Ansible is
+    started for each command as a user starts it (tests/warm_ansible.py).
     """
 
     def __init__(
         self, *hosts: Host, patch: Callable[[Path], None] | None = None, pipelining: bool = True
     ) -> None:
+        self._pipelining = pipelining
         self._directory = tempfile.TemporaryDirectory(prefix="senet-controller-")
         self.path = Path(self._directory.name)
         inventory = {"all": {"hosts": {host.name: host.inventory_vars() for host in hosts}}}
@@ -120,6 +123,8 @@ class Controller:
         return Play(done.returncode, done.stdout + done.stderr, recap)
 
     def _run(self, command: list[str]) -> subprocess.CompletedProcess[str]:
+        if self._pipelining:
+            return warm_ansible.run(command, self._environment, self.path)
         return subprocess.run(
             [str(_BIN / command[0]), *command[1:]],
             env=self._environment, cwd=self.path, text=True, stdin=subprocess.DEVNULL, capture_output=True, check=False,

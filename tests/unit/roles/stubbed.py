@@ -8,16 +8,15 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
 
+from tests import warm_ansible
 from tests.collection_tree import link
 
-_BIN = Path(sys.executable).parent
 # In place of the change
 _CALLS = {
     name: f"modules.{name}(AnsibleModule(supports_check_mode=True, **options.{name.upper()}), this_host)"
@@ -87,10 +86,8 @@ class Stubbed:
             "ANSIBLE_PYTHON_INTERPRETER": sys.executable,
             "SENET_STUB": str(written),
         }
-        done = subprocess.run(
-            [str(_BIN / "ansible-playbook"), "-i", "localhost,", "-c", "local", "play.yml", *flags],
-            cwd=self._directory, env=environment, text=True, stdin=subprocess.DEVNULL, capture_output=True, check=False,
-        )  # fmt: skip
+        command = ["ansible-playbook", "-i", "localhost,", "-c", "local", "play.yml", *flags]
+        done = warm_ansible.run(command, environment, self._directory)
         lines = written.read_text().splitlines() if written.exists() else []
         tasks = [line for line in done.stdout.splitlines() if line.startswith("TASK ")]
         return Done(done.returncode, [_given(json.loads(line)) for line in lines], done.stdout + done.stderr, tasks)
