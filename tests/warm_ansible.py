@@ -4,7 +4,8 @@
 """The commands ansible and ansible-playbook, each run in a fork of a process that has imported them.
 
 The import takes more than a second, which is most of what a short command takes on the controller. A fork reads
-Ansible's configuration anew, from the environment that its command is given.
+Ansible's configuration anew, from the environment that its command is given, but for the directories of plugins: what
+has been imported keeps those.
 """
 
 from __future__ import annotations

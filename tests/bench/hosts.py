@@ -85,7 +85,7 @@ class Bench:
         os.environ["TASK_TIMES"] = str(self.times)
         self.hosts = {50: lab.start("web", state="slim"), 500: lab.start("db", state="slim")}
         self.stock = lab.start("stock")
-        self.controller = Controller(*self.hosts.values(), self.stock)
+        self.controller = Controller(*self.hosts.values(), self.stock, warm=False)
         (self.controller.path / "ansible.cfg").write_text(
             f"[defaults]\ncallback_plugins = {_HERE / 'callback'}\ncallbacks_enabled = task_times\n"
         )

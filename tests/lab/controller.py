@@ -43,14 +43,18 @@ class Controller:
     """Runs modules and playbooks; each Controller has a directory of its own, with the inventory of its hosts.
 
     `patch` is given the directory of a copy of the collection, to break in it what a test wants broken. `pipelining`
-    is Ansible's setting, by default what we advise; without it each task takes four commands more, and Ansible is
-    started for each command as a user starts it (tests/warm_ansible.py).
+    is Ansible's setting, by default what we advise; without it each task takes four commands more. Without it, or
+    without `warm`, each command is started as a user starts it (tests/warm_ansible.py).
     """
 
     def __init__(
-        self, *hosts: Host, patch: Callable[[Path], None] | None = None, pipelining: bool = True
+        self,
+        *hosts: Host,
+        patch: Callable[[Path], None] | None = None,
+        pipelining: bool = True,
+        warm: bool = True,
     ) -> None:
-        self._pipelining = pipelining
+        self._warm = warm and pipelining
         self._directory = tempfile.TemporaryDirectory(prefix="senet-controller-")
         self.path = Path(self._directory.name)
         inventory = {"all": {"hosts": {host.name: host.inventory_vars() for host in hosts}}}
@@ -123,7 +127,7 @@ class Controller:
         return Play(done.returncode, done.stdout + done.stderr, recap)
 
     def _run(self, command: list[str]) -> subprocess.CompletedProcess[str]:
-        if self._pipelining:
+        if self._warm:
             return warm_ansible.run(command, self._environment, self.path)
         return subprocess.run(
             [str(_BIN / command[0]), *command[1:]],
