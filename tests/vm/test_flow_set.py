@@ -114,6 +114,7 @@ def test_two_that_claim_one_port_are_refused_in_check_mode(six: Six) -> None:
     assert six.names() == set(PAIRS)
 
 
+@pytest.mark.thorough
 def test_a_failing_health_check_undoes_the_whole_set(six: Six) -> None:
     assert six.run(ABSENT).changed == 1
     run = six.run(roles("flow_set", flow_set_health_commands=["echo no; false"], **SET))
