@@ -73,7 +73,7 @@ def main() -> int:
         print(f"[{time.monotonic() - start:4.0f} s] {text}", flush=True)
 
     # What a stranger sees first is the kernel that Debian ships.
-    with Lab(progress=print, kind="qemu") as lab, lab.start("web") as host, Controller(host) as controller:
+    with Lab(progress=print, kind="qemu") as lab, lab.start("web") as host, Controller(host, warm=False) as controller:
         name = host.run(". /etc/os-release; echo $PRETTY_NAME").stdout.strip()
         say(f"{name}, SELinux {host.run('getenforce').stdout.strip()}")
         say("probing: everybody reaches PostgreSQL")

@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -80,6 +81,8 @@ class _Warm:
                     process = subprocess.Popen(
                         [sys.executable, "-P", __file__, str(other.fileno())], pass_fds=[other.fileno()], cwd="/",
                         env={**kept, "ANSIBLE_LOCAL_TEMP": tempfile.gettempdir()}, stdin=subprocess.DEVNULL,
+                        # Ansible asks once, when it is imported, whether its output is a terminal
+                        stdout=subprocess.DEVNULL,
                     )  # fmt: skip
                 atexit.register(_end, self._orders, process)
             return self._orders
@@ -102,7 +105,7 @@ def _serve(orders: socket.socket) -> None:
         importlib.import_module(name)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     while True:
-        word, files, *_rest = socket.recv_fds(orders, 16, 4)
+        word, files, *_rest = socket.recv_fds(orders, 16, 4, socket.MSG_CMSG_CLOEXEC)
         if not word:
             return
         if os.fork() == 0:
@@ -133,24 +136,24 @@ def _run(order: int, out: int, err: int, answer: int) -> NoReturn:
             getattr(sys.modules[f"ansible.cli.{module}"], name).cli_executor(command)
         except SystemExit as ended:
             code = ended.code or 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
         sys.stdout.flush()
         sys.stderr.flush()
-    finally:
         os.write(answer, str(int(code)).encode())
         # Not what the process that was forked has to clean up
         os._exit(0)
 
 
 def _renew() -> None:
-    """What Ansible made of the environment and of the two outputs when it was imported."""
+    """Make anew what Ansible made when it was imported: its configuration, and the lock of both outputs."""
     from ansible import constants
     from ansible.utils import display
 
     importlib.reload(constants)
-    sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="_replacing_warning_handler")
-        # Its lock is gone in a fork, and the command forks again
+        # A fork has the lock no longer, and the command forks again
         display._synchronize_textiowrapper(stream, display.Display()._lock)
 
 

@@ -74,7 +74,7 @@ def test_a_table_that_is_put_to_sleep_is_told_until_it_is_awake(slim_enforced: H
     ("damage", "said"),
     [
         (f"echo '{{\"version\": ' >{INTENT}", INTENT),
-        thorough(f"chown www-data {INTENT}", "writable by others than root (owner 33, mode 0600)"),
+        (f"chown www-data {INTENT}", "writable by others than root (owner 33, mode 0600)"),
         thorough(f"chmod g+w {INTENT}", "writable by others than root (owner 0, mode 0620)"),
         thorough("chmod o+w /etc/senet", "/etc/senet is writable by others than root (owner 0, mode 0702)"),
     ],
